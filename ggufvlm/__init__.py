@@ -1,0 +1,92 @@
+"""Ask a local vision-language model about pictures: GGUF models through llama.cpp.
+
+>>> from ggufvlm import VLM
+>>> print(VLM.load("demo").describe("blocks.png", "What is on the left?"))
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ggufvlm.answer import Answer, AnswerStream, SeenImage, Times, Usage
+    from ggufvlm.config import EngineConfig, SamplingParams
+    from ggufvlm.errors import (
+        ContextOverflow,
+        DownloadError,
+        EngineError,
+        GGUFVLMError,
+        ImageError,
+        InputError,
+        MissingExtra,
+        ModelError,
+        PairingError,
+        UsageError,
+    )
+    from ggufvlm.media import Image
+    from ggufvlm.pipeline import pipeline
+    from ggufvlm.vlm import VLM
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "answer": ("Answer", "AnswerStream", "SeenImage", "Times", "Usage"),
+    "config": ("EngineConfig", "SamplingParams"),
+    "errors": (
+        "ContextOverflow",
+        "DownloadError",
+        "EngineError",
+        "GGUFVLMError",
+        "ImageError",
+        "InputError",
+        "MissingExtra",
+        "ModelError",
+        "PairingError",
+        "UsageError",
+    ),
+    "media": ("Image",),
+    "pipeline": ("pipeline",),
+    "vlm": ("VLM",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "VLM",
+    "Answer",
+    "AnswerStream",
+    "ContextOverflow",
+    "DownloadError",
+    "EngineConfig",
+    "EngineError",
+    "GGUFVLMError",
+    "Image",
+    "ImageError",
+    "InputError",
+    "MissingExtra",
+    "ModelError",
+    "PairingError",
+    "SamplingParams",
+    "SeenImage",
+    "Times",
+    "Usage",
+    "UsageError",
+    "__version__",
+    "pipeline",
+]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: ``import ggufvlm`` itself loads nothing heavy."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,137 @@
+"""What comes back: an answer with its numbers, and the stream that it comes through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ggufvlm.engine.sequence import FinishReason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeenImage:
+    """A picture and how the model saw it.
+
+    Attributes:
+        source: what the user gave.
+        id: sha256 of its decoded pixels and size.
+        width, height: its own pixels, upright.
+        seen_width, seen_height: pixels the projector got.
+        n_tokens: what it takes of the context.
+    """
+
+    source: str
+    id: str
+    width: int
+    height: int
+    seen_width: int
+    seen_height: int
+    n_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """Token counts of one answer.
+
+    Attributes:
+        n_prompt: cells of the whole prompt.
+        n_cached: of these, kept from before.
+        n_images_encoded: picture pieces that went through the projector.
+        n_generated: tokens of the answer.
+        n_ctx: size of the context.
+    """
+
+    n_prompt: int
+    n_cached: int
+    n_images_encoded: int
+    n_generated: int
+    n_ctx: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Times:
+    """Seconds. ``first_token`` counts from the request, ``load`` is what loading the model took once."""
+
+    load: float
+    encode: float
+    prefill: float
+    decode: float
+    first_token: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """A finished answer; ``str()`` of it is its text.
+
+    Attributes:
+        finish_reason: "stop" (the model ended it, or a stop string), "length", "repetition" (cut by the guard),
+            "abort" (interrupted).
+        seed: the seed of its random choices: the same one gives the same answer again.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    model: str
+    images: tuple[SeenImage, ...]
+    usage: Usage
+    times: Times
+    seed: int
+
+    def __str__(self) -> str:
+        return self.text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+class AnswerStream:
+    """Iterate for pieces of text as they are made; :attr:`answer` is complete when the iteration has ended.
+
+    Leaving early (``close``, or ``with``) stops the model and keeps what was said.
+    """
+
+    def __init__(self, pieces: Iterator[str], abort: Callable[[], None], finish: Callable[[str], Answer]) -> None:
+        self._pieces = pieces
+        self._abort = abort
+        self._finish = finish
+        self._said: list[str] = []
+        self._answer: Answer | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        try:
+            piece = next(self._pieces)
+        except StopIteration:
+            self._complete()
+            raise
+        self._said.append(piece)
+        return piece
+
+    def _complete(self) -> None:
+        if self._answer is None:
+            self._answer = self._finish("".join(self._said))
+
+    @property
+    def answer(self) -> Answer:
+        """The whole answer; waits for it if it is still being made."""
+        for _ in self:
+            pass
+        assert self._answer is not None
+        return self._answer
+
+    def close(self) -> None:
+        """Stop the model if it is still answering; what was said stays in :attr:`answer`."""
+        if self._answer is None:
+            self._abort()
+            for _ in self:
+                pass
+
+    def __enter__(self) -> AnswerStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,128 @@
+"""Settings of the engine and of sampling: frozen, validated when made, free of llama.cpp."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from ggufvlm.errors import UsageError
+
+FlashAttention = Literal["auto", "on", "off"]
+CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UsageError(message)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineConfig:
+    """How the engine runs a model. ``None`` means: chosen from the prompt, the model and the machine.
+
+    Attributes:
+        n_ctx: context size in cells (tokens). ``None`` starts small and grows as far as the model was trained for.
+        n_batch: tokens per ``llama_decode`` call; also how much prefill passes between two looks at Ctrl-C.
+        n_ubatch: tokens computed at once.
+        n_threads: CPU threads.
+        n_gpu_layers: layers on the GPU; -1 is all of them.
+        mmproj_offload: whether the projector runs on the GPU when there is one.
+        flash_attention: "auto" lets llama.cpp probe the device.
+        cache_type_k, cache_type_v: element type of the KV cache.
+        image_min_tokens, image_max_tokens: budget of one picture, in tokens, for models that resize freely.
+    """
+
+    n_ctx: int | None = None
+    n_batch: int = 512
+    n_ubatch: int = 512
+    n_threads: int | None = None
+    n_gpu_layers: int = -1
+    mmproj_offload: bool = True
+    flash_attention: FlashAttention = "auto"
+    cache_type_k: CacheType = "f16"
+    cache_type_v: CacheType = "f16"
+    image_min_tokens: int | None = None
+    image_max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.n_ctx is None or self.n_ctx > 0, f"the context size must be positive, not {self.n_ctx}")
+        _require(1 <= self.n_ubatch <= self.n_batch, "n_ubatch must lie between 1 and n_batch")
+        _require(self.n_threads is None or self.n_threads > 0, f"threads must be positive, not {self.n_threads}")
+        _require(self.n_gpu_layers >= -1, f"GPU layers must be -1 (all) or a count, not {self.n_gpu_layers}")
+        low, high = self.image_min_tokens, self.image_max_tokens
+        _require(low is None or low > 0, f"image tokens must be positive, not {low}")
+        _require(high is None or high > 0, f"image tokens must be positive, not {high}")
+        _require(low is None or high is None or low <= high, f"image tokens: the minimum {low} is above {high}")
+        _require(
+            self.flash_attention != "off" or self.cache_type_v in ("f32", "f16", "bf16"),
+            f"a {self.cache_type_v} value cache needs flash attention",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplingParams:
+    """How the next token is chosen and when the answer ends.
+
+    Attributes:
+        max_tokens: longest answer in tokens; -1 is as long as the context allows.
+        temperature: 0 takes the most probable token each time.
+        top_k: keep the k most probable tokens; 0 keeps all.
+        top_p: keep the smallest set whose probabilities reach p; 1 keeps all.
+        min_p: drop tokens below this fraction of the most probable one; 0 keeps all.
+        repeat_penalty: divide the logits of recent tokens by this; 1 is off.
+        frequency_penalty, presence_penalty: subtract from the logits of recent tokens; 0 is off.
+        penalty_last_n: how many recent tokens the penalties look at; -1 is the whole answer.
+        seed: ``None`` draws a new one for each answer.
+        stop: strings that end the answer; they are not part of it.
+        repetition_guard: end an answer that is caught in a loop.
+    """
+
+    max_tokens: int = 4096
+    temperature: float = 0.0
+    top_k: int = 40
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repeat_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    penalty_last_n: int = 64
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    repetition_guard: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("temperature", "top_p", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty"):
+            _require(math.isfinite(getattr(self, name)), f"{name} must be a finite number")
+        _require(self.max_tokens == -1 or self.max_tokens > 0, f"max tokens must be positive, not {self.max_tokens}")
+        _require(self.temperature >= 0, f"temperature must not be negative: {self.temperature}")
+        _require(self.top_k >= 0, f"top-k must not be negative: {self.top_k}")
+        _require(0 < self.top_p <= 1, f"top-p must lie above 0 and at most at 1: {self.top_p}")
+        _require(0 <= self.min_p <= 1, f"min-p must lie between 0 and 1: {self.min_p}")
+        _require(self.repeat_penalty > 0, f"the repeat penalty must be above 0: {self.repeat_penalty}")
+        _require(self.penalty_last_n >= -1, f"penalty_last_n must be -1 or a count: {self.penalty_last_n}")
+        _require(self.seed is None or 0 <= self.seed < 2**32, f"the seed must fit in 32 bits: {self.seed}")
+        _require(all(self.stop), "a stop string must not be empty")
+
+    @property
+    def has_penalties(self) -> bool:
+        """Whether recent tokens change the choice."""
+        penalties = (self.repeat_penalty, self.frequency_penalty, self.presence_penalty)
+        return penalties != (1.0, 0.0, 0.0) and self.penalty_last_n != 0
+
+
+class SamplingSettings(TypedDict, total=False):
+    """The fields of :class:`SamplingParams`, for functions that take some of them by name."""
+
+    max_tokens: int
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repeat_penalty: float
+    frequency_penalty: float
+    presence_penalty: float
+    penalty_last_n: int
+    seed: int | None
+    stop: tuple[str, ...]
+    repetition_guard: bool

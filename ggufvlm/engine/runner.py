@@ -1,0 +1,221 @@
+"""Step plans to llama.cpp and back: the only file of engine/ that calls llama/."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence as Seq
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ggufvlm.config import EngineConfig, SamplingParams
+from ggufvlm.engine.embedding_cache import EmbeddingCache
+from ggufvlm.engine.request import PicturePart, Request, TextPart, merge_text
+from ggufvlm.engine.scheduler import TokenRow
+from ggufvlm.engine.sequence import PictureSegment, Segment, TextSegment
+from ggufvlm.errors import EngineError, UsageError
+from ggufvlm.llama.chunks import InputChunk, InputChunks, PictureInput, TextInput
+from ggufvlm.llama.context import AbortFlag, Context, ContextShape
+from ggufvlm.llama.model import Model
+from ggufvlm.llama.projector import Projector
+from ggufvlm.llama.sampler import Sampler
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+OnLayer = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A tokenized prompt: segments, and for each picture segment its native chunk and its part."""
+
+    segments: tuple[Segment, ...]
+    chunks: InputChunks
+    pictures: dict[int, tuple[InputChunk, PicturePart]]
+    n_rows_together: int
+
+    def close(self) -> None:
+        """Free the native chunks."""
+        self.chunks.close()
+
+
+class Runner:
+    """Owns model, projector and context. One thread only; :meth:`interrupt` may come from any."""
+
+    def __init__(self, model: Model, projector: Projector, config: EngineConfig, *, n_threads: int) -> None:
+        self.model = model
+        self.projector = projector
+        self._config = config
+        self._n_threads = n_threads
+        self._abort = AbortFlag()
+        self._context: Context | None = None
+        self._embeddings = EmbeddingCache()
+        self._open_picture: tuple[str, InputChunks] | None = None
+
+    # -- prompts
+
+    def tokenize(self, request: Request) -> Prompt:
+        """Segments of a request. No pixels are touched.
+
+        Raises:
+            UsageError: the prompt does not end with text.
+            EngineError: a picture has sides the projector cannot take.
+        """
+        vocab = self.model.vocab
+        parts = merge_text(request.parts, vocab.control_tokens)
+        pictures: list[PicturePart] = []
+        inputs: list[TextInput | PictureInput] = []
+        for part in parts:
+            if isinstance(part, TextPart):
+                inputs.append(TextInput(part.text, part.trusted))
+            else:
+                # its place is its native id, so that the same picture twice is told apart
+                inputs.append(PictureInput(str(len(pictures)), part.width, part.height))
+                pictures.append(part)
+        chunks = self.projector.tokenize(inputs, add_special=request.add_special)
+        prompt = self._prompt(chunks, pictures)
+        if not prompt.segments or not isinstance(prompt.segments[-1], TextSegment):
+            prompt.close()
+            raise UsageError("the prompt needs some text after the last picture")
+        return prompt
+
+    def _prompt(self, chunks: InputChunks, pictures: list[PicturePart]) -> Prompt:
+        segments: list[Segment] = []
+        by_index: dict[int, tuple[InputChunk, PicturePart]] = {}
+        tiles: Counter[str] = Counter()
+        n_rows_together = 0
+        for chunk in chunks:
+            if chunk.tokens is not None:
+                segments.append(TextSegment(chunk.tokens))
+                continue
+            place = chunk.picture_id or "0"
+            part = pictures[int(place)]
+            by_index[len(segments)] = (chunk, part)
+            segments.append(PictureSegment(part.id, tiles[place], chunk.n_cells, chunk.n_pos))
+            tiles[place] += 1
+            if not self.projector.is_causal(chunk):
+                n_rows_together = max(n_rows_together, chunk.n_cells)
+        return Prompt(tuple(segments), chunks, by_index, n_rows_together)
+
+    # -- context
+
+    @property
+    def n_ctx(self) -> int:
+        """Cells of the present context, 0 before there is one."""
+        return self._context.n_ctx if self._context else 0
+
+    @property
+    def context(self) -> Context:
+        if self._context is None:
+            raise EngineError("there is no context yet")
+        return self._context
+
+    def ensure_context(self, n_cells: int, n_rows_together: int = 0) -> bool:
+        """Make the context large enough; returns whether the cells in it are still there."""
+        old, n_ubatch = self._context, max(self._config.n_ubatch, n_rows_together)
+        if old is not None and old.n_ctx >= n_cells and old.n_ubatch >= n_rows_together:
+            return True
+        state = None
+        if old is not None:
+            n_cells, n_ubatch = max(n_cells, old.n_ctx), max(n_ubatch, old.n_ubatch)
+            state = old.export_slot(0) if old.last_position(0) >= 0 else b""
+            old.close()  # before the new one is made: two large caches may not fit side by side
+            self._context = None
+        shape = ContextShape(n_ctx=n_cells, n_ubatch=n_ubatch, n_threads=self._n_threads)
+        self._context = Context(self.model, self._config, self._abort, shape)
+        return state == b"" or (state is not None and self._context.import_slot(0, state))
+
+    def cut(self, slot: int, position: int) -> bool:
+        """Drop a slot's cells from ``position`` on; where that is not possible all of them, and return False."""
+        if self._context is None or self._context.cut(slot, position):
+            return True
+        self._context.clear(slot)
+        return False
+
+    # -- steps
+
+    def run_tokens(self, rows: Seq[TokenRow]) -> None:
+        """Compute token rows.
+
+        Raises: DecodeAborted, NoRoom, EngineError.
+        """
+        self.context.decode_tokens(
+            [row.token for row in rows],
+            [row.position for row in rows],
+            [row.sequence.slot for row in rows],
+            [row.wants_logits for row in rows],
+        )
+
+    def run_picture(self, prompt: Prompt, index: int, *, slot: int, start: int, on_layer: OnLayer) -> float | None:
+        """Compute a picture segment into a slot; returns the seconds of encoding, ``None`` if it was not needed.
+
+        Raises: EncodeAborted, DecodeAborted, NoRoom, EngineError.
+        """
+        chunk, part = prompt.pictures[index]
+        segment = prompt.segments[index]
+        assert isinstance(segment, PictureSegment)
+        began = time.perf_counter()
+        embeddings = self._embeddings.get(part.id, segment.ordinal)
+        seconds = None
+        if embeddings is None:
+            embeddings = self._encode(part, segment, on_layer)
+            self._embeddings.put(part.id, segment.ordinal, embeddings)
+            seconds = time.perf_counter() - began
+        positions, causal = self.projector.positions(chunk, start), self.projector.is_causal(chunk)
+        size = self.context.n_ubatch if causal else len(embeddings)
+        for first in range(0, len(embeddings), size):
+            rows = slice(first, first + size)
+            self.context.decode_embeddings(embeddings[rows], positions[:, rows], slot, causal=causal)
+        return seconds
+
+    def _encode(self, part: PicturePart, segment: PictureSegment, on_layer: OnLayer) -> NDArray[np.float32]:
+        tiles = [chunk for chunk in self._tiles(part) if chunk.tokens is None]
+        if segment.ordinal >= len(tiles) or tiles[segment.ordinal].n_cells != segment.n_cells:
+            raise EngineError(f"{part.source}: the picture gave other tokens than its size announced")
+        embeddings = self.projector.encode(tiles[segment.ordinal], on_layer)
+        if segment.ordinal == len(tiles) - 1:
+            self._close_picture()
+        return embeddings
+
+    def _tiles(self, part: PicturePart) -> InputChunks:
+        if self._open_picture is None or self._open_picture[0] != part.id:
+            self._close_picture()
+            picture = PictureInput("0", part.width, part.height, part.pixels())
+            self._open_picture = (part.id, self.projector.tokenize([picture], add_special=False))
+        return self._open_picture[1]
+
+    def _close_picture(self) -> None:
+        if self._open_picture is not None:
+            self._open_picture[1].close()
+            self._open_picture = None
+
+    def make_sampler(self, params: SamplingParams) -> Sampler:
+        return Sampler(params, self.model.vocab)
+
+    def sample(self, sampler: Sampler, row: int) -> int:
+        """The token that follows a row of the last token step."""
+        return sampler.sample(self.context, row)
+
+    # -- interruption
+
+    def interrupt(self) -> None:
+        """Make the running or next native call end early. From any thread."""
+        self._abort.set()
+        self.projector.stop()
+
+    def resume(self) -> None:
+        """Take back :meth:`interrupt`."""
+        self._abort.clear()
+        self.projector.resume()
+
+    def close(self) -> None:
+        """Free context, projector and model, in the order that llama.cpp needs."""
+        self._close_picture()
+        if self._context is not None:
+            self._context.close()
+            self._context = None
+        self.projector.close()
+        self.model.close()
+

@@ -1,0 +1,149 @@
+"""A thread that owns an engine: requests in, deltas out. The thread that asks stays free to see Ctrl-C."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from ggufvlm.engine.engine import Engine, Output
+from ggufvlm.engine.request import Request
+from ggufvlm.engine.sequence import Sequence
+from ggufvlm.errors import EngineError
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """A request that is being answered. Iterate for the text; :attr:`sequence` has the numbers when it ends."""
+
+    _engine: Engine
+    sequence: Sequence
+    _outputs: queue.SimpleQueue[Output | BaseException] = field(default_factory=queue.SimpleQueue)
+
+    def __iter__(self) -> Iterator[str]:
+        """Pieces of text until the end.
+
+        Raises: what the engine raised while answering.
+        """
+        while True:
+            output = self._outputs.get()
+            if isinstance(output, BaseException):
+                raise output
+            if output.text:
+                yield output.text
+            if output.error is not None:
+                raise output.error
+            if output.is_last:
+                return
+
+    def abort(self) -> None:
+        """Make the answer end soon; the iteration then ends with what was said."""
+        self._engine.abort(self.sequence)
+
+
+class Worker:
+    """Makes an engine in a thread of its own and runs it there until closed."""
+
+    def __init__(self, make_engine: Callable[[], Engine]) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._tickets: dict[int, Ticket] = {}
+        self._engine: Engine | None = None
+        self._started: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, args=(make_engine,), name="ggufvlm-engine", daemon=True)
+        self._thread.start()
+
+    def wait_until_started(self) -> None:
+        """Block until the engine is made.
+
+        Raises: what making it raised.
+        """
+        self._started.result()
+
+    @property
+    def engine(self) -> Engine:
+        self.wait_until_started()
+        if self._engine is None:
+            raise EngineError("the model is closed")
+        return self._engine
+
+    def submit(self, request: Request) -> Ticket:
+        """Begin to answer a request.
+
+        Raises: ContextOverflow, UsageError, EngineError from :meth:`Engine.add`.
+        """
+
+        def add() -> Ticket:
+            sequence = self.engine.add(request)
+            ticket = self._tickets[sequence.id] = Ticket(self.engine, sequence)
+            return ticket
+
+        return self.call(add)
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run a function in the engine's thread, between two steps, and return what it returns."""
+        self.wait_until_started()
+        if not self._thread.is_alive():
+            raise EngineError("the model is closed")
+        future: Future[T] = Future()
+        self._calls.put(lambda: _fulfil(future, function))
+        return future.result()
+
+    def _run(self, make_engine: Callable[[], Engine]) -> None:
+        try:
+            self._engine = make_engine()
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            self._started.set_exception(error)
+            return
+        self._started.set_result(None)
+        try:
+            while self._serve_call(wait=self._engine.is_idle):
+                self._step(self._engine)
+        finally:
+            engine, self._engine = self._engine, None
+            engine.close()
+            while not self._calls.empty():  # each now finds the engine closed, which is better than waiting for ever
+                self._serve_call(wait=False)
+
+    def _serve_call(self, *, wait: bool) -> bool:
+        try:
+            call = self._calls.get(block=wait)
+        except queue.Empty:
+            return True
+        if call is None:
+            return False
+        call()
+        return True
+
+    def _step(self, engine: Engine) -> None:
+        if engine.is_idle:
+            return
+        try:
+            outputs = engine.step()
+        except BaseException as error:  # noqa: BLE001 - raised again in the threads that wait
+            for ticket in self._tickets.values():
+                ticket._outputs.put(error)
+            self._tickets.clear()
+            raise
+        for output in outputs:
+            ticket = self._tickets.pop(output.sequence.id) if output.is_last else self._tickets[output.sequence.id]
+            ticket._outputs.put(output)
+
+    def close(self) -> None:
+        """Stop after the running step and free everything. Safe to call twice."""
+        self._calls.put(None)
+        if self._engine is not None:
+            for ticket in tuple(self._tickets.values()):
+                ticket.abort()
+        self._thread.join()
+
+
+def _fulfil(future: Future[T], function: Callable[[], T]) -> None:
+    try:
+        future.set_result(function())
+    except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+        future.set_exception(error)

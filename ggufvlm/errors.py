@@ -1,0 +1,74 @@
+"""Every error that ggufvlm raises on purpose, and the exit code that the command line gives it.
+
+::
+
+    GGUFVLMError               1
+    |-- EngineError            1   llama.cpp failed: out of memory, a decode that went wrong
+    |   `-- ContextOverflow    1   the prompt does not fit into the context
+    |-- UsageError             2   a setting or a combination of settings that makes no sense
+    |   `-- MissingExtra       2   an optional package is needed: the message names the extra
+    |-- InputError             3   an input could not be read
+    |   `-- ImageError         3   a picture: missing, damaged, too large, not a picture
+    `-- ModelError             4   a model: unknown, missing, damaged
+        |-- PairingError       4   language model and projector do not belong together
+        `-- DownloadError      4   the Hub did not hand it out
+
+``str(error)`` is one line that names the thing. ``error.hint``, when there is one, says what to do next.
+"""
+
+from __future__ import annotations
+
+
+class GGUFVLMError(Exception):
+    """Base of all errors that ggufvlm raises on purpose."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class EngineError(GGUFVLMError):
+    """llama.cpp failed: out of memory, a model it cannot run, a step that went wrong."""
+
+
+class ContextOverflow(EngineError):  # noqa: N818 - reads as what happened
+    """The prompt does not fit into the context."""
+
+
+class UsageError(GGUFVLMError):
+    """A setting, or a combination of settings, that makes no sense."""
+
+    exit_code = 2
+
+
+class MissingExtra(UsageError):  # noqa: N818
+    """An optional package is needed and is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an optional package", hint=f"pip install 'ggufvlm[{extra}]'")
+
+
+class InputError(GGUFVLMError):
+    """An input (picture, prompt file) could not be read."""
+
+    exit_code = 3
+
+
+class ImageError(InputError):
+    """A picture that is missing, damaged, too large or not a picture. The message names its source."""
+
+
+class ModelError(GGUFVLMError):
+    """A model that is unknown, missing or damaged."""
+
+    exit_code = 4
+
+
+class PairingError(ModelError):
+    """A language model and a projector that do not belong together."""
+
+
+class DownloadError(ModelError):
+    """The Hub did not hand out a file: offline, gated, gone, no space."""

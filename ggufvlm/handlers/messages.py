@@ -1,0 +1,92 @@
+"""A dialogue: roles, texts and pictures. Reads the Hub's chat format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ggufvlm.errors import UsageError
+from ggufvlm.media import Image
+
+ROLES = ("system", "user", "assistant")
+Load = Callable[[Any], Image]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. ``content`` keeps texts and pictures in the order in which they were given."""
+
+    role: str
+    content: tuple[str | Image, ...]
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise UsageError(f"a message has the role {self.role!r}; it must be one of {', '.join(ROLES)}")
+        if self.role != "user" and any(isinstance(item, Image) for item in self.content):
+            raise UsageError(f"a {self.role} message cannot hold a picture")
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        return tuple(item for item in self.content if isinstance(item, Image))
+
+    @property
+    def text(self) -> str:
+        return "".join(item for item in self.content if isinstance(item, str))
+
+
+def read_messages(messages: Iterable[Mapping[str, Any]], load: Load, images: Sequence[Any] = ()) -> list[Message]:
+    """Messages in the Hub's chat format.
+
+    ``content`` is a text, or a list of ``{"type": "text", "text": ...}`` and ``{"type": "image", ...}`` with the picture
+    under ``image``, ``url`` or ``path``; an image without one takes the next of ``images``. OpenAI's
+    ``{"type": "image_url", "image_url": {"url": ...}}`` is read too.
+
+    Args:
+        messages: the dialogue.
+        load: turns a path, URL, ... into a picture.
+        images: pictures for image entries that name none.
+
+    Raises:
+        UsageError: an entry that is not of this form, or pictures left over.
+        ImageError: from ``load``.
+    """
+    spare = iter(images)
+    dialogue = [_read_message(message, load, spare) for message in messages]
+    if not dialogue:
+        raise UsageError("there is no message")
+    left = len(list(spare))
+    if left:
+        raise UsageError(f"{left} more image(s) given than the messages have places for")
+    return dialogue
+
+
+def _read_message(message: Mapping[str, Any], load: Load, spare: Iterator[Any]) -> Message:
+    try:
+        role, content = message["role"], message["content"]
+    except (KeyError, TypeError) as error:
+        raise UsageError("a message needs a role and a content") from error
+    if isinstance(content, str):
+        return Message(role, (content,))
+    if not isinstance(content, Sequence):
+        raise UsageError("a message's content must be a text or a list")
+    return Message(role, tuple(_read_item(item, load, spare) for item in content))
+
+
+def _read_item(item: Any, load: Load, spare: Iterator[Any]) -> str | Image:
+    if isinstance(item, str):
+        return item
+    kind = item.get("type") if isinstance(item, Mapping) else None
+    if kind == "text" and isinstance(item.get("text"), str):
+        return str(item["text"])
+    if kind == "image":
+        source = next((item[key] for key in ("image", "url", "path") if item.get(key) is not None), None)
+        if source is None:
+            source = next(spare, None)
+        if source is None:
+            raise UsageError("an image entry names no picture: give it an image, a url or a path")
+        return load(source)
+    if kind == "image_url":
+        url = item.get("image_url")
+        return load(url["url"] if isinstance(url, Mapping) and "url" in url else url)
+    raise UsageError(f"a message's content has an entry of type {kind!r}; text and image are understood")

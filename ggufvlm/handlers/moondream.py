@@ -1,0 +1,9 @@
+"""moondream2 in its old GGUF form: question and answer, no roles."""
+
+from __future__ import annotations
+
+from ggufvlm.handlers.base import ChatHandler
+
+
+class MoondreamHandler(ChatHandler):
+    fallback_template = "moondream"

@@ -1,0 +1,36 @@
+"""Base models: no template, the prompt as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ggufvlm.engine.request import TextPart
+from ggufvlm.handlers.base import ChatHandler
+from ggufvlm.handlers.messages import Message
+from ggufvlm.media import Image
+
+
+class PlainHandler(ChatHandler):
+    """Pictures and texts in order, with nothing between them. Wraps a family's handler for its picture sizes."""
+
+    def __init__(self, family: ChatHandler) -> None:
+        super().__init__(family.facts)
+        self._family = family
+
+    @property
+    def template_name(self) -> str:
+        return "none"
+
+    def render(self, messages: Sequence[Message]) -> list[TextPart | Image]:
+        items = [item for message in messages for item in message.content if item]
+        parts: list[TextPart | Image] = [item if isinstance(item, Image) else TextPart(item) for item in items]
+        if not parts or isinstance(parts[-1], Image):
+            parts.append(TextPart("\n"))  # an answer can only follow text
+        return parts
+
+    def target_size(self, width: int, height: int) -> tuple[int, int]:
+        return self._family.target_size(width, height)
+
+    @property
+    def library_budget(self) -> tuple[int | None, int | None]:
+        return self._family.library_budget

@@ -1,0 +1,167 @@
+"""Chat templates: the GGUF's own Jinja, run in a sandbox, with user text kept apart from template text."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ggufvlm.engine.request import TextPart
+from ggufvlm.errors import ModelError, UsageError
+from ggufvlm.handlers.messages import Message
+from ggufvlm.media import Image
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialTokens:
+    """Texts of the tokens that begin and end a sequence."""
+
+    bos: str = ""
+    eos: str = ""
+
+
+def render(
+    source: str, messages: Sequence[Message], tokens: SpecialTokens, *, image_type: str = "text"
+) -> list[TextPart | Image]:
+    """Render a dialogue and the beginning of the answer.
+
+    The template sees an unguessable word in the place of each text and picture, so nothing a user writes can act as
+    a part of the template. Templates differ in what they accept: lists of parts or plain strings, with or without a
+    system role. The first form that a template renders completely and in order is taken.
+
+    Args:
+        source: Jinja source.
+        messages: the dialogue.
+        tokens: what ``bos_token`` and ``eos_token`` mean.
+        image_type: the ``type`` of picture parts; "text" keeps a template from printing its own wrapper around
+            a picture, which libmtmd adds.
+
+    Raises:
+        ModelError: the template is broken.
+        UsageError: the template refuses the dialogue (for instance two user messages in a row).
+    """
+    compiled = _compile(source)
+    words = _Words(messages)
+    refusal = ""
+    for shape in (_with_parts, _with_strings, _system_first_with_parts, _system_first_with_strings):
+        try:
+            text = compiled(shape(words.numbered, image_type), tokens)
+        except _Refused as error:
+            refusal = refusal or str(error)
+            continue
+        if words.found_in(text) == words.all:
+            return words.split(text)
+    if refusal:
+        raise UsageError(f"the model's chat template refuses these messages: {refusal}")
+    raise ModelError("the model's chat template leaves out a part of the messages", hint="--raw sends the prompt as it is")
+
+
+class _Refused(Exception):  # noqa: N818 - never leaves this module
+    """The template raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class _NumberedMessage:
+    role: str
+    content: tuple[tuple[str, bool], ...]  # (word, is a picture)
+
+
+class _Words:
+    """Unguessable words that stand for the texts and pictures of a dialogue."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self._stem = f"ggufvlm{secrets.token_hex(12)}x"
+        self._items = [item for message in messages for item in message.content]
+        numbers: Iterator[int] = iter(range(len(self._items)))
+        self.numbered = [
+            _NumberedMessage(
+                m.role, tuple((f"{self._stem}{next(numbers)}x", isinstance(item, Image)) for item in m.content)
+            )
+            for m in messages
+        ]
+        self.all = list(range(len(self._items)))
+        self._pattern = re.compile(f"{self._stem}(\\d+)x")
+
+    def found_in(self, text: str) -> list[int]:
+        return [int(number) for number in self._pattern.findall(text)]
+
+    def split(self, text: str) -> list[TextPart | Image]:
+        parts: list[TextPart | Image] = []
+        for index, piece in enumerate(self._pattern.split(text)):
+            if index % 2 == 0:
+                parts.append(TextPart(piece, trusted=True))
+                continue
+            item = self._items[int(piece)]
+            parts.append(item if isinstance(item, Image) else TextPart(item))
+        return [part for part in parts if not isinstance(part, TextPart) or part.text]
+
+
+Shape = list[dict[str, Any]]
+
+
+def _with_parts(messages: Sequence[_NumberedMessage], image_type: str) -> Shape:
+    return [
+        {
+            "role": m.role,
+            "content": [{"type": image_type if is_image else "text", "text": word} for word, is_image in m.content],
+        }
+        for m in messages
+    ]
+
+
+def _with_strings(messages: Sequence[_NumberedMessage], _image_type: str) -> Shape:
+    return [{"role": m.role, "content": "".join(word for word, _ in m.content)} for m in messages]
+
+
+def _system_in_user(messages: Sequence[_NumberedMessage]) -> list[_NumberedMessage]:
+    """The system message put at the beginning of the first user message."""
+    if len(messages) < 2 or messages[0].role != "system" or messages[1].role != "user":
+        return list(messages)
+    joined = _NumberedMessage("user", (*messages[0].content, *messages[1].content))
+    return [joined, *messages[2:]]
+
+
+def _system_first_with_parts(messages: Sequence[_NumberedMessage], image_type: str) -> Shape:
+    return _with_parts(_system_in_user(messages), image_type)
+
+
+def _system_first_with_strings(messages: Sequence[_NumberedMessage], image_type: str) -> Shape:
+    return _with_strings(_system_in_user(messages), image_type)
+
+
+def _compile(source: str) -> Callable[[Shape, SpecialTokens], str]:
+    """The environment is the one Transformers renders chat templates in."""
+    from jinja2 import TemplateError
+    from jinja2.ext import loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def refuse(message: str) -> None:
+        raise _Refused(message)
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    environment.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False, **options)
+    environment.globals["raise_exception"] = refuse
+    environment.globals["strftime_now"] = lambda layout: datetime.now().strftime(layout)
+    try:
+        template = environment.from_string(source)
+    except TemplateError as error:
+        raise ModelError(f"the model's chat template is broken: {error}", hint="--raw does without it") from error
+
+    def rendered(messages: Shape, tokens: SpecialTokens) -> str:
+        try:
+            return template.render(
+                messages=messages,
+                bos_token=tokens.bos,
+                eos_token=tokens.eos,
+                add_generation_prompt=True,
+                tools=None,
+                enable_thinking=False,
+            )
+        except (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+            raise _Refused(str(error)) from error
+
+    return rendered

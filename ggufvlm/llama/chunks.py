@@ -1,0 +1,110 @@
+"""libmtmd's input chunks: a prompt cut into text and pictures."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ggufvlm.errors import EngineError
+from ggufvlm.llama.bindings import mtmd
+
+_TEXT, _IMAGE = 0, 1  # mtmd_input_chunk_type
+
+
+@dataclass(frozen=True, slots=True)
+class TextInput:
+    """A piece of the prompt's text. Only pieces from a template have their special tokens parsed."""
+
+    text: str
+    parse_special: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PictureInput:
+    """A picture at its place in the prompt. ``rgb`` may be left out to learn the counts without the pixels."""
+
+    id: str
+    width: int
+    height: int
+    rgb: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputChunk:
+    """One chunk; valid as long as its :class:`InputChunks`.
+
+    Attributes:
+        n_cells: KV cells it takes.
+        n_pos: positions it takes; fewer than cells for an M-RoPE picture.
+        tokens: token ids of text, ``None`` for a picture.
+        picture_id: the :class:`PictureInput`'s id, ``None`` for text.
+    """
+
+    handle: Any
+    n_cells: int
+    n_pos: int
+    tokens: tuple[int, ...] | None
+    picture_id: str | None
+
+
+class InputChunks:
+    """The chunks of one prompt, in order; owns the native list."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+        self._chunks = [
+            _read_chunk(mtmd.mtmd_input_chunks_get(handle, index))
+            for index in range(mtmd.mtmd_input_chunks_size(handle))
+        ]
+
+    def __iter__(self) -> Iterator[InputChunk]:
+        return iter(self._chunks)
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def close(self) -> None:
+        """Free the native list. Safe to call twice."""
+        if self._handle is not None:
+            mtmd.mtmd_input_chunks_free(self._handle)
+            self._handle = None
+            self._chunks = []
+
+
+def _read_chunk(handle: Any) -> InputChunk:
+    kind = mtmd.mtmd_input_chunk_get_type(handle)
+    if kind not in (_TEXT, _IMAGE):
+        raise EngineError("the prompt holds a kind of media that is not supported")
+    tokens, picture_id = None, None
+    if kind == _TEXT:
+        count = ctypes.c_size_t()
+        pointer = mtmd.mtmd_input_chunk_get_tokens_text(handle, ctypes.byref(count))
+        tokens = tuple(pointer[: count.value])
+    else:
+        picture_id = (mtmd.mtmd_input_chunk_get_id(handle) or b"").decode()
+    return InputChunk(
+        handle=handle,
+        n_cells=mtmd.mtmd_input_chunk_get_n_tokens(handle),
+        n_pos=mtmd.mtmd_input_chunk_get_n_pos(handle),
+        tokens=tokens,
+        picture_id=picture_id,
+    )
+
+
+def make_bitmap(picture: PictureInput) -> Any:
+    """A native bitmap, to be freed by the caller; libmtmd copies the pixels.
+
+    Raises:
+        EngineError: sides or pixel count do not make sense.
+    """
+    width, height, rgb = picture.width, picture.height, picture.rgb
+    if width <= 0 or height <= 0 or (rgb is not None and len(rgb) != width * height * 3):
+        raise EngineError(f"a picture of {width}x{height} pixels has the wrong amount of data")
+    pixels = None if rgb is None else ctypes.cast(rgb, ctypes.POINTER(ctypes.c_uint8))
+    bitmap = mtmd.mtmd_bitmap_init(width, height, pixels)
+    if not bitmap:
+        raise EngineError("out of memory for a picture")
+    mtmd.mtmd_bitmap_set_id(bitmap, picture.id.encode())
+    return bitmap

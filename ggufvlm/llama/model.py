@@ -1,0 +1,95 @@
+"""A language model's weights."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ggufvlm.errors import EngineError, ModelError
+from ggufvlm.llama import log
+from ggufvlm.llama.bindings import llama
+from ggufvlm.llama.vocab import Vocab
+
+Progress = Callable[[float], bool]
+"""Takes the loaded share, 0 to 1; returns False to stop loading."""
+
+
+class LoadAborted(EngineError):  # noqa: N818 - reads as what happened
+    """Loading was stopped by its progress callback."""
+
+
+class Model:
+    """Weights of a language model. Close it after every context and projector made from it."""
+
+    def __init__(self, handle: Any, path: Path) -> None:
+        self._handle = handle
+        self.path = path
+        self.vocab = Vocab(handle)
+        self.n_ctx_train: int = llama.llama_model_n_ctx_train(handle)
+        self.n_embd_inp: int = llama.llama_model_n_embd_inp(handle)
+        self.size_bytes: int = llama.llama_model_size(handle)
+        self.can_cut_memory = not (llama.llama_model_is_recurrent(handle) or llama.llama_model_is_hybrid(handle))
+
+    @classmethod
+    def load(cls, path: Path, *, n_gpu_layers: int = -1, progress: Progress | None = None) -> Model:
+        """Load a GGUF.
+
+        Raises:
+            ModelError: llama.cpp refuses the file; the message carries its reason.
+            LoadAborted: ``progress`` returned False.
+        """
+        log.forget()
+        params = llama.llama_model_default_params()
+        params.n_gpu_layers = n_gpu_layers
+        stopped = False
+
+        def on_progress(share: float, _user_data: object) -> bool:
+            nonlocal stopped
+            stopped = progress is not None and not progress(share)
+            return not stopped
+
+        callback = llama.llama_progress_callback(on_progress)
+        params.progress_callback = callback
+        handle = llama.llama_model_load_from_file(os.fsencode(path), params)
+        if stopped:
+            raise LoadAborted("loading the model was stopped")
+        if not handle:
+            raise ModelError(log.explain(f"{path.name}: llama.cpp cannot load this model"))
+        return cls(handle, path)
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja template inside the GGUF."""
+        text = llama.llama_model_chat_template(self.handle, None)
+        return text.decode("utf-8", "replace") if text else None
+
+    def metadata(self, key: str) -> str | None:
+        """A value from the GGUF's header as text, ``None`` if it is not there."""
+        buffer = ctypes.create_string_buffer(1024)
+        count = llama.llama_model_meta_val_str(self.handle, key.encode(), buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace") if count >= 0 else None
+
+    @property
+    def handle(self) -> Any:
+        """The native pointer, for this folder only."""
+        if self._handle is None:
+            raise EngineError("the model is closed")
+        return self._handle
+
+    def close(self) -> None:
+        """Free the weights. Safe to call twice."""
+        if self._handle is not None:
+            llama.llama_model_free(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

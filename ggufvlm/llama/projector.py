@@ -1,0 +1,167 @@
+"""The projector (mmproj): prompts into input chunks, pictures into embeddings."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ggufvlm.config import EngineConfig
+from ggufvlm.errors import EngineError, PairingError
+from ggufvlm.llama import log
+from ggufvlm.llama.bindings import llama, mtmd
+from ggufvlm.llama.chunks import InputChunk, InputChunks, PictureInput, TextInput, make_bitmap
+from ggufvlm.llama.context import _FLASH_ATTENTION
+from ggufvlm.llama.model import Model
+
+_QWEN_DEFAULT_MIN, _QWEN_DEFAULT_MAX = 8, 4096
+
+
+class EncodeAborted(EngineError):  # noqa: N818 - reads as what happened
+    """Encoding a picture was stopped."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenBudget:
+    """Bounds of a picture's tokens that libmtmd applies when it resizes; ``None`` is the projector's own."""
+
+    minimum: int | None = None
+    maximum: int | None = None
+
+
+class Projector:
+    """A vision projector bound to a language model. Only one thread may encode at a time."""
+
+    def __init__(self, path: Path, model: Model, config: EngineConfig, budget: TokenBudget, n_threads: int) -> None:
+        """Load the projector.
+
+        Raises:
+            PairingError: libmtmd refuses the file, or refuses it together with this model.
+        """
+        log.forget()
+        self._model = model
+        self._handle: Any = None
+        self._stop_requested = False
+        self._on_layer: Callable[[int], None] | None = None
+        self._layers_done = 0
+        self._eval_callback = llama.ggml_backend_sched_eval_callback(self._watch)  # the library keeps the pointer
+        self._tensor_name = _tensor_name_function()
+        params = mtmd.mtmd_context_params_default()
+        params.use_gpu = config.mmproj_offload and config.n_gpu_layers != 0
+        params.n_threads = n_threads
+        params.print_timings = params.warmup = False
+        params.flash_attn_type = _FLASH_ATTENTION[config.flash_attention]
+        params.image_min_tokens = budget.minimum or -1
+        params.image_max_tokens = budget.maximum or -1
+        params.cb_eval = self._eval_callback
+        self._handle = mtmd.mtmd_init_from_file(os.fsencode(path), model.handle, params)
+        if not self._handle:
+            raise PairingError(log.explain(f"{path.name}: llama.cpp cannot use this projector with {model.path.name}"))
+        if not mtmd.mtmd_support_vision(self._handle):
+            self.close()
+            raise PairingError(f"{path.name}: this projector reads no pictures")
+        self.uses_mrope = bool(mtmd.mtmd_decode_use_mrope(self._handle))
+
+    def tokenize(self, parts: Sequence[TextInput | PictureInput], *, add_special: bool) -> InputChunks:
+        """Split a prompt into chunks. A picture without pixels gives chunks of the same counts, in microseconds.
+
+        Raises:
+            EngineError: libmtmd refuses a picture (for instance one that is far too flat).
+        """
+        log.forget()
+        keep_alive: list[Any] = []
+        bitmaps: list[Any] = []
+        array = (ctypes.POINTER(mtmd.mtmd_input_part) * len(parts))()
+        for index, part in enumerate(parts):
+            native = mtmd.mtmd_input_part()
+            if isinstance(part, TextInput):
+                data = part.text.encode("utf-8", "replace")
+                text = mtmd.mtmd_input_text(data, len(data), False, part.parse_special)
+                keep_alive += [data, text]
+                native.text = ctypes.pointer(text)
+            else:
+                native.bitmap = make_bitmap(part)
+                bitmaps.append(native.bitmap)
+            keep_alive.append(native)
+            array[index] = ctypes.pointer(native)
+        chunks = mtmd.mtmd_input_chunks_init()
+        code = mtmd.mtmd_tokenize_from_parts(self._handle, chunks, array, len(parts), add_special)
+        for bitmap in bitmaps:
+            mtmd.mtmd_bitmap_free(bitmap)
+        if code != 0:
+            mtmd.mtmd_input_chunks_free(chunks)
+            raise EngineError(log.explain("llama.cpp could not prepare the prompt"))
+        return InputChunks(chunks)
+
+    def encode(self, chunk: InputChunk, on_layer: Callable[[int], None] | None = None) -> NDArray[np.float32]:
+        """Embeddings [n_cells, n_embd_inp] of a picture chunk that has pixels.
+
+        Args:
+            chunk: from :meth:`tokenize` of a picture with pixels.
+            on_layer: called with the number of finished layers while encoding.
+
+        Raises:
+            EncodeAborted: :meth:`stop` was called meanwhile.
+            EngineError: libmtmd failed.
+        """
+        log.forget()
+        self._on_layer, self._layers_done = on_layer, 0
+        code = mtmd.mtmd_encode_chunk(self._handle, chunk.handle)
+        if self._stop_requested:
+            raise EncodeAborted("encoding was stopped")
+        if code != 0:
+            raise EngineError(log.explain("llama.cpp could not encode the picture"))
+        pointer = mtmd.mtmd_get_output_embd(self._handle)
+        shape = (chunk.n_cells, self._model.n_embd_inp)
+        return np.ctypeslib.as_array(pointer, shape=shape).copy()  # the next encode reuses the buffer
+
+    def stop(self) -> None:
+        """Make a running or the next :meth:`encode` end at the next layer. From any thread."""
+        self._stop_requested = True
+
+    def resume(self) -> None:
+        """Take back :meth:`stop`."""
+        self._stop_requested = False
+
+    def _watch(self, tensor: Any, ask: bool, _user_data: object) -> bool:
+        """libmtmd's look at each operation: which results to wait for, and whether to go on after one of them."""
+        if ask:
+            return bool(self._tensor_name(tensor).startswith(b"layer_out"))
+        self._layers_done += 1
+        if self._on_layer is not None:
+            self._on_layer(self._layers_done)
+        return not self._stop_requested
+
+    def is_causal(self, chunk: InputChunk) -> bool:
+        """Whether the rows of this picture look only at rows before them."""
+        return not mtmd.mtmd_decode_use_non_causal(self._handle, chunk.handle)
+
+    def positions(self, chunk: InputChunk, start: int) -> NDArray[np.int32]:
+        """Positions [sections, n_cells] of a picture chunk that begins at ``start``."""
+        count = chunk.n_cells
+        if not self.uses_mrope:
+            return np.arange(start, start + count, dtype=np.int32)[np.newaxis]
+        native = (mtmd.mtmd_decoder_pos * count)()
+        image_tokens = mtmd.mtmd_input_chunk_get_tokens_image(chunk.handle)
+        mtmd.mtmd_helper_image_get_decoder_pos(image_tokens, start, native)
+        t, x, y, z = np.frombuffer(native, np.uint32).reshape(count, 4).astype(np.int32).T
+        return np.stack([t, y, x, z])
+
+    def close(self) -> None:
+        """Free the projector. Safe to call twice."""
+        if self._handle is not None:
+            mtmd.mtmd_free(self._handle)
+            self._handle = None
+
+
+def _tensor_name_function() -> Any:
+    # through libllama's handle: the ggml library beside it would be loaded a second time, with its own registry
+    function = llama._lib.ggml_get_name
+    function.restype, function.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
+    return function

@@ -1,0 +1,77 @@
+"""The tokenizer inside a model: text to token ids, token ids to bytes."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from ggufvlm.errors import EngineError
+from ggufvlm.llama.bindings import llama
+
+_SENTENCEPIECE = 1  # llama_vocab_type
+
+
+class Vocab:
+    """Owned by a :class:`~ggufvlm.llama.model.Model`; valid as long as it is open."""
+
+    def __init__(self, model_handle: Any) -> None:
+        self._handle = llama.llama_model_get_vocab(model_handle)
+        self._buffer = ctypes.create_string_buffer(512)
+        self.size: int = llama.llama_vocab_n_tokens(self._handle)
+        self.adds_bos = bool(llama.llama_vocab_get_add_bos(self._handle))
+        self.adds_eos = bool(llama.llama_vocab_get_add_eos(self._handle))
+        self.starts_words_with_space = llama.llama_vocab_type(self._handle) == _SENTENCEPIECE
+
+    @property
+    def bos(self) -> str:
+        """Text of the token that begins a sequence, empty if there is none."""
+        return self._text(llama.llama_vocab_bos(self._handle))
+
+    @property
+    def eos(self) -> str:
+        """Text of the token that ends a sequence, empty if there is none."""
+        return self._text(llama.llama_vocab_eos(self._handle))
+
+    def _text(self, token: int) -> str:
+        return self.piece(token, special=True).decode("utf-8", "replace") if self._is_valid(token) else ""
+
+    def _is_valid(self, token: int) -> bool:
+        # the library throws through ctypes, which ends the process, for an id outside the vocabulary
+        return 0 <= token < self.size
+
+    def tokenize(self, text: str, *, parse_special: bool) -> list[int]:
+        """Token ids of ``text``. Without ``parse_special``, ``<|im_end|>`` in it is plain text."""
+        data = text.encode("utf-8", "replace")
+        capacity = len(data) + 8
+        while True:
+            ids = (llama.llama_token * capacity)()
+            count = llama.llama_tokenize(self._handle, data, len(data), ids, capacity, False, parse_special)
+            if count >= 0:
+                return list(ids[:count])
+            if -count <= capacity:
+                raise EngineError("the tokenizer failed on this text")
+            capacity = -count
+
+    def control_tokens(self, text: str) -> list[int]:
+        """The control tokens that ``text`` turns into when special tokens are parsed."""
+        is_control, handle = llama.llama_vocab_is_control, self._handle
+        return [token for token in self.tokenize(text, parse_special=True) if is_control(handle, token)]
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """Bytes of one token: maybe part of a UTF-8 character; empty for control tokens unless ``special``."""
+        if not self._is_valid(token):
+            raise EngineError(f"token {token} is not in the vocabulary of {self.size}")
+        count = llama.llama_token_to_piece(self._handle, token, self._buffer, len(self._buffer), 0, special)
+        if count < 0:
+            self._buffer = ctypes.create_string_buffer(-count)
+            count = llama.llama_token_to_piece(self._handle, token, self._buffer, len(self._buffer), 0, special)
+        return self._buffer.raw[:count]
+
+    def is_end(self, token: int) -> bool:
+        """Whether the token ends an answer."""
+        return self._is_valid(token) and bool(llama.llama_vocab_is_eog(self._handle, token))
+
+    @property
+    def handle(self) -> Any:
+        """The native pointer, for samplers of this folder."""
+        return self._handle

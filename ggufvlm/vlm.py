@@ -1,0 +1,345 @@
+"""The facade: load a model, ask it about pictures, get text. Knows no terminal."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ggufvlm.answer import Answer, AnswerStream, SeenImage, Times, Usage
+from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings
+from ggufvlm.engine.request import Part, PicturePart, Request, TextPart
+from ggufvlm.engine.sequence import PictureSegment, Sequence as EngineSequence
+from ggufvlm.errors import UsageError
+from ggufvlm.handlers import ChatHandler, Message, ModelFacts, PlainHandler, SpecialTokens, find_handler, read_messages
+from ggufvlm.media import Image, load, resize
+from ggufvlm.models import ModelFiles, find_model
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from ggufvlm.engine.engine import Engine, Progress
+    from ggufvlm.pairing import PairReport
+
+DEFAULT_PROMPT = "Describe this image."
+Messages = Iterable[Mapping[str, Any] | Message]
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What is known once the model is in memory."""
+
+    handler: ChatHandler
+    adds_bos: bool
+    adds_eos: bool
+    seconds: float
+
+
+class VLM:
+    """A vision-language model in memory. Use :meth:`load`; close it, or use ``with``.
+
+    Loading goes on in a thread of its own, so that pictures can be read meanwhile; the first question waits for it.
+    """
+
+    def __init__(
+        self,
+        files: ModelFiles,
+        config: EngineConfig,
+        *,
+        raw: bool = False,
+        on_load: Callable[[float], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """Begin to load; prefer :meth:`load`. ``on_load`` gets the loaded share, both callbacks another thread.
+
+        Raises:
+            ModelError, PairingError: the files are damaged or do not belong together, before llama.cpp sees them.
+        """
+        from ggufvlm.engine.worker import Worker
+        from ggufvlm.pairing import check_pair
+
+        self.files = files
+        self.sampling = SamplingParams(**(files.spec.sampling.given() if files.spec else {}))
+        self._config = config
+        self._raw = raw
+        self._on_load, self._on_progress = on_load, on_progress
+        self._report = check_pair(files.model, files.mmproj, thorough=False)
+        self._cancelled = threading.Event()
+        self._info: _Loaded | None = None
+        self._worker = Worker(self._make_engine)
+        atexit.register(self.close)
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path | None = None,
+        mmproj: str | Path | None = None,
+        *,
+        config: EngineConfig | None = None,
+        raw: bool = False,
+    ) -> VLM:
+        """Load a model and wait until it is there.
+
+        Args:
+            model: a registry name (``demo``, ``qwen2-vl-2b:Q8_0``) or a path to a GGUF; ``None`` is the user's default.
+            mmproj: the projector, if it is not the one that belongs to the model.
+            config: context size, threads, GPU layers, picture budget.
+            raw: send prompts without a chat template, for base models.
+
+        Raises:
+            ModelError, PairingError: not found, damaged, not a pair.
+            EngineError: llama.cpp cannot run it here.
+        """
+        files = find_model(str(model) if model else None, Path(mmproj) if mmproj else None)
+        vlm = cls(files, config or EngineConfig(), raw=raw)
+        vlm.wait_until_loaded()
+        return vlm
+
+    def wait_until_loaded(self) -> None:
+        """Block until the model is in memory.
+
+        Raises:
+            ModelError, EngineError: it cannot be loaded.
+        """
+        self._worker.wait_until_started()
+
+    # -- asking
+
+    def describe(
+        self,
+        images: Any,
+        prompt: str = DEFAULT_PROMPT,
+        *,
+        system: str | None = None,
+        prefill: str = "",
+        **settings: Unpack[SamplingSettings],
+    ) -> Answer:
+        """Ask one question about one picture or several.
+
+        Args:
+            images: a path, URL, data URI, bytes, a Pillow image or an array; or a list of these.
+            prompt: the question.
+            system: a system message.
+            prefill: the answer starts with this text.
+            settings: fields of :class:`~ggufvlm.SamplingParams`.
+
+        Raises:
+            ImageError: a picture cannot be read.
+            UsageError, ContextOverflow, EngineError: see there.
+        """
+        pictures = images if isinstance(images, (list, tuple)) else [images]
+        messages = question([load(picture) for picture in pictures], prompt, system)
+        return self.stream(messages, prefill=prefill, **settings).answer
+
+    def stream(
+        self,
+        messages: Messages,
+        *,
+        images: Sequence[Any] = (),
+        prefill: str = "",
+        **settings: Unpack[SamplingSettings],
+    ) -> AnswerStream:
+        """Answer a dialogue in the Hub's chat format, piece by piece.
+
+        Cells of an earlier call that begin this dialogue are used again: a second question about the same picture
+        encodes nothing. If the last message is the assistant's, the answer goes on from there.
+
+        Args:
+            messages: see :func:`~ggufvlm.handlers.messages.read_messages`.
+            images: pictures for ``{"type": "image"}`` entries that name none.
+            prefill: the answer starts with this text.
+            settings: fields of :class:`~ggufvlm.SamplingParams`, over the model's own defaults.
+
+        Raises: as :meth:`describe`.
+        """
+        sampling = replace(self.sampling, **settings)
+        dialogue = _read(messages, images)
+        said = ""
+        if dialogue[-1].role == "assistant":
+            said = dialogue.pop().text
+        pictures = [image for message in dialogue for image in message.images]
+        parts = self._prompt(dialogue, said + prefill)
+        request = Request(
+            parts=tuple(parts),
+            sampling=sampling,
+            add_special=self._adds_special(parts),
+            strip_start=not (self._raw or said or prefill),
+        )
+        ticket = self._worker.submit(request)
+
+        def pieces() -> Iterable[str]:
+            if prefill:
+                yield prefill
+            yield from ticket
+
+        return AnswerStream(
+            iter(pieces()), ticket.abort, lambda text: self._answer(text, ticket.sequence, pictures, request)
+        )
+
+    # -- prompts
+
+    @property
+    def handler(self) -> ChatHandler:
+        """The chat handler of this model's family."""
+        return self._loaded.handler
+
+    @property
+    def _loaded(self) -> _Loaded:
+        self.wait_until_loaded()
+        assert self._info is not None
+        return self._info
+
+    def _prompt(self, dialogue: Sequence[Message], beginning: str) -> list[Part]:
+        parts: list[Part] = []
+        for item in self.handler.render(dialogue):
+            parts.append(self._picture(item) if isinstance(item, Image) else item)
+        if beginning:
+            parts.append(TextPart(beginning))
+        return parts
+
+    def _picture(self, image: Image) -> PicturePart:
+        width, height = self.handler.target_size(image.width, image.height)
+        same = (width, height) == (image.width, image.height)
+        return PicturePart(
+            id=f"{image.id}:{width}x{height}",
+            source=image.source,
+            width=width,
+            height=height,
+            pixels=lambda: image.rgb if same else resize(image, width, height).rgb,
+        )
+
+    def _adds_special(self, parts: list[Part]) -> bool:
+        """Whether the tokenizer shall add the begin token; puts it in front as text where it also would add an end."""
+        bos = self.handler.facts.tokens.bos
+        first = parts[0]
+        if bos and isinstance(first, TextPart) and first.trusted and first.text.startswith(bos):
+            return False
+        if not self._loaded.adds_eos:
+            return True
+        if self._loaded.adds_bos and bos:
+            parts.insert(0, TextPart(bos, trusted=True))
+        return False
+
+    # -- loading, in the worker's thread
+
+    def _make_engine(self) -> Engine:
+        from ggufvlm.engine.engine import Engine
+        from ggufvlm.engine.runner import Runner
+        from ggufvlm.llama.devices import default_threads
+        from ggufvlm.llama.model import Model
+        from ggufvlm.llama.projector import Projector, TokenBudget
+
+        began = time.perf_counter()
+        n_threads = self._config.n_threads or default_threads()
+        model = Model.load(self.files.model, n_gpu_layers=self._config.n_gpu_layers, progress=self._loading)
+        tokens = SpecialTokens(model.vocab.bos, model.vocab.eos)
+        handler = self._make_handler(self._report, model.chat_template, tokens)
+        try:
+            minimum, maximum = handler.library_budget
+            budget = TokenBudget(minimum=minimum, maximum=maximum)
+            projector = Projector(self.files.mmproj, model, self._config, budget, n_threads)
+        except BaseException:
+            model.close()
+            raise
+        seconds = time.perf_counter() - began
+        self._info = _Loaded(handler, model.vocab.adds_bos, model.vocab.adds_eos, seconds)
+        runner = Runner(model, projector, self._config, n_threads=n_threads)
+        return Engine(runner, self._config, self._on_progress)
+
+    def _loading(self, share: float) -> bool:
+        if self._on_load is not None:
+            self._on_load(share)
+        return not self._cancelled.is_set()
+
+    def _make_handler(self, report: PairReport, template: str | None, tokens: SpecialTokens) -> ChatHandler:
+        spec, config = self.files.spec, self._config
+        image = spec.image if spec else None
+        facts = ModelFacts(
+            template=template,
+            builtin_template=spec.template if spec else None,
+            tokens=tokens,
+            patch_size=report.patch_size or 14,
+            merge_size=report.spatial_merge_size or 2,
+            image_min_tokens=config.image_min_tokens or (image.min_tokens if image else None),
+            image_max_tokens=config.image_max_tokens or (image.max_tokens if image else None),
+        )
+        family = find_handler(spec.handler if spec else None, report.projector_type, report.architecture)(facts)
+        return PlainHandler(family) if self._raw else family
+
+    # -- answers
+
+    def _answer(self, text: str, sequence: EngineSequence, pictures: Sequence[Image], request: Request) -> Answer:
+        timings = sequence.timings
+        return Answer(
+            text=text,
+            finish_reason=sequence.finish_reason or "error",
+            model=self.files.name,
+            images=tuple(_seen(pictures, request, sequence)),
+            usage=Usage(
+                n_prompt=sequence.n_prompt,
+                n_cached=sequence.n_cached,
+                n_images_encoded=sequence.n_encoded,
+                n_generated=len(sequence.generated),
+                n_ctx=self._worker.engine.n_ctx,
+            ),
+            times=Times(
+                load=self._loaded.seconds,
+                encode=timings.encode,
+                prefill=timings.prefill,
+                decode=timings.decode,
+                first_token=timings.first_token,
+            ),
+            seed=sequence.seed,
+        )
+
+    def close(self) -> None:
+        """Stop and free everything. Safe to call twice."""
+        atexit.unregister(self.close)
+        self._cancelled.set()
+        self._worker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def question(images: Sequence[Image], prompt: str, system: str | None = None) -> list[Message]:
+    """The dialogue of one question: pictures first, in order, then the prompt."""
+    messages = [Message("user", (*images, prompt))]
+    return [Message("system", (system,)), *messages] if system else messages
+
+
+def _read(messages: Messages, images: Sequence[Any]) -> list[Message]:
+    given = list(messages)
+    ready = [message for message in given if isinstance(message, Message)]
+    if not ready:
+        return read_messages([m for m in given if not isinstance(m, Message)], load, images)
+    if len(ready) != len(given) or images:
+        raise UsageError("messages must be all of one kind")
+    return ready
+
+
+def _seen(pictures: Sequence[Image], request: Request, sequence: EngineSequence) -> Iterable[SeenImage]:
+    parts = [part for part in request.parts if isinstance(part, PicturePart)]
+    cells: Counter[str] = Counter()
+    for segment in sequence.segments:
+        if isinstance(segment, PictureSegment):
+            cells[segment.picture_id] += segment.n_cells
+    times = Counter(part.id for part in parts)
+    for image, part in zip(pictures, parts, strict=True):
+        yield SeenImage(
+            source=image.source,
+            id=image.id,
+            width=image.width,
+            height=image.height,
+            seen_width=part.width,
+            seen_height=part.height,
+            n_tokens=cells[part.id] // times[part.id],
+        )
