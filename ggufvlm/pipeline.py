@@ -82,7 +82,11 @@ def _continued(messages: Sequence[Mapping[str, Any]], new: str) -> list[Mapping[
     if last["role"] != "assistant":
         return [*messages, {"role": "assistant", "content": new}]
     content = last["content"]
-    grown = content + new if isinstance(content, str) else [*content[:-1], {**content[-1], "text": content[-1]["text"] + new}]
+    grown = (
+        content + new
+        if isinstance(content, str)
+        else [*content[:-1], {**content[-1], "text": content[-1]["text"] + new}]
+    )
     return [*messages[:-1], {**last, "content": grown}]
 
 

@@ -32,16 +32,14 @@ ROOM_FOR_ANSWER = 512
 class Output:
     """What a step gave one sequence: some text (maybe none), and whether that was the end.
 
+    ``is_last`` is not read off the sequence: by the time another thread looks at it, a later step may have ended it.
     ``error`` is set when the sequence failed.
     """
 
     sequence: Sequence
     text: str
+    is_last: bool = False
     error: EngineError | None = None
-
-    @property
-    def is_last(self) -> bool:
-        return self.sequence.status is Status.FINISHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,11 +252,11 @@ class Engine:
         task.prompt.close()
         sequence.status, sequence.finish_reason = Status.FINISHED, reason
         self._scheduler.remove(sequence)
-        return Output(sequence, text + task.detokenizer.finish())
+        return Output(sequence, text + task.detokenizer.finish(), is_last=True)
 
     def _fail(self, sequence: Sequence, error: EngineError) -> Output:
         output = self._finish(sequence, "error")
-        return Output(sequence, output.text, error)
+        return Output(sequence, output.text, is_last=True, error=error)
 
     def _forget_after(self, sequence: Sequence) -> None:
         """Drop what an unfinished step may have left behind the cells that are known to be right."""

@@ -218,4 +218,3 @@ class Runner:
             self._context = None
         self.projector.close()
         self.model.close()
-

@@ -37,5 +37,9 @@ def find_handler(name: str | None, projector_type: str | None, architecture: str
         architecture: of the language model; tells moondream's phi from LLaVA's.
     """
     if name is None:
-        name = "moondream" if projector_type == "mlp" and architecture == "phi2" else _BY_PROJECTOR.get(projector_type or "")
+        name = (
+            "moondream"
+            if projector_type == "mlp" and architecture == "phi2"
+            else _BY_PROJECTOR.get(projector_type or "")
+        )
     return _BY_NAME.get(name or "", ChatHandler)

@@ -20,7 +20,7 @@ class ModelFacts:
 
     Attributes:
         template: the GGUF's Jinja source, ``None`` if it has none.
-        builtin_template: name of the built-in template to use when the GGUF has none.
+        builtin_template: name of the built-in template to use in place of the GGUF's.
         tokens: begin and end of a sequence.
         patch_size, merge_size: pixels of a patch's side; patches per side that become one token.
         image_min_tokens, image_max_tokens: budget of a picture; ``None`` leaves it to the family.
@@ -46,13 +46,20 @@ class ChatHandler:
     @property
     def template_name(self) -> str:
         """Which template renders the prompts, for people."""
-        return "the model's own" if self.facts.template else self._builtin_name
+        return "the model's own" if self._uses_own_template else self._builtin_name
+
+    @property
+    def _uses_own_template(self) -> bool:
+        # the registry names a built-in one only where the GGUF's does not work
+        return self.facts.template is not None and self.facts.builtin_template is None
 
     @property
     def _builtin_name(self) -> str:
         name = self.facts.builtin_template or self.fallback_template
         if name not in BUILTIN_TEMPLATES:
-            raise UsageError(f"there is no built-in chat template {name!r}", hint=f"known: {', '.join(BUILTIN_TEMPLATES)}")
+            raise UsageError(
+                f"there is no built-in chat template {name!r}", hint=f"known: {', '.join(BUILTIN_TEMPLATES)}"
+            )
         return name
 
     def render(self, messages: Sequence[Message]) -> list[TextPart | Image]:
@@ -60,7 +67,7 @@ class ChatHandler:
 
         Raises: UsageError, ModelError: see :func:`~ggufvlm.handlers.template.render`.
         """
-        if self.facts.template:
+        if self._uses_own_template and self.facts.template is not None:
             return render(self.facts.template, messages, self.facts.tokens)
         source = BUILTIN_TEMPLATES[self._builtin_name]
         return render(source, messages, self.facts.tokens, image_type="image")

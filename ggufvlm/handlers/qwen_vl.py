@@ -54,4 +54,6 @@ class QwenVLHandler(ChatHandler):
     @property
     def library_budget(self) -> tuple[int | None, int | None]:
         # wide enough that libmtmd takes our size as it is; a narrow picture may lie a little outside the user's bounds
-        return 1, max(_LIBRARY_MAX_TOKENS, 2 * (self.facts.image_max_tokens or 0), 2 * (self.facts.image_min_tokens or 0))
+        return 1, max(
+            _LIBRARY_MAX_TOKENS, 2 * (self.facts.image_max_tokens or 0), 2 * (self.facts.image_min_tokens or 0)
+        )

@@ -57,7 +57,9 @@ def render(
             return words.split(text)
     if refusal:
         raise UsageError(f"the model's chat template refuses these messages: {refusal}")
-    raise ModelError("the model's chat template leaves out a part of the messages", hint="--raw sends the prompt as it is")
+    raise ModelError(
+        "the model's chat template leaves out a part of the messages", hint="--raw sends the prompt as it is"
+    )
 
 
 class _Refused(Exception):  # noqa: N818 - never leaves this module

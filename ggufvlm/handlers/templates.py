@@ -18,7 +18,10 @@ _VICUNA_SYSTEM = (
 )
 
 _VICUNA = (
-    _PICTURE_LINE + "{% if messages[0].role != 'system' %}{{ '" + _VICUNA_SYSTEM.replace("'", "\\'") + " ' }}{% endif %}"
+    _PICTURE_LINE
+    + "{% if messages[0].role != 'system' %}{{ '"
+    + _VICUNA_SYSTEM.replace("'", "\\'")
+    + " ' }}{% endif %}"
     "{% for message in messages %}"
     "{% if message.role == 'system' %}{{ show(message.content) + ' ' }}"
     "{% elif message.role == 'user' %}{{ 'USER: ' + show(message.content) + ' ' }}"

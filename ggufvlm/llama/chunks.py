@@ -102,7 +102,7 @@ def make_bitmap(picture: PictureInput) -> Any:
     width, height, rgb = picture.width, picture.height, picture.rgb
     if width <= 0 or height <= 0 or (rgb is not None and len(rgb) != width * height * 3):
         raise EngineError(f"a picture of {width}x{height} pixels has the wrong amount of data")
-    pixels = None if rgb is None else ctypes.cast(rgb, ctypes.POINTER(ctypes.c_uint8))
+    pixels = None if rgb is None else ctypes.cast(ctypes.c_char_p(rgb), ctypes.POINTER(ctypes.c_uint8))
     bitmap = mtmd.mtmd_bitmap_init(width, height, pixels)
     if not bitmap:
         raise EngineError("out of memory for a picture")

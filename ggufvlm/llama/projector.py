@@ -119,7 +119,8 @@ class Projector:
             raise EngineError(log.explain("llama.cpp could not encode the picture"))
         pointer = mtmd.mtmd_get_output_embd(self._handle)
         shape = (chunk.n_cells, self._model.n_embd_inp)
-        return np.ctypeslib.as_array(pointer, shape=shape).copy()  # the next encode reuses the buffer
+        embeddings: NDArray[np.float32] = np.ctypeslib.as_array(pointer, shape=shape).copy()  # the next one reuses it
+        return embeddings
 
     def stop(self) -> None:
         """Make a running or the next :meth:`encode` end at the next layer. From any thread."""

@@ -1,0 +1,5 @@
+"""``python -m ggufvlm``."""
+
+from ggufvlm.cli.main import main
+
+main()

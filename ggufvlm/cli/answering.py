@@ -1,0 +1,95 @@
+"""What describe and demo have in common: load while reading pictures, stream, report, choose the exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import typer
+
+from ggufvlm.cli import console
+from ggufvlm.cli.options import HardwareOptions, ModelOptions, OutputOptions, SamplingOptions
+from ggufvlm.media import Image
+
+INTERRUPTED = 130
+CUT_BY_GUARD = 6
+
+
+def answer_question(
+    load_images: Callable[[], Sequence[Image]],
+    prompt: str,
+    *,
+    system: str | None,
+    prefill: str,
+    model: ModelOptions,
+    sampling: SamplingOptions,
+    hardware: HardwareOptions,
+    output: OutputOptions,
+) -> None:
+    """Ask one question and show the answer.
+
+    Raises:
+        typer.Exit: with 6 if the repetition guard cut the answer, with 130 after Ctrl-C.
+        GGUFVLMError: anything that went wrong.
+    """
+    from ggufvlm.models import find_model
+    from ggufvlm.vlm import VLM, question
+
+    if output.debug:
+        _log_to_stderr()
+    config, settings = hardware.config(), sampling.settings()
+    files = find_model(model.model, model.mmproj)
+    with console.Spinner(output) as spinner:
+        vlm = VLM(files, config, raw=model.raw, on_load=spinner.on_load, on_progress=spinner.on_progress)
+        with vlm:
+            images = load_images()  # while the model loads
+            stream = vlm.stream(question(images, prompt, system), prefill=prefill, **settings)
+            interrupted = False
+            try:
+                if output.json:
+                    for _ in stream:
+                        pass
+                else:
+                    console.show_answer(_after_spinner(stream, spinner), output)
+            except KeyboardInterrupt:
+                interrupted = True
+                stream.close()
+            answer = stream.answer
+            spinner.close()
+            if output.json:
+                indent = 2 if sys.stdout.isatty() else None
+                typer.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=indent))
+            if output.stats:
+                console.show_stats(answer, output)
+    _report_end(answer.finish_reason, answer.usage.n_generated, output, interrupted=interrupted)
+
+
+def _after_spinner(stream: Iterable[str], spinner: console.Spinner) -> Iterator[str]:
+    """The pieces; the spinner goes away before the first one is shown."""
+    for piece in stream:
+        spinner.close()
+        yield piece
+
+
+def _report_end(reason: str, n_generated: int, output: OutputOptions, *, interrupted: bool) -> None:
+    if interrupted:
+        if not output.quiet:
+            console.say("interrupted")
+        raise typer.Exit(INTERRUPTED)
+    if reason == "length" and not output.quiet:
+        console.say(f"warning: the answer was cut after {n_generated} tokens; -n raises the limit")
+    if reason == "repetition":
+        if not output.quiet:
+            console.say(
+                "warning: the answer was caught in a loop and was cut; --repeat-penalty 1.1 or --temp 0.7 may help"
+            )
+        raise typer.Exit(CUT_BY_GUARD)
+
+
+def _log_to_stderr() -> None:
+    import logging
+
+    logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s", stream=sys.stderr)
+    for noisy in ("PIL", "httpcore", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,81 @@
+"""Markdown that grows on a terminal: settled lines are printed once, only the end is redrawn."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+
+class MarkdownStream:
+    """Renders text as Markdown while it comes.
+
+    Redrawing a whole answer flickers, and damages the scroll-back once it is higher than the screen. So lines that
+    further text will hardly change scroll out as ordinary output, and at most ``WINDOW`` lines stay live.
+
+    Args:
+        console: where to draw.
+        live: False draws once, at the end.
+    """
+
+    WINDOW = 8
+    INTERVAL = 0.06  # seconds between two drawings
+
+    def __init__(self, console: Console, *, live: bool = True) -> None:
+        self._console = console
+        self._is_live = live and console.is_terminal
+        self._text = ""
+        self._n_settled = 0
+        self._drawn_at = 0.0
+        self._live: Live | None = None
+
+    def write(self, piece: str) -> None:
+        """Take the next piece of the answer."""
+        self._text += piece
+        now = time.monotonic()
+        if self._is_live and now - self._drawn_at >= self.INTERVAL:
+            self._draw(self._rendered())
+            self._drawn_at = now
+
+    def _rendered(self) -> list[Text]:
+        from rich.markdown import Markdown
+        from rich.text import Text
+
+        lines = self._console.render_lines(Markdown(self._text), pad=False)
+        return [Text.assemble(*((s.text, s.style or "") for s in line if not s.control)) for line in lines]
+
+    def _draw(self, lines: list[Text]) -> None:
+        from rich.live import Live
+        from rich.text import Text
+
+        window = max(1, min(self.WINDOW, self._console.height - 2))
+        settled = max(self._n_settled, len(lines) - window)
+        if self._live is None:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
+            self._live.start()
+        for line in lines[self._n_settled : settled]:
+            self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
+        self._n_settled = settled
+        self._live.update(Text("\n").join(lines[settled:]), refresh=True)
+
+    def close(self) -> None:
+        """Print what has not been printed."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        for line in self._rendered()[self._n_settled :]:
+            self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
+        self._text, self._n_settled = "", 0
+
+    def __enter__(self) -> MarkdownStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

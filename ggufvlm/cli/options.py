@@ -1,0 +1,227 @@
+"""Options that several commands share, as groups: a command names a group and gets an instance of it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from ggufvlm.config import EngineConfig, SamplingSettings
+from ggufvlm.errors import InputError, UsageError
+
+
+class Switch(str, Enum):
+    """Three ways to set a thing."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
+class KVType(str, Enum):
+    """Element types of the KV cache."""
+
+    F32 = "f32"
+    F16 = "f16"
+    BF16 = "bf16"
+    Q8_0 = "q8_0"
+    Q4_0 = "q4_0"
+
+
+def _option(*names: str, help: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, show_default=False, **more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Which model."""
+
+    model: Annotated[
+        str | None,
+        _option("-m", "--model", help="Model: a name such as demo or qwen2-vl-2b:Q8_0, or FILE.gguf.", metavar="MODEL"),
+    ] = None
+    mmproj: Annotated[
+        Path | None, _option("--mmproj", help="Projector file, if it is not the one beside the model.", metavar="FILE")
+    ] = None
+    raw: Annotated[bool, _option("--raw", help="No chat template: for base models.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptOptions:
+    """What is asked."""
+
+    prompt: Annotated[
+        str | None, _option("-p", "--prompt", help="The question, or @FILE to read it from.", metavar="TEXT|@FILE")
+    ] = None
+    system: Annotated[str | None, _option("-s", "--system", help="System message, or @FILE.", metavar="TEXT|@FILE")] = (
+        None
+    )
+    prefill: Annotated[str, _option("--prefill", help="The answer starts with this text.", metavar="TEXT")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions:
+    """How the answer is made; what is not given is the model's own default."""
+
+    max_tokens: Annotated[
+        int | None, _option("-n", "--max-tokens", help="Longest answer, in tokens; -1 for no limit. [4096]")
+    ] = None
+    temperature: Annotated[
+        float | None, _option("--temp", "--temperature", help="0 always takes the most probable token.")
+    ] = None
+    top_k: Annotated[int | None, _option("--top-k", help="Choose among this many tokens; 0 for all.")] = None
+    top_p: Annotated[float | None, _option("--top-p", help="Choose among the tokens that reach this probability.")] = (
+        None
+    )
+    min_p: Annotated[
+        float | None, _option("--min-p", help="Drop tokens below this fraction of the most probable one.")
+    ] = None
+    repeat_penalty: Annotated[float | None, _option("--repeat-penalty", help="Above 1: less repetition.")] = None
+    seed: Annotated[int | None, _option("--seed", help="The same seed gives the same answer.")] = None
+    stop: Annotated[list[str] | None, _option("--stop", help="End the answer at this text; may be repeated.")] = None
+    no_repetition_guard: Annotated[
+        bool, _option("--no-repetition-guard", help="Let an answer run on when it is caught in a loop.")
+    ] = False
+
+    def settings(self) -> SamplingSettings:
+        """The settings that were given."""
+        settings: SamplingSettings = {}
+        if self.max_tokens is not None:
+            settings["max_tokens"] = self.max_tokens
+        if self.temperature is not None:
+            settings["temperature"] = self.temperature
+        if self.top_k is not None:
+            settings["top_k"] = self.top_k
+        if self.top_p is not None:
+            settings["top_p"] = self.top_p
+        if self.min_p is not None:
+            settings["min_p"] = self.min_p
+        if self.repeat_penalty is not None:
+            settings["repeat_penalty"] = self.repeat_penalty
+        if self.seed is not None:
+            settings["seed"] = self.seed
+        if self.stop:
+            settings["stop"] = tuple(self.stop)
+        if self.no_repetition_guard:
+            settings["repetition_guard"] = False
+        return settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardwareOptions:
+    """Where and how large."""
+
+    ctx_size: Annotated[
+        int | None, _option("-c", "--ctx-size", help="Context, in tokens. [grows with the prompt and the answer]")
+    ] = None
+    threads: Annotated[int | None, _option("-t", "--threads", help="CPU threads. [physical cores]")] = None
+    n_gpu_layers: Annotated[
+        str, _option("-ngl", "--n-gpu-layers", help="Layers on the GPU: all, or a number. [all]", metavar="all|N")
+    ] = "all"
+    no_mmproj_offload: Annotated[bool, _option("--no-mmproj-offload", help="Keep the projector on the CPU.")] = False
+    flash_attn: Annotated[Switch, _option("-fa", "--flash-attn", help="Flash attention. [auto]")] = Switch.AUTO
+    cache_type_k: Annotated[KVType, _option("-ctk", "--cache-type-k", help="KV cache type of keys. [f16]")] = KVType.F16
+    cache_type_v: Annotated[KVType, _option("-ctv", "--cache-type-v", help="KV cache type of values. [f16]")] = (
+        KVType.F16
+    )
+    image_min_tokens: Annotated[
+        int | None, _option("--image-min-tokens", help="Enlarge a picture until it takes this many tokens.")
+    ] = None
+    image_max_tokens: Annotated[
+        int | None,
+        _option(
+            "--image-max-tokens", help="Shrink a picture to this many tokens. More see more and take longer. [1024]"
+        ),
+    ] = None
+
+    def config(self) -> EngineConfig:
+        """The engine's settings.
+
+        Raises:
+            UsageError: one of them makes no sense.
+        """
+        return EngineConfig(
+            n_ctx=self.ctx_size,
+            n_threads=self.threads,
+            n_gpu_layers=self._layers(),
+            mmproj_offload=not self.no_mmproj_offload,
+            flash_attention=self.flash_attn.value,
+            cache_type_k=self.cache_type_k.value,
+            cache_type_v=self.cache_type_v.value,
+            image_min_tokens=self.image_min_tokens,
+            image_max_tokens=self.image_max_tokens,
+        )
+
+    def _layers(self) -> int:
+        if self.n_gpu_layers == "all":
+            return -1
+        if self.n_gpu_layers.isdecimal():
+            return int(self.n_gpu_layers)
+        raise UsageError(f"-ngl takes all or a number, not {self.n_gpu_layers!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What is shown."""
+
+    json: Annotated[bool, _option("--json", help="One JSON object with the answer and its numbers.")] = False
+    stats: Annotated[bool, _option("--stats", help="What the model saw, token counts and times, on stderr.")] = False
+    no_stream: Annotated[bool, _option("--no-stream", help="Show the answer when it is complete.")] = False
+    quiet: Annotated[bool, _option("-q", "--quiet", help="No progress and no warnings.")] = False
+    debug: Annotated[bool, _option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False
+    color: Annotated[Switch, _option("--color", help="Colours and rendered Markdown. [auto]")] = Switch.AUTO
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn each parameter whose type is an options group into the options of that group."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    parameters, annotations = [], {}
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.name not in groups:
+            annotations[parameter.name] = hints[parameter.name]
+            parameters.append(parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        group = groups[parameter.name]
+        of_group = get_type_hints(group, include_extras=True)
+        for item in fields(group):
+            annotations[item.name] = of_group[item.name]
+            parameters.append(
+                inspect.Parameter(
+                    item.name, inspect.Parameter.KEYWORD_ONLY, default=item.default, annotation=of_group[item.name]
+                )
+            )
+
+    @functools.wraps(command)
+    def with_groups(**given: Any) -> None:
+        made = {
+            name: group(**{item.name: given.pop(item.name) for item in fields(group)}) for name, group in groups.items()
+        }
+        command(**given, **made)
+
+    with_groups.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_groups.__annotations__ = annotations
+    return with_groups
+
+
+def text_or_file(value: str) -> str:
+    """The text itself, or the contents of ``@FILE`` without its last line break.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if not value.startswith("@"):
+        return value
+    path = Path(value[1:]).expanduser()
+    try:
+        return path.read_text(encoding="utf-8").removesuffix("\n")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: this prompt file is not UTF-8 text") from error

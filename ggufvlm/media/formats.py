@@ -1,0 +1,63 @@
+"""What can be told about a file before a decoder sees it: from its ending, and from its first bytes."""
+
+from __future__ import annotations
+
+import re
+
+_READABLE = (
+    ".apng .avif .bmp .cur .dds .dib .gif .heic .heif .hif .icns .ico .j2k .jfif .jp2 .jpe .jpeg .jpf .jpg .jpx "
+    ".pbm .pcx .pfm .pgm .png .pnm .ppm .psd .qoi .sgi .tga .tif .tiff .webp .xbm .xpm"
+)
+_UNREADABLE = ".ai .arw .cr2 .cr3 .dng .eps .nef .orf .pdf .ps .raf .rw2 .svg"
+
+PICTURE_SUFFIXES = frozenset(_READABLE.split())
+"""Endings of files that can be read, lower case, with the dot."""
+
+_MEANT_AS_PICTURE = PICTURE_SUFFIXES.union(_UNREADABLE.split())
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a file name ends like a picture that can be read."""
+    return _suffix(name) in PICTURE_SUFFIXES
+
+
+def looks_like_picture_name(name: str) -> bool:
+    """Whether whoever typed this name meant a picture, readable or not (``.svg``, ``.pdf``, camera raw)."""
+    return _suffix(name) in _MEANT_AS_PICTURE
+
+
+def _suffix(name: str) -> str:
+    stem, dot, ending = name.rpartition(".")
+    return f".{ending.lower()}" if dot and stem else ""
+
+
+_TO_PICTURE = "convert it to PNG or JPEG first"
+_FOREIGN: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE | re.DOTALL), kind, hint)
+    for pattern, kind, hint in (
+        (rb"%PDF-", "a PDF, not a picture", "convert a page to a picture first: pdftoppm -png -r 150 FILE.pdf page"),
+        (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript is not read", _TO_PICTURE),
+        (rb"(<\?xml[^>]*>|<!--.*?-->|<!doctype svg.*?>|\s)*<svg[\s>]", "an SVG drawing, not a picture", _TO_PICTURE),
+        (
+            rb"(<\?xml[^>]*>|<!--.*?-->|\s)*<(!doctype html|html|head|body)[\s>]",
+            "a web page (HTML), not a picture",
+            "it may be an error page or a preview page: save the picture itself",
+        ),
+        (rb"version https://git-lfs", "a Git LFS pointer, not the picture itself", "git lfs pull"),
+        (
+            rb"....ftyp(isom|iso\d|mp4\d|m4v |avc1|qt  |3g..|dash)|\x1a\x45\xdf\xa3|\0\0\x01[\xb3\xba]|RIFF....AVI ",
+            "a video, not a picture",
+            "take a frame out of it first: ffmpeg -i FILE -frames:v 1 frame.png",
+        ),
+        (rb"....ftypcrx ", "a camera raw file", _TO_PICTURE),
+    )
+)
+
+
+def foreign_kind(data: bytes) -> tuple[str, str] | None:
+    """Recognise common files that are no pictures: ``(what it is, what to do)``, or None."""
+    start = data[:2048].removeprefix(b"\xef\xbb\xbf")
+    for pattern, kind, hint in _FOREIGN:
+        if pattern.match(start):
+            return kind, hint
+    return None

@@ -1,0 +1,78 @@
+"""Anything that is a picture -> Image."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard, Union
+
+from ggufvlm.errors import ImageError
+from ggufvlm.media.decode import MAX_PIXELS, decode, finish
+from ggufvlm.media.image import Image
+from ggufvlm.media.sources import read_source
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import PIL.Image
+
+ImageSource: TypeAlias = Union[
+    str, "os.PathLike[str]", bytes, bytearray, Image, "PIL.Image.Image", "npt.NDArray[np.uint8]"
+]
+"""What ``load`` takes."""
+
+
+def load(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image:
+    """Read and decode a picture, upright, transparency on white.
+
+    Args:
+        source: a path, ``file://`` or http(s) URL, data URI, ``-`` (standard input) or ``clipboard:``; the bytes of a
+            picture file; an ``Image``, which is returned as it is; a Pillow picture; or a numpy array of uint8 RGB
+            with shape (height, width, 3). A Pillow picture as opened from a file is turned upright like the file
+            itself, one derived from it (``convert``, ``rotate``) is taken as it stands.
+        max_pixels: largest width times height that is decoded.
+
+    Raises:
+        ImageError: missing, unreadable, damaged, too large, or not a picture. The message names the source.
+        TypeError: nothing of the above.
+    """
+    if isinstance(source, Image):
+        return source
+    if isinstance(source, (bytes, bytearray)):
+        return decode(bytes(source), "<bytes>", max_pixels=max_pixels)
+    if isinstance(source, (str, os.PathLike)):
+        data, name = read_source(source)
+        return decode(data, name, max_pixels=max_pixels)
+    if _is_pillow(source):
+        return finish(source, _pillow_name(source), max_pixels=max_pixels)
+    if _is_array(source):
+        return _from_array(source)
+    raise TypeError(f"cannot make a picture of {type(source).__name__}")
+
+
+def _is_pillow(source: object) -> TypeGuard[PIL.Image.Image]:
+    return _comes_from(source, "PIL")
+
+
+def _is_array(source: object) -> TypeGuard[npt.NDArray[np.uint8]]:
+    return _comes_from(source, "numpy") and hasattr(source, "dtype")
+
+
+def _comes_from(source: object, package: str) -> bool:
+    # Asks for the package without importing it: whoever passes its objects has imported it already.
+    return any(cls.__module__.partition(".")[0] == package for cls in type(source).__mro__)
+
+
+def _pillow_name(picture: PIL.Image.Image) -> str:
+    name = getattr(picture, "filename", "")
+    return name if isinstance(name, str) and name else "<picture>"
+
+
+def _from_array(array: npt.NDArray[np.uint8]) -> Image:
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != "uint8" or array.size == 0:
+        shape = "x".join(str(side) for side in array.shape)
+        raise ImageError(
+            f"<array>: {array.dtype} of shape {shape} is no RGB picture",
+            hint="pass uint8 of shape (height, width, 3)",
+        )
+    height, width, _ = array.shape
+    return Image.from_rgb(width, height, array.tobytes(), "<array>")

@@ -1,0 +1,78 @@
+"""Folders and glob patterns -> the pictures in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ggufvlm.errors import ImageError
+from ggufvlm.media.formats import is_picture_name
+from ggufvlm.media.labels import label
+from ggufvlm.media.sources import expand_user
+
+# `*.png`, `shot?.*`, `shots/*`: nothing that a sentence ends with.
+_ENDS_LIKE_GLOB = re.compile(r"(\S*[/\\])?([^/\\\s]*[*?\[][^/\\\s]*\.[\w*?\[\]]+|\*+)")
+
+
+def has_magic(text: str) -> bool:
+    """Whether ``text`` could be a glob pattern. Question marks at its end are punctuation."""
+    return any(character in text.rstrip("?") for character in "*?[")
+
+
+def ends_like_glob(text: str) -> bool:
+    """Whether ``text`` can only be meant as a glob pattern, matching or not."""
+    return has_magic(text) and _ENDS_LIKE_GLOB.fullmatch(text) is not None
+
+
+def matches_something(pattern: str) -> bool:
+    """Whether at least one path matches the glob pattern."""
+    return next(_matches(pattern), None) is not None
+
+
+def pictures_in(argument: str) -> list[str]:
+    """The picture files of a folder or a glob pattern, by their endings, 2 before 10; hidden files left out.
+
+    Raises:
+        ImageError: there are none, or the folder cannot be read.
+    """
+    folder = expand_user(argument)
+    name = label(argument)
+    try:
+        found = list(folder.iterdir()) if folder.is_dir() else list(_matches(argument))
+        pictures = [path for path in found if _is_picture(path)]
+    except PermissionError as error:
+        raise ImageError(f"{name}: permission denied") from error
+    except OSError as error:
+        raise ImageError(f"{name}: cannot be read ({error.strerror or error})") from error
+    if not pictures:
+        raise ImageError(f"{name}: no pictures there", hint="name the file itself if its ending is unusual")
+    return [str(path) for path in sorted(pictures, key=natural_key)]
+
+
+def natural_key(path: Path) -> tuple[tuple[tuple[str | int, ...], ...], str]:
+    """Sort key that orders numbers in names by value and letters without their case."""
+    parts = tuple(
+        # Splitting at digits alternates text and number, so that keys always compare like with like.
+        tuple(int(piece) if place % 2 else piece.casefold() for place, piece in enumerate(re.split(r"(\d+)", part)))
+        for part in path.parts
+    )
+    return parts, str(path)
+
+
+def _is_picture(path: Path) -> bool:
+    # macOS leaves ._photo.jpg next to photo.jpg on foreign disks: no picture, whatever its ending says.
+    return not path.name.startswith(".") and is_picture_name(path.name) and not path.is_dir()
+
+
+def _matches(pattern: str) -> Iterator[Path]:
+    path = expand_user(pattern)
+    anchor = path.anchor
+    rest = str(path)[len(anchor) :]
+    if not rest:
+        return
+    try:
+        yield from Path(anchor).glob(rest)
+    except (ValueError, NotImplementedError, IndexError, re.error, OSError):
+        # `**bold**` is no valid pattern, and a sentence may be longer than a file name can be.
+        return

@@ -1,0 +1,78 @@
+"""Encoded bytes -> an open Pillow picture, through Pillow's plugins and pillow_heif's."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from ggufvlm.errors import ImageError
+from ggufvlm.media.damage import DAMAGE, refusal
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+# A file that carries one of these signatures and cannot be opened is damaged; with the others it may be something else.
+_SIGNED = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "HEIF", "TIFF", "JPEG2000", "PSD", "QOI", "ICNS", "DDS")
+# The last six have no signature at all and would take a file of any other format.
+# Left out: EPS starts Ghostscript, WMF needs Windows; BUFR, GRIB, HDF5 and MPEG are names without a decoder.
+_WEAKLY_SIGNED = (
+    "BMP PPM ICO CUR DIB DCX FITS FLI FTEX BLP GBR MSP PCX PIXAR SGI SUN XBM XPM XVTHUMB MCIDAS "
+    "TGA IM IMT PCD SPIDER IPTC"
+)
+
+_HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx hevm hevs mif1 msf1 avif avis".split())
+
+
+def open_picture(data: bytes, source: str) -> PIL.Image.Image:
+    """Open a picture file, without decoding its pixels yet.
+
+    Raises:
+        ImageError: cut off or damaged at its start, or not a picture that can be read.
+    """
+    # PIL.Image.open() would warn about large pictures, on stderr and once a process; here the limit is an error of
+    # its own, in decode.py, so the same plugins are asked one by one.
+    from PIL.Image import DecompressionBombError
+
+    for name in (*_SIGNED, *_WEAKLY_SIGNED.split()):
+        try:
+            picture = _open_as(name, data)
+        except DAMAGE as error:
+            # An AVIF signature may also be HEIF's, which comes next.
+            if name in _SIGNED and not (name == "AVIF" and data[8:12] in (b"mif1", b"msf1")):
+                # WebP's decoder gives no reason, but the file says how long it should be.
+                short = name == "WEBP" and int.from_bytes(data[4:8], "little") + 8 > len(data)
+                raise refusal(EOFError() if short else error, source, name) from error
+            continue
+        except (MemoryError, DecompressionBombError) as error:
+            raise refusal(error, source, name) from error
+        if picture is not None:
+            return picture
+    raise ImageError(f"{source}: not a picture in a format that can be read")
+
+
+def _open_as(name: str, data: bytes) -> PIL.Image.Image | None:
+    """Open with one plugin; None if the file is not its format."""
+    import PIL.Image
+
+    if name == "HEIF":
+        return _open_heif(data)
+    PIL.Image.preinit()
+    if name not in PIL.Image.OPEN:
+        PIL.Image.init()
+    if name not in PIL.Image.OPEN:
+        return None
+    factory, accept = PIL.Image.OPEN[name]
+    # A string is the reason why this Pillow was built without the format.
+    accepted = accept(data[:16]) if accept is not None else True
+    if isinstance(accepted, str) or not accepted:
+        return None
+    return factory(io.BytesIO(data), "")
+
+
+def _open_heif(data: bytes) -> PIL.Image.Image | None:
+    if data[4:8] != b"ftyp" or data[8:12] not in _HEIF_BRANDS:
+        return None
+    import pillow_heif
+
+    picture: PIL.Image.Image = pillow_heif.HeifImageFile(io.BytesIO(data))
+    return picture

@@ -1,0 +1,106 @@
+"""Image -> Image of another size, and Image -> file."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ggufvlm.errors import UsageError
+from ggufvlm.media.image import Image
+from ggufvlm.media.labels import label
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+Resample = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+
+_SAVED_AS = {
+    ".avif": "AVIF",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".png": "PNG",
+    ".ppm": "PPM",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
+_QUALITY = {"JPEG": 95, "WEBP": 95, "AVIF": 90}
+
+
+def resize(image: Image, width: int, height: int, resample: Resample = "bicubic") -> Image:
+    """Scale to ``width`` x ``height`` pixels, antialiased as Pillow does. The source stays, the id is new.
+
+    Raises:
+        ValueError: a side is shorter than one pixel, or the filter is unknown.
+    """
+    from PIL.Image import Resampling
+
+    if width < 1 or height < 1:
+        raise ValueError(f"a picture needs at least one pixel, got {width}x{height}")
+    names = {member.name.lower(): member for member in Resampling}
+    if resample not in names:
+        raise ValueError(f"unknown resampling filter {resample!r}, use one of {', '.join(sorted(names))}")
+    if (width, height) == (image.width, image.height):
+        return image
+    return _from_pillow(to_pillow(image).resize((width, height), names[resample]), image)
+
+
+def pad_to_square(image: Image, color: tuple[int, int, int]) -> Image:
+    """Centre the picture on a square of its longer side, filled with ``color`` (RGB, 0 to 255).
+
+    An odd remainder leaves the wider stripe at the right or at the bottom.
+    """
+    import PIL.Image
+
+    side = max(image.width, image.height)
+    if image.width == image.height:
+        return image
+    square = PIL.Image.new("RGB", (side, side), color)
+    square.paste(to_pillow(image), ((side - image.width) // 2, (side - image.height) // 2))
+    return _from_pillow(square, image)
+
+
+def to_pillow(image: Image) -> PIL.Image.Image:
+    """The same pixels as a Pillow picture of mode RGB."""
+    import PIL.Image
+
+    return PIL.Image.frombytes("RGB", (image.width, image.height), image.rgb)
+
+
+def to_png(image: Image) -> bytes:
+    """The picture as a PNG file."""
+    return _encode(image, "PNG")
+
+
+def save(image: Image, path: str | os.PathLike[str]) -> None:
+    """Write the picture to a file, in the format that its ending names.
+
+    Raises:
+        UsageError: an ending that names no format for writing, or a file that cannot be written.
+    """
+    target = Path(path)
+    name = label(str(target))
+    format_name = _SAVED_AS.get(target.suffix.lower())
+    if format_name is None:
+        raise UsageError(f"{name}: cannot write a picture with this ending", hint=f"use one of {' '.join(_SAVED_AS)}")
+    try:
+        target.write_bytes(_encode(image, format_name))
+    except OSError as error:
+        raise UsageError(f"{name}: cannot be written ({error.strerror or error})") from error
+
+
+def _encode(image: Image, format_name: str) -> bytes:
+    encoded = io.BytesIO()
+    options = {"quality": _QUALITY[format_name]} if format_name in _QUALITY else {}
+    to_pillow(image).save(encoded, format_name, **options)
+    return encoded.getvalue()
+
+
+def _from_pillow(picture: PIL.Image.Image, image: Image) -> Image:
+    return Image.from_rgb(
+        picture.width, picture.height, picture.tobytes(), image.source, original_format=image.original_format
+    )

@@ -1,0 +1,114 @@
+"""What a user can name a picture by -> its encoded bytes."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ggufvlm.errors import ImageError
+from ggufvlm.media.clipboard import NAME as CLIPBOARD_NAME
+from ggufvlm.media.clipboard import read_clipboard
+from ggufvlm.media.data_uri import is_data_uri, read_data_uri
+from ggufvlm.media.labels import label, url_label
+
+STDIN = "-"
+CLIPBOARD = "clipboard:"
+_STDIN_NAME = "<stdin>"
+
+
+def is_url(text: str) -> bool:
+    """Whether ``text`` is an http(s) URL."""
+    return text[:8].lower().startswith(("http://", "https://"))
+
+
+def is_file_url(text: str) -> bool:
+    """Whether ``text`` is a ``file://`` URL."""
+    return text[:7].lower() == "file://"
+
+
+def is_special(text: str) -> bool:
+    """Whether ``text`` names a picture in any way but a path."""
+    return text in (STDIN, CLIPBOARD) or is_url(text) or is_file_url(text) or is_data_uri(text)
+
+
+def read_source(source: str | os.PathLike[str]) -> tuple[bytes, str]:
+    """Read a picture file: ``(its bytes, its name for messages)``.
+
+    Args:
+        source: a path (``~`` is expanded), ``file://`` URL, http(s) URL, data URI, ``-`` (standard input) or
+            ``clipboard:``. A PathLike is always a path.
+
+    Raises:
+        ImageError: missing, not allowed, not a file, or not to be downloaded.
+    """
+    if not isinstance(source, str):
+        return _read_path(Path(source), label(os.fspath(source)))
+    if source == STDIN:
+        return _read_stdin(), _STDIN_NAME
+    if source == CLIPBOARD:
+        return read_clipboard(), CLIPBOARD_NAME
+    if is_data_uri(source):
+        return read_data_uri(source)
+    if is_file_url(source):
+        return _read_path(_path_of(source), label(source))
+    if is_url(source):
+        from ggufvlm.media.fetch import fetch
+
+        return fetch(source), url_label(source)
+    return _read_path(expand_user(source), label(source))
+
+
+def expand_user(text: str) -> Path:
+    """A path with ``~`` replaced by the home folder, where there is one."""
+    try:
+        return Path(text).expanduser()
+    except (RuntimeError, ValueError):  # ~somebody, who does not exist here
+        return Path(text)
+
+
+def _read_stdin() -> bytes:
+    # sys.stdin is None where there is no console, and a terminal would wait for a picture to be typed.
+    if sys.stdin is None or sys.stdin.isatty():
+        raise ImageError(f"{_STDIN_NAME}: nothing is piped in", hint="for example: ggufvlm describe - < photo.jpg")
+    data = sys.stdin.buffer.read()
+    if not data:
+        raise ImageError(f"{_STDIN_NAME}: nothing came in")
+    return data
+
+
+def _path_of(url: str) -> Path:
+    from urllib.request import url2pathname
+
+    try:
+        parts = urlsplit(url)
+        # A browser escapes ? and # in file names; a person does not.
+        path = Path(url2pathname(url[len("file://") + len(parts.netloc) :]))
+    except (ValueError, OSError) as error:
+        raise ImageError(f"{label(url)}: not a valid URL ({error})") from error
+    if parts.netloc.lower() not in ("", "localhost"):
+        raise ImageError(f"{label(url)}: names a file on another computer", hint="file:///path/to/photo.jpg")
+    return path
+
+
+def _read_path(path: Path, name: str) -> tuple[bytes, str]:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise ImageError(f"{name}: a folder, not a picture", hint=f"for all pictures in it: '{path / '*'}'")
+        # FIFOs are what process substitution gives: <(convert ...). Devices and sockets may never end.
+        if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
+            raise ImageError(f"{name}: not a regular file")
+        return path.read_bytes(), name
+    except FileNotFoundError:
+        raise ImageError(f"no such image: {name}") from None
+    except PermissionError as error:
+        raise ImageError(f"{name}: permission denied") from error
+    except MemoryError:
+        raise ImageError(f"{name}: too large for memory") from None
+    except OSError as error:
+        raise ImageError(f"{name}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:  # a NUL character, or one that the file system cannot encode
+        raise ImageError(f"{name}: not a possible file name ({error})") from error
