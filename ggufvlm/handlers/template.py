@@ -53,7 +53,7 @@ def render(
         except _Refused as error:
             refusal = refusal or str(error)
             continue
-        if words.found_in(text) == words.all:
+        if words.found_in(text) == words.all and not words.are_quoted_in(text):
             return words.split(text)
     if refusal:
         raise UsageError(f"the model's chat template refuses these messages: {refusal}")
@@ -90,6 +90,10 @@ class _Words:
 
     def found_in(self, text: str) -> list[int]:
         return [int(number) for number in self._pattern.findall(text)]
+
+    def are_quoted_in(self, text: str) -> bool:
+        """Whether the template printed the list of parts itself, which happens where it expects a string."""
+        return re.search(f"""['"]text['"]: ?['"]{self._stem}""", text) is not None
 
     def split(self, text: str) -> list[TextPart | Image]:
         parts: list[TextPart | Image] = []

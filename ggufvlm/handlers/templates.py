@@ -65,14 +65,12 @@ _BAKLLAVA = (
     "{% endfor %}{{ 'ASSISTANT:' }}"
 )
 _MOONDREAM = (
-    "{% for message in messages %}"
-    "{% for part in message.content %}{% if part.type == 'image' %}{{ part.text + '\\n\\n' }}{% endif %}{% endfor %}"
-    "{% set ns = namespace(text='') %}"
-    "{% for part in message.content %}{% if part.type != 'image' %}{% set ns.text = ns.text + part.text %}{% endif %}"
-    "{% endfor %}"
-    "{% if message.role == 'assistant' %}{{ 'Answer: ' + ns.text + '\\n\\n' }}"
-    "{% elif message.role == 'user' %}{{ 'Question: ' + ns.text + '\\n\\n' }}"
-    "{% else %}{{ ns.text + '\\n\\n' }}{% endif %}"
+    "{% set names = {'user': 'Question: ', 'assistant': 'Answer: ', 'system': ''} %}"
+    "{% for message in messages %}{% set ns = namespace(name=names[message.role]) %}"
+    "{% for part in message.content %}"
+    "{% if part.type == 'image' %}{{ part.text + '\\n\\n' }}"
+    "{% else %}{{ ns.name + part.text }}{% set ns.name = '' %}{% endif %}"
+    "{% endfor %}{{ '\\n\\n' }}"
     "{% endfor %}{{ 'Answer:' }}"
 )
 _YI = (

@@ -1,0 +1,47 @@
+"""What many tests need: the built-in model in memory, a clean environment, pictures with known answers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ggufvlm import VLM
+
+from .scenes import Scene, random_scene
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the user's own settings, models or terminal."""
+    for name in ("GGUFVLM_MODEL", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GGUFVLM_CONFIG_DIR", str(tmp_path / "config"))
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[VLM]:
+    """The built-in model. It keeps cells from test to test, as it would in a user's process."""
+    with VLM.load("demo") as vlm:
+        yield vlm
+
+
+@pytest.fixture
+def fresh_demo() -> Iterator[VLM]:
+    """The built-in model with nothing in its cache."""
+    with VLM.load("demo") as vlm:
+        yield vlm
+
+
+@pytest.fixture(scope="session")
+def scene() -> Scene:
+    """A scene that the model describes exactly at the sizes tests draw it."""
+    return random_scene(random.Random(7), 196, 140)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Pictures and reference answers."""
+    return Path(__file__).parent / "data"

@@ -1,0 +1,279 @@
+"""The engine with the real llama.cpp and the built-in model."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ggufvlm
+from ggufvlm.config import EngineConfig, SamplingParams
+from ggufvlm.engine.engine import Engine, Output, Progress
+from ggufvlm.engine.request import Part, PicturePart, Request, TextPart
+from ggufvlm.engine.runner import Runner
+from ggufvlm.engine.sequence import Sequence
+from ggufvlm.errors import ContextOverflow, UsageError
+from ggufvlm.llama.model import Model
+from ggufvlm.llama.projector import Projector, TokenBudget
+from tests.scenes import random_scene
+
+FOLDER = Path(ggufvlm.__file__).parent / "demo"
+GREEDY = SamplingParams(max_tokens=60)
+
+
+MakeEngine = Callable[..., Engine]
+
+
+@pytest.fixture
+def engines() -> Iterator[MakeEngine]:
+    """Makes engines of the built-in model; each is checked and closed at the end."""
+    made: list[Engine] = []
+
+    def make(**settings: Any) -> Engine:
+        config = EngineConfig(**settings)
+        model = Model.load(FOLDER / "tiny-qwen2vl-Q8_0.gguf")
+        budget = TokenBudget(minimum=1, maximum=4096)
+        projector = Projector(FOLDER / "mmproj-tiny-qwen2vl-F16.gguf", model, config, budget, 2)
+        made.append(Engine(Runner(model, projector, config, n_threads=2), config))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.check()
+        engine.close()
+
+
+def picture(seed: int, width: int = 196, height: int = 140) -> PicturePart:
+    rgb = random_scene(random.Random(seed), width, height).draw(width, height).tobytes()
+    return PicturePart(f"scene-{seed}-{width}x{height}", f"{seed}.png", width, height, lambda: rgb)
+
+
+def prompt(*turns: tuple[Part | str, ...]) -> tuple[Part, ...]:
+    """ChatML: user turns, the assistant's answers between them."""
+    parts: list[Part] = [TextPart("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n", trusted=True)]
+    for number, turn in enumerate(turns):
+        role = "user" if number % 2 == 0 else "assistant"
+        parts.append(TextPart(f"<|im_start|>{role}\n", trusted=True))
+        parts += [TextPart(item) if isinstance(item, str) else item for item in turn]
+        parts.append(TextPart("<|im_end|>\n", trusted=True))
+    return (*parts, TextPart("<|im_start|>assistant\n", trusted=True))
+
+
+def run(engine: Engine, parts: tuple[Part, ...], **sampling: Any) -> tuple[str, Sequence]:
+    sequence = engine.add(Request(parts=parts, sampling=replace(GREEDY, **sampling)))
+    outputs: list[Output] = []
+    while not engine.is_idle:
+        outputs += engine.step()
+        for output in outputs:
+            if output.error:
+                raise output.error
+    return "".join(output.text for output in outputs), sequence
+
+
+def first_logits(engine: Engine, parts: tuple[Part, ...]) -> np.ndarray:
+    """Logits of the first token of the answer: of the last row of prefill."""
+    taken: list[np.ndarray] = []
+    runner = engine._runner
+    sample = runner.sample
+
+    def spy(sampler: Any, row: int) -> int:
+        taken.append(runner.context.logits(row).copy())
+        return sample(sampler, row)
+
+    runner.sample = spy
+    try:
+        run(engine, parts, max_tokens=1)
+    finally:
+        del runner.sample
+    return taken[0]
+
+
+DIALOGUES = {
+    "text": [prompt(("What color is the sky?",)), prompt(("What color is the sea?",))],
+    "one image": [
+        prompt((picture(1), "What is on the left?")),
+        prompt((picture(1), "How many blocks are there?")),
+    ],
+    "a second turn": [
+        prompt((picture(1), "What is on the left?")),
+        prompt((picture(1), "What is on the left?"), ("The white bar.",), ("How many blocks are there?",)),
+    ],
+    "two images": [
+        prompt((picture(1), picture(2), "Describe the images.")),
+        prompt((picture(1), picture(2), "What is on the left?")),
+    ],
+    "the second image changed": [
+        prompt((picture(1), picture(2), "Describe the images.")),
+        prompt((picture(1), picture(3), "Describe the images.")),
+    ],
+    "an edited last turn": [
+        prompt((picture(1), "What is on the left?"), ("The red bar.",), ("And on the right?",)),
+        prompt((picture(1), "What is on the left?"), ("The red bar.",), ("How many are there?",)),
+    ],
+    "the same again": [
+        prompt((picture(1), "What is on the left?")),
+        prompt((picture(1), "What is on the left?")),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", DIALOGUES)
+def test_reuse_gives_the_logits_of_a_fresh_context(engines: MakeEngine, name: str) -> None:
+    before, after = DIALOGUES[name]
+    warm, cold = engines(), engines()
+    _, first = run(warm, before)
+    reused = first_logits(warm, after)
+    fresh = first_logits(cold, after)
+    assert first.n_cached == 0
+    # measured: no difference at all; other processors may add up in another order
+    np.testing.assert_allclose(reused, fresh, rtol=0, atol=1e-3)
+
+
+def test_a_follow_up_turn_computes_only_what_is_new(engines: MakeEngine) -> None:
+    engine = engines()
+    answer, first = run(engine, prompt((picture(1), "What is on the left?")))
+    follow_up = prompt((picture(1), "What is on the left?"), (answer,), ("How many blocks are there?",))
+    _, second = run(engine, follow_up)
+    assert (first.n_encoded, second.n_encoded) == (1, 0)
+    assert second.n_cached >= first.n_prompt
+    assert second.n_prompt - second.n_cached < 30
+
+
+def test_another_picture_of_the_same_size_is_not_taken_for_the_first(engines: MakeEngine) -> None:
+    engine = engines()
+    scenes = [random_scene(random.Random(seed), 196, 140) for seed in (1, 2)]
+    answers = [run(engine, prompt((picture(seed), "Describe this image.")))[0] for seed in (1, 2, 1)]
+    assert answers == [scenes[0].caption, scenes[1].caption, scenes[0].caption]
+
+
+def test_a_picture_seen_before_is_not_encoded_again(engines: MakeEngine) -> None:
+    engine = engines()
+    for seed in (1, 2):
+        run(engine, prompt((picture(seed), "Describe this image.")))
+    _, again = run(engine, prompt((picture(1), "Describe this image.")))
+    assert again.n_cached < again.n_prompt - 42, "its cells were gone"
+    assert again.n_encoded == 0, "its embeddings were not"
+
+
+def test_the_context_grows_with_the_answer_and_nothing_changes(engines: MakeEngine) -> None:
+    request = prompt((picture(1), "Describe this image."))
+    small, large = engines(), engines(n_ctx=4096)
+    settings = {"max_tokens": 900, "temperature": 1.5, "seed": 5, "repetition_guard": False}
+    # this model ends its answers soon: let it ramble on
+    for engine in (small, large):
+        engine._runner.model.vocab.is_end = lambda token: False
+    said_small, sequence = run(small, request, **settings)
+    said_large, _ = run(large, request, **settings)
+    assert len(sequence.generated) == 900
+    assert small.n_ctx > 512 + sequence.n_prompt, "it had to grow"
+    assert said_small == said_large
+
+
+def test_an_answer_ends_where_the_context_ends(engines: MakeEngine) -> None:
+    engine = engines(n_ctx=256)
+    engine._runner.model.vocab.is_end = lambda token: False
+    _, sequence = run(engine, prompt(("Hello",)), max_tokens=-1, temperature=2.0, seed=1)
+    assert sequence.finish_reason == "length"
+    assert sequence.n_prompt + len(sequence.generated) == 256
+
+
+def test_a_prompt_that_is_too_long_says_what_takes_how_much(engines: MakeEngine) -> None:
+    engine = engines(n_ctx=64)
+    with pytest.raises(ContextOverflow) as caught:
+        engine.add(Request(parts=prompt((picture(1), picture(2), "Hello")), sampling=GREEDY))
+    message = str(caught.value)
+    assert "1.png takes 35" in message
+    assert "2.png takes 35" in message
+    assert "holds 64" in message
+    assert "--ctx-size" in (caught.value.hint or "")
+    assert engine.is_idle
+
+
+def test_the_prompt_must_end_with_text(engines: MakeEngine) -> None:
+    engine = engines()
+    with pytest.raises(UsageError, match="after the last picture"):
+        engine.add(Request(parts=(), sampling=GREEDY))
+
+
+def test_abort_keeps_what_was_said_and_the_cache_stays_right(engines: MakeEngine) -> None:
+    engine = engines()
+    parts = prompt((picture(1), "Describe this image."))
+    whole, _ = run(engines(), parts)
+    sequence = engine.add(Request(parts=parts, sampling=GREEDY))
+    said = ""
+    while len(sequence.generated) < 3:
+        said += "".join(output.text for output in engine.step())
+    engine.abort(sequence)
+    while not engine.is_idle:
+        said += "".join(output.text for output in engine.step())
+    assert sequence.finish_reason == "abort"
+    assert said
+    assert whole.startswith(said)
+    engine.check()
+    assert run(engine, parts)[0] == whole
+
+
+@pytest.mark.parametrize("stage", ["encode", "prefill"])
+def test_abort_before_the_first_word_leaves_the_engine_usable(engines: MakeEngine, stage: str) -> None:
+    engine = engines(n_batch=32, n_ubatch=32)
+    parts = prompt((picture(1), "What is this? " * 100 + "Describe this image."))
+    whole, _ = run(engines(), parts)
+    sequence = engine.add(Request(parts=parts, sampling=GREEDY))
+
+    def interrupt(progress: Progress) -> None:
+        if progress.stage == stage and progress.done > 1:
+            engine.abort(sequence)
+
+    engine.on_progress = interrupt
+    while not engine.is_idle:
+        engine.step()
+    engine.on_progress = None
+    assert sequence.finish_reason == "abort"
+    assert sequence.generated == []
+    assert not sequence.is_prefilled
+    engine.check()
+    assert run(engine, parts)[0] == whole
+
+
+def test_random_requests_and_aborts_never_change_an_answer(engines: MakeEngine) -> None:
+    engine = engines()
+    rng = random.Random(5)
+    requests = [
+        prompt((picture(seed), question))
+        for seed in (1, 2, 3)
+        for question in ("Describe this image.", "What is on the left?")
+    ]
+    requests.append(prompt((picture(1), picture(1), "Describe the images.")))
+    expected = [run(engines(), parts)[0] for parts in requests]
+    for _ in range(40):
+        number = rng.randrange(len(requests))
+        if rng.random() < 0.3:
+            sequence = engine.add(Request(parts=requests[number], sampling=GREEDY))
+            for _ in range(rng.randrange(6)):
+                engine.step()
+            engine.abort(sequence)
+            while not engine.is_idle:
+                engine.step()
+        else:
+            assert run(engine, requests[number])[0] == expected[number]
+        engine.check()
+
+
+def test_a_loop_is_cut(engines: MakeEngine) -> None:
+    engine = engines()
+    engine._runner.sample = lambda sampler, row: 40  # a model that only ever says this
+    _, sequence = run(engine, prompt(("Describe this image.",)), max_tokens=400)
+    assert sequence.finish_reason == "repetition"
+    assert len(sequence.generated) < 150
+
+
+def test_without_the_guard_a_loop_runs_on(engines: MakeEngine) -> None:
+    engine = engines()
+    engine._runner.sample = lambda sampler, row: 40
+    _, sequence = run(engine, prompt(("Describe this image.",)), max_tokens=400, repetition_guard=False)
+    assert (sequence.finish_reason, len(sequence.generated)) == ("length", 400)

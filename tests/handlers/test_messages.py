@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ggufvlm.errors import UsageError
+from ggufvlm.handlers.messages import Message, read_messages
+from ggufvlm.media import Image
+
+
+def load(source: Any) -> Image:
+    return Image.from_rgb(1, 1, b"\0\0\0", str(source))
+
+
+def read(*content: Any, images: tuple[Any, ...] = ()) -> list[str]:
+    (message,) = read_messages([{"role": "user", "content": list(content)}], load, images)
+    return [item.source if isinstance(item, Image) else f"text:{item}" for item in message.content]
+
+
+def test_the_hub_s_ways_to_name_a_picture() -> None:
+    assert read(
+        {"type": "image", "image": "a.png"},
+        {"type": "image", "url": "http://x/b.png"},
+        {"type": "text", "text": "hello"},
+        {"type": "image", "path": "c.png"},
+    ) == ["a.png", "http://x/b.png", "text:hello", "c.png"]
+
+
+def test_openai_s_way() -> None:
+    assert read({"type": "image_url", "image_url": {"url": "data:x"}}) == ["data:x"]
+
+
+def test_pictures_given_apart_fill_the_places_in_order() -> None:
+    assert read({"type": "image"}, {"type": "text", "text": "and"}, {"type": "image"}, images=("a", "b")) == [
+        "a",
+        "text:and",
+        "b",
+    ]
+
+
+def test_content_may_be_a_string() -> None:
+    assert read_messages([{"role": "user", "content": "hi"}], load) == [Message("user", ("hi",))]
+
+
+@pytest.mark.parametrize(
+    ("messages", "says"),
+    [
+        ([], "no message"),
+        ([{"content": "a"}], "role and a content"),
+        ([{"role": "tool", "content": "a"}], "'tool'"),
+        ([{"role": "user", "content": [{"type": "video", "video": "a"}]}], "'video'"),
+        ([{"role": "user", "content": [{"type": "image"}]}], "names no picture"),
+        ([{"role": "user", "content": 5}], "text or a list"),
+        ([{"role": "assistant", "content": [{"type": "image", "image": "a"}]}], "assistant message cannot"),
+    ],
+)
+def test_what_is_wrong_is_said(messages: list[dict[str, Any]], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        read_messages(messages, load)
+
+
+def test_a_picture_too_many_is_said() -> None:
+    with pytest.raises(UsageError, match="1 more image"):
+        read_messages([{"role": "user", "content": [{"type": "image"}]}], load, ["a", "b"])

@@ -1,0 +1,38 @@
+"""The public names, and what importing them costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import ggufvlm
+
+HEAVY = ("llama_cpp", "huggingface_hub", "PIL", "numpy", "httpx", "jinja2", "rich")
+
+
+def test_every_public_name_is_there_and_listed_once_in_order() -> None:
+    assert all(getattr(ggufvlm, name) is not None for name in ggufvlm.__all__)
+    assert sorted(ggufvlm.__all__, key=str.casefold) == sorted(set(ggufvlm.__all__), key=str.casefold)
+    assert set(ggufvlm.__all__) == {*ggufvlm._HOME_OF, "__version__"}
+
+
+def loaded_by(code: str) -> set[str]:
+    """The heavy modules that running ``code`` in a new interpreter loads."""
+    program = f"import sys\n{code}\nprint(*(m for m in {HEAVY!r} if m in sys.modules), file=sys.__stdout__)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert loaded_by("import ggufvlm") == set()
+
+
+def test_help_loads_nothing_heavy() -> None:
+    help_of = (
+        "from ggufvlm.cli.main import main\n"
+        "sys.argv = ['ggufvlm', *{arguments!r}]\n"
+        "try: main()\n"
+        "except SystemExit as done: assert done.code == 0, done.code"
+    )
+    for arguments in (["--help"], ["describe", "--help"], ["demo", "--help"], ["--version"]):
+        assert loaded_by(help_of.format(arguments=arguments)) == set(), arguments
