@@ -5,7 +5,6 @@ The reading side is :mod:`ggufvlm.gguf_header`. Version 3, little-endian.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -164,7 +163,7 @@ def replacing(target: Path) -> Iterator[Path]:
     try:
         try:
             yield partial
-            os.replace(partial, target)
+            partial.replace(target)
         except OSError as error:
             raise ModelError(f"{target}: cannot be written: {error.strerror or error}") from error
     finally:

@@ -107,10 +107,12 @@ def checksum_of(path: Path) -> str | None:
     return name if _SHA256.fullmatch(name) else None
 
 
-def commit_of(path: Path, repo: str) -> str | None:
-    """The commit that a path in the cache belongs to."""
-    folder = repo_folder(repo) / "snapshots"
-    return path.relative_to(folder).parts[0] if path.is_relative_to(folder) else None
+def origin_of(path: Path) -> tuple[str, str, str] | None:
+    """Repository, commit and name of a file in the cache; None for a path elsewhere."""
+    if not path.is_relative_to(cache_folder()):
+        return None
+    found = re.fullmatch(r"models--(.+)/snapshots/([^/]+)/(.+)", path.relative_to(cache_folder()).as_posix())
+    return (found[1].replace("--", "/", 1), found[2], found[3]) if found else None
 
 
 def cached_parts(repo: str, commit: str) -> list[FilePart]:

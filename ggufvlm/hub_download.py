@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from ggufvlm.errors import DownloadError, ModelError, PairingError
 from ggufvlm.gguf_header import ByteSource, GGUFHeader, read_header
 from ggufvlm.hub import RemoteSource, Repository, read_repository
-from ggufvlm.hub_cache import cache_folder, locate, partial_size, remember_main
+from ggufvlm.hub_cache import cache_folder, locate, remember_main
 from ggufvlm.hub_pick import is_projector, pick, pick_quants
-from ggufvlm.hub_transfer import Item, complete, fetch
+from ggufvlm.hub_transfer import Item, complete, fetch, n_bytes_here, size_text
 from ggufvlm.pairing import PairReport, compare
 from ggufvlm.registry_schema import FilePart, ModelFile, ModelSpec
 
@@ -89,8 +89,8 @@ class Download:
 
     @property
     def left(self) -> int:
-        """Bytes that have to come: an interrupted download has left some."""
-        return self.total - sum(min(partial_size(item.repo, item.checksum), item.size) for item in self.items)
+        """Bytes that have to come: an interrupted download, or one of another commit, has left some."""
+        return self.total - sum(n_bytes_here(item) for item in self.items)
 
     def run(self, on_progress: Callable[[Progress], None] | None = None) -> ModelFiles:
         """Fetch everything.
@@ -111,9 +111,19 @@ class Download:
             fetch(item, report)
         for repo, commit in self.main_of:
             remember_main(repo, commit)
+        return self.located()
+
+    def located(self) -> ModelFiles:
+        """The files, after :meth:`run`.
+
+        Raises:
+            DownloadError: they are not there.
+        """
         files = self.selection.located(self.mmproj)
         if files is None:
-            raise DownloadError(f"{self.selection.name} is not where it was put", hint="does another program clean up?")
+            raise DownloadError(
+                f"{self.selection.name} is not on this machine", hint=f"ggufvlm pull {self.selection.name}"
+            )
         return files
 
 
@@ -161,13 +171,12 @@ def _fitting(
 
 
 def _missing(file: ModelFile) -> Iterable[Item]:
-    paths = locate(file)
-    if paths and all(path.stat().st_size == part.size for path, part in zip(paths, file.parts, strict=True)):
-        return
+    """Parts that do not lie at the commit; where their bytes lie elsewhere in the cache, they need a link only."""
+    repo, commit = file.repo or "", file.revision or ""
     for part in file.parts:
-        yield Item(
-            repo=file.repo or "", commit=file.revision or "", name=part.name, size=part.size or 0, sha256=part.sha256
-        )
+        item = Item(repo=repo, commit=commit, name=part.name, size=part.size or 0, sha256=part.sha256)
+        if not item.path.is_file() or part.size not in (None, item.path.stat().st_size):
+            yield item
 
 
 class HubView:
@@ -177,6 +186,11 @@ class HubView:
         self.notes: list[str] = []
         self.main_of: dict[str, str] = {}
         self._repositories: dict[tuple[str, str | None], Repository] = {}
+
+    @property
+    def answered(self) -> bool:
+        """Whether the Hub could be reached."""
+        return bool(self._repositories)
 
     def repository(self, repo: str, revision: str | None) -> Repository:
         """What a repository holds; asked once."""
@@ -274,18 +288,3 @@ def _check_space(download: Download) -> None:
             f"{download.selection.name} needs {size_text(left)}, and {folder} has {size_text(free)} left",
             hint="`ggufvlm list` and `ggufvlm rm MODEL` make room; HF_HOME names a folder on another disk",
         )
-
-
-def size_text(n_bytes: float) -> str:
-    """A size for people: decimal units, as disks and the Hub have them.
-
-    >>> size_text(986046944), size_text(2073056), size_text(12)
-    ('986 MB', '2.1 MB', '12 B')
-    """
-    unit = "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if n_bytes < 999.5:
-            break
-        n_bytes, unit = n_bytes / 1000, larger
-    digits = 1 if unit in ("GB", "TB") or (unit != "B" and n_bytes < 9.95) else 0
-    return f"{n_bytes:.{digits}f} {unit}"

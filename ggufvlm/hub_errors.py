@@ -65,10 +65,9 @@ def explain(error: BaseException, repo: str, what: str | None = None) -> Downloa
         return offline(repo)
     if _status(error):
         return _refused(error, repo, what)
-    if _in_chain(error, ssl.SSLError):
-        why = re.sub(r" \(_ssl\.c:\d+\)", "", str(_in_chain(error, ssl.SSLError).args[-1]))
-        hint = "if your network looks into TLS traffic: SSL_CERT_FILE=its certificate authority"
-        return DownloadError(f"the TLS certificate of {_host(error)} is not to be trusted: {why}", hint=hint)
+    tls = _in_chain(error, ssl.SSLError)
+    if tls:
+        return _insecure(tls, _host(error))
     if "HTTPError" in _kinds(error):
         return _unreachable(error)
     if "FileMetadataError" in _kinds(error):
@@ -90,6 +89,14 @@ def not_a_hub(repo: str) -> DownloadError:
         f"what {_endpoint()} answers about {repo} does not come from a Hub",
         hint="open it in a browser: a login page of the network? or is HF_ENDPOINT wrong?",
     )
+
+
+def _insecure(error: ssl.SSLError, host: str) -> DownloadError:
+    why = re.sub(r"^\[[^]]*\] | \(_ssl\.c:\d+\)", "", str(error.args[-1]))
+    if isinstance(error, ssl.SSLCertVerificationError):
+        hint = "if your network looks into TLS traffic: SSL_CERT_FILE=its certificate authority"
+        return DownloadError(f"the TLS certificate of {host} is not to be trusted: {why}", hint=hint)
+    return DownloadError(f"no TLS connection to {host}: {why}", hint="is HF_ENDPOINT right? http:// or https://?")
 
 
 def _refused(error: Any, repo: str, what: str | None) -> DownloadError:

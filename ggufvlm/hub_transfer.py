@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ggufvlm.errors import DownloadError
 from ggufvlm.hub import DELAYS, file_url, patiently, request_headers, wait
-from ggufvlm.hub_cache import blob_path, cache_folder, link, partial_path, repo_folder, snapshot_path
+from ggufvlm.hub_cache import blob_path, cache_folder, link, partial_path, partial_size, repo_folder, snapshot_path
 from ggufvlm.hub_errors import explained, http_error, is_transient
 
 if TYPE_CHECKING:
@@ -96,6 +96,13 @@ def fetch(item: Item, report: Report, *, anew: bool = False) -> Path:
                 partial_path(item.repo, item.checksum).replace(blob)
                 link(blob, item.path)
     return item.path
+
+
+def n_bytes_here(item: Item) -> int:
+    """Bytes of a file that need not come."""
+    if _has_size(blob_path(item.repo, item.checksum), item.size):
+        return item.size
+    return min(partial_size(item.repo, item.checksum), item.size)
 
 
 def _has_size(path: Path, size: int) -> bool:
@@ -206,3 +213,18 @@ class _Partial:
 
 def _has_status(error: Any, status: int) -> bool:
     return getattr(getattr(error, "response", None), "status_code", None) == status
+
+
+def size_text(n_bytes: float) -> str:
+    """A size for people: decimal units, as disks and the Hub have them.
+
+    >>> size_text(986046944), size_text(2073056), size_text(12)
+    ('986 MB', '2.1 MB', '12 B')
+    """
+    unit = "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if n_bytes < 999.5:
+            break
+        n_bytes, unit = n_bytes / 1000, larger
+    digits = 1 if unit in ("GB", "TB") or (unit != "B" and n_bytes < 9.95) else 0
+    return f"{n_bytes:.{digits}f} {unit}"

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.gguf_header import GGUFHeader, TensorInfo
@@ -24,8 +23,8 @@ _CELL_STEP = 256  # llama.cpp rounds a context up to this
 _BYTES_PER_ELEMENT = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 _GEMMA3N_LAYERS_WITH_CACHE = 20
-# projectors whose input is as large as the picture; all others scale it to clip.vision.image_size, as a whole or in tiles
-_DYNAMIC = re.compile(r"qwen|pixtral|lightonocr|lfm2|kimi|glm4v|glm5v|paddleocr|dots|youtuvl|mimovl|hunyuan|exaone|step3")
+# Projectors whose input is as large as the picture. All others scale it, whole or in tiles, to clip.vision.image_size.
+_DYNAMIC = re.compile("qwen|pixtral|lightonocr|lfm2|kimi|glm[45]v|paddleocr|dots|youtuvl|mimovl|hunyuan|exaone|step3")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +97,11 @@ def predict(
     shape = _Shape(parts[0], {name: info for part in parts for name, info in part.tensors.items()})
     n_ctx = _padded(config.n_ctx or min(shape.n_ctx_train, DEFAULT_CTX))
     n_k, n_v = _BYTES_PER_ELEMENT[config.cache_type_k], _BYTES_PER_ELEMENT[config.cache_type_v]
-    per_cell = [int(k * n_k) + int(v * n_v) for k, v in map(shape.kv_width, range(shape.n_layer))]
+    widths = [shape.kv_width(index) for index in range(shape.n_layer)]
+    if config.flash_attention == "off":  # then values lie transposed, and all layers get the widest one's room
+        widest = max((value for _, value in widths), default=0)
+        widths = [(key, widest if value else 0) for key, value in widths]
+    per_cell = [int(key * n_k) + int(value * n_v) for key, value in widths]
     layers = tuple(
         LayerMemory(weights=shape.weights[index], kv=n_ctx * per_cell[index] + shape.recurrent_state(index))
         for index in range(shape.n_layer)
@@ -171,7 +174,7 @@ class _Shape:
             return 0, 0
         n_head = self.of_layer("attention.head_count", index)
         n_head_kv = self.of_layer("attention.head_count_kv", index, n_head)
-        head = self.n_embd // (n_head or 1)
+        head = self.n_embd // (self.of_layer("attention.head_count", 0) or 1)
         key, value = self._head_width("key", index, head), self._head_width("value", index, head)
         if self.integer("attention.key_length_mla") and self.integer("attention.value_length_mla"):
             value = 0  # latent attention keeps one vector for both
@@ -221,7 +224,7 @@ def _compute(shape: _Shape, config: EngineConfig, n_ctx: int) -> int:
     feed_forward = 3 * n_ff + 4 * n_embd
     if config.flash_attention == "off":
         masks = n_masks * n_ctx
-        width = max(feed_forward + masks, (n_head + 1) * n_ctx + 6 * n_embd)
+        width = max(feed_forward + masks, n_head * n_ctx + masks + 6 * n_embd)
     else:
         width = feed_forward + n_masks * n_ctx // 2  # masks of 16-bit numbers
     return 4 * (config.n_ubatch * width + shape.n_vocab)
@@ -244,8 +247,7 @@ def _projector_compute(projector: GGUFHeader, config: EngineConfig, image_tokens
         width += 2 * integer("attention.head_count") * n_patches
     elif integer("n_wa_pattern"):
         width += 3 * n_patches // 2  # the mask of windowed attention, as 32-bit and as 16-bit numbers
-    output = prod(info.shape) if (info := projector.tensors.get("mm.0.weight")) and len(info.shape) == 2 else 0
-    return 4 * n_patches * width + (output and 4 * n_patches * integer("projection_dim") // 4)
+    return 4 * n_patches * width
 
 
 def _padded(n_ctx: int) -> int:

@@ -120,10 +120,7 @@ def find_model(
     hub = HubView()
     download = plan(ask_hub(wanted, registry, hub, needs_projector=mmproj is None), mmproj, hub=hub)
     fetch(download)
-    files = download.selection.located(mmproj)
-    if files is None:
-        raise ModelError(f"{wanted.name} is not on this machine", hint=f"ggufvlm pull {wanted.name}")
-    return files
+    return download.located()
 
 
 def is_path(name: str) -> bool:
@@ -226,10 +223,11 @@ def from_registry(spec: ModelSpec, quant: str | None = None) -> Selection:
 
 def _from_repository(wanted: Wanted, model: ModelFile, projectors: tuple[ModelFile, ...]) -> Selection:
     from ggufvlm.hub_download import Selection
+    from ggufvlm.hub_pick import UNKNOWN_QUANT
 
-    name = wanted.name if wanted.quant else f"{wanted.name}:{model.quant}"
+    is_plain = wanted.quant is not None or model.quant == UNKNOWN_QUANT
     return Selection(
-        name=name,
+        name=wanted.name if is_plain else f"{wanted.name}:{model.quant}",
         model=_without_facts(model),
         projectors=tuple(map(_without_facts, projectors)),
         spec=wanted.spec or load_registry().match_file(model.name),

@@ -68,9 +68,7 @@ def convert_projector(
     tensors = []
     for name, info in header.tensors.items():
         ggml_type = converted_type(name, info, wanted)
-        tensors.append(
-            NewTensor(name=name, shape=info.shape, ggml_type=ggml_type, data=reader(name, info, ggml_type))
-        )
+        tensors.append(NewTensor(name=name, shape=info.shape, ggml_type=ggml_type, data=reader(name, info, ggml_type)))
     with replacing(target) as partial, partial.open("wb") as file:
         write_gguf(file, pairs, tensors, progress=progress)
 
@@ -83,7 +81,7 @@ def _convert(where: str, raw: bytes, info: TensorInfo, ggml_type: int) -> memory
 
         if not np.isfinite(encoded.view(np.float16)).all() and np.isfinite(values).all():
             raise ModelError(f"{where} has weights too large for F16", hint="take BF16")
-    return memoryview(encoded)
+    return encoded.data
 
 
 def decode(raw: bytes, ggml_type: int) -> NDArray[np.float32]:

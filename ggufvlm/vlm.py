@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ggufvlm.answer import Answer, AnswerStream, SeenImage, Times, Usage
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings
 from ggufvlm.engine.request import Part, PicturePart, Request, TextPart
-from ggufvlm.engine.sequence import PictureSegment, Sequence as EngineSequence
+from ggufvlm.engine.sequence import PictureSegment
+from ggufvlm.engine.sequence import Sequence as EngineSequence
 from ggufvlm.errors import UsageError
 from ggufvlm.handlers import ChatHandler, Message, ModelFacts, PlainHandler, SpecialTokens, find_handler, read_messages
 from ggufvlm.media import Image, load, resize
@@ -242,7 +243,7 @@ class VLM:
         try:
             minimum, maximum = handler.library_budget
             budget = TokenBudget(minimum=minimum, maximum=maximum)
-            projector = Projector(self.files.mmproj, model, self._config, budget, n_threads)
+            projector = Projector(self.files.mmproj, model, self._config, budget, n_threads, progress=self._loading)
         except BaseException:
             model.close()
             raise
@@ -299,9 +300,9 @@ class VLM:
 
     def close(self) -> None:
         """Stop and free everything. Safe to call twice."""
-        atexit.unregister(self.close)
         self._cancelled.set()
         self._worker.close()
+        atexit.unregister(self.close)  # last: if Ctrl-C comes before, the interpreter closes it at its end
 
     def __enter__(self) -> Self:
         return self

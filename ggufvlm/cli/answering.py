@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import typer
 
+from ggufvlm.answer import Answer, AnswerStream
 from ggufvlm.cli import console
 from ggufvlm.cli.options import HardwareOptions, ModelOptions, OutputOptions, SamplingOptions
+from ggufvlm.cli.transfer import fetcher
 from ggufvlm.media import Image
 
 INTERRUPTED = 130
@@ -39,30 +41,46 @@ def answer_question(
     if output.debug:
         _log_to_stderr()
     config, settings = hardware.config(), sampling.settings()
-    files = find_model(model.model, model.mmproj)
-    with console.Spinner(output) as spinner:
-        vlm = VLM(files, config, raw=model.raw, on_load=spinner.on_load, on_progress=spinner.on_progress)
-        with vlm:
-            images = load_images()  # while the model loads
-            stream = vlm.stream(question(images, prompt, system), prefill=prefill, **settings)
-            interrupted = False
-            try:
-                if output.json:
-                    for _ in stream:
-                        pass
-                else:
-                    console.show_answer(_after_spinner(stream, spinner), output)
-            except KeyboardInterrupt:
-                interrupted = True
-                stream.close()
-            answer = stream.answer
-            spinner.close()
-            if output.json:
-                indent = 2 if sys.stdout.isatty() else None
-                typer.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=indent))
-            if output.stats:
-                console.show_stats(answer, output)
-    _report_end(answer.finish_reason, answer.usage.n_generated, output, interrupted=interrupted)
+    try:
+        files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))
+        with console.Spinner(output) as spinner:
+            vlm = VLM(files, config, raw=model.raw, on_load=spinner.on_load, on_progress=spinner.on_progress)
+            with vlm:
+                images = load_images()  # while the model loads
+                with vlm.stream(question(images, prompt, system), prefill=prefill, **settings) as stream:
+                    _show(stream, spinner, output)
+    except KeyboardInterrupt:
+        if not output.quiet:
+            console.say("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    _report_end(stream.answer, output)
+
+
+def _show(stream: AnswerStream, spinner: console.Spinner, output: OutputOptions) -> None:
+    """Stream the answer; after Ctrl-C what was said is kept and shown.
+
+    Raises: KeyboardInterrupt, after the numbers are shown.
+    """
+    interruption = None
+    try:
+        pieces = _after_spinner(stream, spinner)
+        if output.json:
+            for _ in pieces:
+                pass
+        else:
+            console.show_answer(pieces, output)
+    except KeyboardInterrupt as error:
+        interruption = error
+        stream.close()
+    spinner.close()
+    answer = stream.answer
+    if output.json:
+        indent = 2 if sys.stdout.isatty() else None
+        typer.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=indent))
+    if output.stats:
+        console.show_stats(answer, output)
+    if interruption is not None:
+        raise interruption
 
 
 def _after_spinner(stream: Iterable[str], spinner: console.Spinner) -> Iterator[str]:
@@ -72,18 +90,12 @@ def _after_spinner(stream: Iterable[str], spinner: console.Spinner) -> Iterator[
         yield piece
 
 
-def _report_end(reason: str, n_generated: int, output: OutputOptions, *, interrupted: bool) -> None:
-    if interrupted:
+def _report_end(answer: Answer, output: OutputOptions) -> None:
+    if answer.finish_reason == "length" and not output.quiet:
+        console.say(f"warning: the answer was cut after {answer.usage.n_generated} tokens; -n raises the limit")
+    if answer.finish_reason == "repetition":
         if not output.quiet:
-            console.say("interrupted")
-        raise typer.Exit(INTERRUPTED)
-    if reason == "length" and not output.quiet:
-        console.say(f"warning: the answer was cut after {n_generated} tokens; -n raises the limit")
-    if reason == "repetition":
-        if not output.quiet:
-            console.say(
-                "warning: the answer was caught in a loop and was cut; --repeat-penalty 1.1 or --temp 0.7 may help"
-            )
+            console.say("warning: the answer ran in circles and was cut; --repeat-penalty 1.1 or --temp 0.7 may help")
         raise typer.Exit(CUT_BY_GUARD)
 
 

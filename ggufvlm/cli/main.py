@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import sys
+import warnings
 from typing import Annotated
 
 # libgomp reads this once, when it is loaded: it has to be set before numpy or llama.cpp bring it in
@@ -12,7 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import typer
 
 from ggufvlm import __version__
-from ggufvlm.cli import demo, describe
+from ggufvlm.cli import demo, describe, doctor, list_models, pull, quantize, rm, show, verify
 from ggufvlm.errors import GGUFVLMError
 
 app = typer.Typer(
@@ -25,6 +28,13 @@ app = typer.Typer(
 )
 app.command()(describe.describe)
 app.command()(demo.demo)
+app.command()(doctor.doctor)
+app.command()(quantize.quantize)
+app.command()(pull.pull)
+app.command("list")(list_models.list_models)
+app.command()(show.show)
+app.command()(rm.rm)
+app.command()(verify.verify)
 
 
 def _show_version(wanted: bool) -> None:
@@ -44,6 +54,9 @@ def _root(
 
 def main() -> None:
     """Run the command line. Known errors become ``error: ...`` and ``hint: ...`` on stderr and an exit code."""
+    # damaged EXIF blocks and the like: what matters of it is in our own errors
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     try:
         app()
     except GGUFVLMError as error:
@@ -53,3 +66,7 @@ def main() -> None:
         if error.hint:
             typer.echo(f"hint: {error.hint}", err=True)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and freed: Ctrl-C has nothing left to stop

@@ -9,14 +9,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
+    from rich.markdown import Markdown
     from rich.text import Text
+
+
+def _parse(text: str) -> Markdown:
+    from rich.markdown import Markdown
+
+    markdown = Markdown(text)
+    for block in markdown.parsed:
+        for inline in block.children or ():
+            if inline.type == "softbreak":  # models mean the line breaks they write
+                inline.type = "hardbreak"
+    return markdown
 
 
 class MarkdownStream:
     """Renders text as Markdown while it comes.
 
     Redrawing a whole answer flickers, and damages the scroll-back once it is higher than the screen. So lines that
-    further text will hardly change scroll out as ordinary output, and at most ``WINDOW`` lines stay live.
+    further text will hardly change scroll out as ordinary output, and at most ``WINDOW`` lines stay live. A table,
+    whose columns may still widen, is printed when it is complete; until then its last lines are shown.
 
     Args:
         console: where to draw.
@@ -24,44 +37,54 @@ class MarkdownStream:
     """
 
     WINDOW = 8
-    INTERVAL = 0.06  # seconds between two drawings
+    INTERVAL = 0.06  # seconds between two drawings, at least
+    SHARE = 0.1  # of the time may go into drawing: a long answer is drawn less often
 
     def __init__(self, console: Console, *, live: bool = True) -> None:
         self._console = console
         self._is_live = live and console.is_terminal
         self._text = ""
         self._n_settled = 0
-        self._drawn_at = 0.0
+        self._draw_next_at = 0.0
         self._live: Live | None = None
 
     def write(self, piece: str) -> None:
         """Take the next piece of the answer."""
         self._text += piece
-        now = time.monotonic()
-        if self._is_live and now - self._drawn_at >= self.INTERVAL:
+        began = time.monotonic()
+        if self._is_live and began >= self._draw_next_at:
             self._draw(self._rendered())
-            self._drawn_at = now
+            now = time.monotonic()
+            self._draw_next_at = now + max(self.INTERVAL, (now - began) / self.SHARE)
 
     def _rendered(self) -> list[Text]:
-        from rich.markdown import Markdown
         from rich.text import Text
 
-        lines = self._console.render_lines(Markdown(self._text), pad=False)
+        lines = self._console.render_lines(_parse(self._text), pad=False)
         return [Text.assemble(*((s.text, s.style or "") for s in line if not s.control)) for line in lines]
+
+    def _n_before_open_table(self, n_lines: int) -> int:
+        """Rendered lines before a table at the end of the text; all lines if there is none."""
+        blocks = [block for block in _parse(self._text).parsed if block.level == 0]
+        if not blocks or blocks[-1].type != "table_close":
+            return n_lines
+        start = next(block.map[0] for block in reversed(blocks) if block.type == "table_open" and block.map)
+        before = "\n".join(self._text.split("\n")[:start])
+        return len(self._console.render_lines(_parse(before), pad=False)) if before.strip() else 0
 
     def _draw(self, lines: list[Text]) -> None:
         from rich.live import Live
         from rich.text import Text
 
         window = max(1, min(self.WINDOW, self._console.height - 2))
-        settled = max(self._n_settled, len(lines) - window)
+        settled = max(self._n_settled, min(len(lines) - window, self._n_before_open_table(len(lines))))
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
             self._live.start()
         for line in lines[self._n_settled : settled]:
             self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
         self._n_settled = settled
-        self._live.update(Text("\n").join(lines[settled:]), refresh=True)
+        self._live.update(Text("\n").join(lines[max(settled, len(lines) - window) :]), refresh=True)
 
     def close(self) -> None:
         """Print what has not been printed."""

@@ -44,12 +44,17 @@ class ModelOptions:
 
     model: Annotated[
         str | None,
-        _option("-m", "--model", help="Model: a name such as demo or qwen2-vl-2b:Q8_0, or FILE.gguf.", metavar="MODEL"),
+        _option(
+            "-m", "--model", help="A name such as qwen2-vl-2b:Q8_0, USER/REPO[:QUANT], FILE.gguf.", metavar="MODEL"
+        ),
     ] = None
     mmproj: Annotated[
         Path | None, _option("--mmproj", help="Projector file, if it is not the one beside the model.", metavar="FILE")
     ] = None
     raw: Annotated[bool, _option("--raw", help="No chat template: for base models.")] = False
+    yes: Annotated[
+        bool, _option("-y", "--yes", help="Download a missing model without asking.", envvar="GGUFVLM_ASSUME_YES")
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ class RepetitionGuard:
     """Watches the tokens of one answer for an end that repeats exactly.
 
     An answer is in a loop when its last tokens are the same group of at most ``LONGEST_PERIOD`` tokens, at least
-    ``MIN_ROUNDS`` times and ``MIN_TOKENS`` tokens in a row. Lists and tables repeat too, but not word for word for that long.
+    ``MIN_ROUNDS`` times and ``MIN_TOKENS`` tokens in a row. Lists and tables repeat too, but not word for word for
+    that long.
     """
 
     def __init__(self) -> None:

@@ -124,7 +124,7 @@ class Worker:
             return
         try:
             outputs = engine.step()
-        except BaseException as error:  # noqa: BLE001 - raised again in the threads that wait
+        except BaseException as error:
             for ticket in self._tickets.values():
                 ticket._outputs.put(error)
             self._tickets.clear()
@@ -134,12 +134,23 @@ class Worker:
             ticket._outputs.put(output)
 
     def close(self) -> None:
-        """Stop after the running step and free everything. Safe to call twice."""
+        """Stop after the running step and free everything. Safe to call twice.
+
+        Ctrl-C meanwhile is raised at the end: a thread that is still in native code when the interpreter ends
+        takes the process down.
+        """
         self._calls.put(None)
         if self._engine is not None:
             for ticket in tuple(self._tickets.values()):
                 ticket.abort()
-        self._thread.join()
+        interruption = None
+        while self._thread.is_alive():
+            try:
+                self._thread.join()
+            except KeyboardInterrupt as error:
+                interruption = error
+        if interruption is not None:
+            raise interruption
 
 
 def _fulfil(future: Future[T], function: Callable[[], T]) -> None:

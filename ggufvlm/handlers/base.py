@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ggufvlm.engine.request import TextPart
@@ -28,7 +28,7 @@ class ModelFacts:
 
     template: str | None = None
     builtin_template: str | None = None
-    tokens: SpecialTokens = SpecialTokens()
+    tokens: SpecialTokens = field(default_factory=SpecialTokens)
     patch_size: int = 14
     merge_size: int = 1
     image_min_tokens: int | None = None

@@ -38,8 +38,8 @@ class Message:
 def read_messages(messages: Iterable[Mapping[str, Any]], load: Load, images: Sequence[Any] = ()) -> list[Message]:
     """Messages in the Hub's chat format.
 
-    ``content`` is a text, or a list of ``{"type": "text", "text": ...}`` and ``{"type": "image", ...}`` with the picture
-    under ``image``, ``url`` or ``path``; an image without one takes the next of ``images``. OpenAI's
+    ``content`` is a text, or a list of ``{"type": "text", "text": ...}`` and ``{"type": "image", ...}`` with the
+    picture under ``image``, ``url`` or ``path``; an image without one takes the next of ``images``. OpenAI's
     ``{"type": "image_url", "image_url": {"url": ...}}`` is read too.
 
     Args:

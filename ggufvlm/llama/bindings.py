@@ -12,11 +12,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # A failed GGML_ASSERT otherwise starts gdb on the process.
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 
-from llama_cpp import __version__ as version  # noqa: E402 - the environment has to be set first
-from llama_cpp import llama_cpp as llama  # noqa: E402
-from llama_cpp import mtmd_cpp as mtmd  # noqa: E402
+from llama_cpp import __version__ as version
+from llama_cpp import llama_cpp as llama
+from llama_cpp import mtmd_cpp as mtmd
 
-from ggufvlm.llama import log  # noqa: E402
+from ggufvlm.llama import log
 
 __all__ = ["llama", "mtmd", "version"]
 

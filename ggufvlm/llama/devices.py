@@ -1,51 +1,55 @@
-"""What this machine offers: CPU threads and whether this build can use a GPU."""
+"""What this build of llama.cpp can compute on: backends, devices with their memory, CPU features.
+
+ggml's functions are not in the Python binding. They are taken from libllama's own handle: opening the ggml library
+beside it would load a second one with a registry of its own. Only functions with scalar results are called, so that
+no structure's layout is taken for granted; one that is missing makes its answer unknown.
+"""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import ctypes
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ggufvlm.llama.cpu import default_threads
+
+__all__ = ["Device", "Library", "cpu_features", "default_threads", "library", "list_devices", "supports_gpu"]
+
+DeviceKind = Literal["cpu", "gpu", "igpu", "accel", "meta", "unknown"]
+_KINDS: tuple[DeviceKind, ...] = ("cpu", "gpu", "igpu", "accel", "meta")  # enum ggml_backend_dev_type
+_MAX_FEATURES = 256
 
 
-def default_threads() -> int:
-    """Physical cores that this process may use, within its cgroup's CPU quota; at least 1."""
-    allowed = _allowed_processors()
-    cores = _physical_cores(allowed) or len(allowed)
-    quota = _cgroup_quota()
-    return max(1, min(cores, int(quota)) if quota is not None else cores)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Device:
+    """One device of one backend. Memory in bytes; ``None`` where it is not known."""
+
+    name: str
+    description: str
+    kind: DeviceKind
+    backend: str
+    free: int | None = None
+    total: int | None = None
+
+    @property
+    def is_gpu(self) -> bool:
+        return self.kind in ("gpu", "igpu")
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether its memory is the machine's ordinary memory."""
+        return self.kind in ("cpu", "igpu", "accel") or self.backend.lower() in ("metal", "mtl")
 
 
-def _allowed_processors() -> set[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return set(os.sched_getaffinity(0))
-    return set(range(os.cpu_count() or 1))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Library:
+    """Versions; ``None`` where the library does not tell."""
 
-
-def _physical_cores(processors: set[int]) -> int | None:
-    """How many cores those logical processors share, where the system tells (Linux)."""
-    siblings = set()
-    for processor in processors:
-        topology = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
-        try:
-            siblings.add(topology.read_text(encoding="ascii").strip())
-        except OSError:
-            return None
-    return len(siblings)
-
-
-def _cgroup_quota() -> float | None:
-    """CPUs granted by cgroup v2's ``cpu.max`` or v1's CFS quota, ``None`` without a limit."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return None if quota == "max" else max(1.0, int(quota) / int(period))
-    except (OSError, ValueError):
-        pass
-    try:
-        folder = Path("/sys/fs/cgroup/cpu")
-        quota_us = int((folder / "cpu.cfs_quota_us").read_text(encoding="ascii"))
-        period_us = int((folder / "cpu.cfs_period_us").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
-    return None if quota_us <= 0 else max(1.0, quota_us / period_us)
+    binding: str
+    ggml: str | None
+    commit: str | None
 
 
 def supports_gpu() -> bool:
@@ -53,3 +57,96 @@ def supports_gpu() -> bool:
     from ggufvlm.llama.bindings import llama
 
     return bool(llama.llama_supports_gpu_offload())
+
+
+def library() -> Library:
+    """Which llama.cpp this is."""
+    from ggufvlm.llama.bindings import version
+
+    return Library(binding=version, ggml=_text("ggml_version"), commit=_text("ggml_commit"))
+
+
+def list_devices() -> tuple[Device, ...]:
+    """All devices, in ggml's order; empty if this build does not tell."""
+    return tuple(_describe(handle) for handle in _handles())
+
+
+def cpu_features() -> dict[str, str]:
+    """What the CPU backend was built with, by ggml's names (AVX2, REPACK, OPENMP ...); empty if it does not tell."""
+    device = next((handle for handle in _handles() if _kind(handle) == "cpu"), None)
+    registry = _call("ggml_backend_dev_backend_reg", ctypes.c_void_p, device) if device else None
+    address = _call("ggml_backend_reg_get_proc_address", ctypes.c_void_p, registry, b"ggml_backend_get_features")
+    if not registry or not address:
+        return {}
+    pair = ctypes.c_char_p * 2  # struct ggml_backend_feature: name, value
+    features = ctypes.CFUNCTYPE(ctypes.POINTER(pair), ctypes.c_void_p)(address)(registry)
+    found: dict[str, str] = {}
+    for index in range(_MAX_FEATURES if features else 0):
+        name, value = features[index]
+        if not name:
+            break
+        found[name.decode()] = (value or b"").decode()
+    return found
+
+
+def _handles() -> Iterator[int]:
+    for index in range(_call("ggml_backend_dev_count", ctypes.c_size_t) or 0):
+        handle = _call("ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t(index))
+        if handle:
+            yield handle
+
+
+def _describe(handle: int) -> Device:
+    registry = _call("ggml_backend_dev_backend_reg", ctypes.c_void_p, handle)
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    _call("ggml_backend_dev_memory", None, handle, ctypes.byref(free), ctypes.byref(total))
+    kind = _kind(handle)
+    return Device(
+        name=_text("ggml_backend_dev_name", handle) or "",
+        description=_text("ggml_backend_dev_description", handle) or "",
+        kind=kind,
+        backend=(_text("ggml_backend_reg_name", registry) if registry else None) or "",
+        # ggml calls all of the CPU's memory free
+        free=free.value if kind != "cpu" and total.value else None,
+        total=total.value or None,
+    )
+
+
+def _kind(handle: int) -> DeviceKind:
+    number = _call("ggml_backend_dev_type", ctypes.c_int, handle)
+    return _KINDS[number] if number is not None and 0 <= number < len(_KINDS) else "unknown"
+
+
+def _text(function: str, *arguments: Any) -> str | None:
+    value = _call(function, ctypes.c_char_p, *arguments)
+    return value.decode("utf-8", "replace") if value else None
+
+
+def _call(function: str, result: Any, *arguments: Any) -> Any:
+    """Call a ggml function with pointers (as numbers), bytes or ctypes values; None if the library has none such."""
+    native = _find(function)
+    if native is None:
+        return None
+    native.restype = result
+    return native(*(ctypes.c_void_p(value) if isinstance(value, int) else value for value in arguments))
+
+
+def _find(function: str) -> Any:
+    from ggufvlm.llama.bindings import llama
+
+    for handle in (llama._lib, *_windows_libraries()):
+        try:
+            # a prototype of our own: the handle's attributes are shared with the binding and with projector.py
+            return ctypes.CDLL(None, handle=handle._handle)[function]
+        except AttributeError:
+            continue
+    return None
+
+
+def _windows_libraries() -> Iterator[Any]:
+    """On Windows a library shows no symbols of those it depends on; the system hands out the loaded ones by name."""
+    for name in ("ggml.dll", "ggml-base.dll", "ggml-cpu.dll") if sys.platform == "win32" else ():
+        try:
+            yield ctypes.CDLL(name)
+        except OSError:
+            continue

@@ -22,6 +22,23 @@ class LoadAborted(EngineError):  # noqa: N818 - reads as what happened
     """Loading was stopped by its progress callback."""
 
 
+class LoadWatch:
+    """The native progress callback of a load: passes the share on and remembers a wish to stop."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._stopped = False
+
+    def __call__(self, share: float, _user_data: object) -> bool:
+        self._stopped = self._stopped or (self._progress is not None and not self._progress(share))
+        return not self._stopped
+
+    def raise_if_stopped(self) -> None:
+        """Raises: LoadAborted if the progress callback asked to stop."""
+        if self._stopped:
+            raise LoadAborted("loading the model was stopped")
+
+
 class Model:
     """Weights of a language model. Close it after every context and projector made from it."""
 
@@ -45,18 +62,11 @@ class Model:
         log.forget()
         params = llama.llama_model_default_params()
         params.n_gpu_layers = n_gpu_layers
-        stopped = False
-
-        def on_progress(share: float, _user_data: object) -> bool:
-            nonlocal stopped
-            stopped = progress is not None and not progress(share)
-            return not stopped
-
-        callback = llama.llama_progress_callback(on_progress)
-        params.progress_callback = callback
+        watch = LoadWatch(progress)
+        callback = params.progress_callback = llama.llama_progress_callback(watch)
         handle = llama.llama_model_load_from_file(os.fsencode(path), params)
-        if stopped:
-            raise LoadAborted("loading the model was stopped")
+        del callback
+        watch.raise_if_stopped()
         if not handle:
             raise ModelError(log.explain(f"{path.name}: llama.cpp cannot load this model"))
         return cls(handle, path)

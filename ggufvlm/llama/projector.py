@@ -18,7 +18,7 @@ from ggufvlm.llama import log
 from ggufvlm.llama.bindings import llama, mtmd
 from ggufvlm.llama.chunks import InputChunk, InputChunks, PictureInput, TextInput, make_bitmap
 from ggufvlm.llama.context import _FLASH_ATTENTION
-from ggufvlm.llama.model import Model
+from ggufvlm.llama.model import LoadWatch, Model, Progress
 
 _QWEN_DEFAULT_MIN, _QWEN_DEFAULT_MAX = 8, 4096
 
@@ -38,11 +38,21 @@ class TokenBudget:
 class Projector:
     """A vision projector bound to a language model. Only one thread may encode at a time."""
 
-    def __init__(self, path: Path, model: Model, config: EngineConfig, budget: TokenBudget, n_threads: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        model: Model,
+        config: EngineConfig,
+        budget: TokenBudget,
+        n_threads: int,
+        *,
+        progress: Progress | None = None,
+    ) -> None:
         """Load the projector.
 
         Raises:
             PairingError: libmtmd refuses the file, or refuses it together with this model.
+            LoadAborted: ``progress`` returned False.
         """
         log.forget()
         self._model = model
@@ -60,7 +70,11 @@ class Projector:
         params.image_min_tokens = budget.minimum or -1
         params.image_max_tokens = budget.maximum or -1
         params.cb_eval = self._eval_callback
+        watch = LoadWatch(progress)
+        callback = params.progress_callback = mtmd.mtmd_progress_callback(watch)
         self._handle = mtmd.mtmd_init_from_file(os.fsencode(path), model.handle, params)
+        del callback
+        watch.raise_if_stopped()
         if not self._handle:
             raise PairingError(log.explain(f"{path.name}: llama.cpp cannot use this projector with {model.path.name}"))
         if not mtmd.mtmd_support_vision(self._handle):

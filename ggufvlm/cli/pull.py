@@ -1,0 +1,46 @@
+"""``ggufvlm pull MODEL``: fetch a model into the Hub cache."""
+
+from __future__ import annotations
+
+from ggufvlm.cli import transfer
+from ggufvlm.cli.console import say
+from ggufvlm.cli.options import grouped
+from ggufvlm.cli.transfer import ModelArgument, PlainOptions
+
+
+@grouped
+def pull(model: ModelArgument, plain: PlainOptions) -> None:
+    """Download a model and its projector, or what is missing of them.
+
+    Both are checked against each other before anything large is fetched. Interrupted downloads go on where they
+    stopped. Files that other tools have put into the Hub cache are used.
+    """
+    from ggufvlm.errors import DownloadError, ModelError
+    from ggufvlm.hub_download import HubView, plan
+    from ggufvlm.hub_inventory import files_of
+    from ggufvlm.hub_transfer import size_text
+    from ggufvlm.models import ask_hub, find_model, is_path, on_disk, parse_name
+    from ggufvlm.registry import load_registry
+
+    if is_path(model):
+        raise ModelError(f"{model} is a file: there is nothing to download")
+    registry = load_registry()
+    wanted = parse_name(model, registry)
+    if wanted.repo is None:
+        files = find_model(model, fetch=None)
+    else:
+        hub = HubView()
+        try:
+            download = plan(ask_hub(wanted, registry, hub), hub=hub)
+        except DownloadError as error:
+            here = on_disk(wanted)
+            if here is None or hub.answered:
+                raise
+            say(f"note: {error}")
+            files = here
+        else:
+            transfer.fetcher(ask=False, quiet=plain.quiet)(download)
+            files = download.located()
+    if not plain.quiet:
+        size = sum(path.stat().st_size for path in files_of(files))
+        say(f"{files.name} is on this machine: {size_text(size)} in {files.model.parent}")

@@ -1,0 +1,73 @@
+"""Commands as a user runs them: in a process of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import ggufvlm
+from ggufvlm.gguf_header import read_header
+from tests.scenes import Block, Scene
+
+SCENE = Scene("white", (Block("blue", "column", (0.1, 0.15, 0.25, 0.9)), Block("red", "square", (0.5, 0.3, 0.8, 0.72))))
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a picture, to work in."""
+    SCENE.draw(140, 140).save(tmp_path / "blocks.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def stuck(folder: Path) -> list[str]:
+    """Arguments of ``describe`` for a model that never ends its answer.
+
+    Its last norm is zero, so it finds all tokens equally likely and says the first one for ever.
+    """
+    demo = Path(ggufvlm.__file__).parent / "demo"
+    header = read_header(demo / "tiny-qwen2vl-Q8_0.gguf")
+    weights = bytearray((demo / "tiny-qwen2vl-Q8_0.gguf").read_bytes())
+    norm = header.tensors["output_norm.weight"]
+    start = header.data_offset + norm.offset
+    weights[start : start + (norm.n_bytes or 0)] = bytes(norm.n_bytes or 0)
+    (folder / "stuck.gguf").write_bytes(weights)
+    return ["blocks.png", "-m", "stuck.gguf", "--mmproj", str(demo / "mmproj-tiny-qwen2vl-F16.gguf")]
+
+
+@pytest.fixture
+def run(folder: Path) -> Run:
+    """Runs ``ggufvlm ARGUMENTS`` with the built-in model and pipes at both ends."""
+
+    def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+        environment = {**os.environ, "GGUFVLM_MODEL": "demo"}
+        command = [sys.executable, "-m", "ggufvlm", *arguments]
+        options.setdefault("stdin", subprocess.DEVNULL) if "input" not in options else None
+        return subprocess.run(
+            command,
+            capture_output=True,
+            cwd=folder,
+            env=environment,
+            timeout=60,
+            check=False,
+            **options,  # type: ignore[call-overload]
+        )
+
+    return run
+
+
+def shown_lines(written: str, columns: int, rows: int = 24) -> list[str]:
+    """What a terminal of this size holds after these bytes: scroll-back and screen, line by line."""
+    import pyte
+
+    screen = pyte.HistoryScreen(columns, rows, history=1000)
+    pyte.Stream(screen).feed(written)
+    history = ["".join(line[x].data for x in range(columns)) for line in screen.history.top]
+    return [line.rstrip() for line in [*history, *screen.display]]
