@@ -1,5 +1,5 @@
 """``python -m ggufvlm``."""
 
-from ggufvlm.cli.main import main
+from ggufvlm.cli.main import program
 
-main()
+program()

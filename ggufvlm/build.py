@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ggufvlm.errors import EngineError, UsageError
 
@@ -29,14 +29,18 @@ _TOOLKITS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "cuda": ("nvcc", _CUDA_FOLDERS, "install the CUDA toolkit: https://developer.nvidia.com/cuda-downloads"),
     "hip": ("hipcc", ("$ROCM_PATH/bin", "/opt/rocm/bin"), "install ROCm with its HIP SDK: https://rocm.docs.amd.com"),
     "sycl": ("icpx", (), "install Intel oneAPI, and in this shell: source /opt/intel/oneapi/setvars.sh"),
-    "vulkan": ("glslc", ("$VULKAN_SDK/bin",), "install the Vulkan SDK; on Debian and Ubuntu: apt install libvulkan-dev glslc"),
+    "vulkan": (
+        "glslc",
+        ("$VULKAN_SDK/bin",),
+        "install the Vulkan SDK; on Debian and Ubuntu: apt install libvulkan-dev glslc",
+    ),
     "metal": ("xcrun", (), "install the command line tools: xcode-select --install"),
 }
 _COMPILERS = {"win32": ("cl", "clang-cl", "g++"), "darwin": ("clang++", "c++")}
 _GET_COMPILER = {
     "win32": "install Visual Studio Build Tools with C++, and run this in their developer prompt",
     "darwin": "install the command line tools: xcode-select --install",
-    "linux": "install a C++ compiler; on Debian and Ubuntu: apt install build-essential, on Fedora: dnf install gcc-c++",
+    "linux": "install a C++ compiler; apt install build-essential, or dnf install gcc-c++",
 }
 
 
@@ -101,15 +105,12 @@ def load_presets(path: Path | None = None) -> dict[str, Preset]:
     }
 
 
-def _variables(name: str, raw: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
-    entry = raw[name]
-    parents = entry.get("inherits", [])
-    own = entry.get("cacheVariables", {})
-    assert isinstance(own, dict)
+def _variables(name: str, raw: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    parents = raw[name].get("inherits", [])
     merged: dict[str, str] = {}
-    for parent in [parents] if isinstance(parents, str) else reversed(list(parents)):  # type: ignore[call-overload]
+    for parent in [parents] if isinstance(parents, str) else reversed(parents):
         merged |= _variables(parent, raw)
-    return {**merged, **own}
+    return {**merged, **raw[name].get("cacheVariables", {})}
 
 
 def plan_build(preset: str, version: str | None = None) -> BuildPlan:
@@ -165,7 +166,9 @@ def check_tools(preset: str) -> list[ToolCheck]:
     # llama-cpp-python's build brings CMake and Ninja along where they are missing
     checks += [ToolCheck(tool=tool, path=shutil.which(tool)) for tool in ("cmake", "ninja")]
     if preset == "metal" and sys.platform != "darwin":
-        checks.append(ToolCheck(tool="macOS", path=None, remedy="take another preset: Metal exists on Apple computers only"))
+        checks.append(
+            ToolCheck(tool="macOS", path=None, remedy="take another preset: Metal exists on Apple computers only")
+        )
     elif preset in _TOOLKITS:
         tool, folders, remedy = _TOOLKITS[preset]
         checks.append(ToolCheck(tool=tool, path=_find_tool(tool, folders), remedy=remedy))

@@ -26,7 +26,7 @@ class EngineConfig:
         n_batch: tokens per ``llama_decode`` call; also how much prefill passes between two looks at Ctrl-C.
         n_ubatch: tokens computed at once.
         n_threads: CPU threads.
-        n_gpu_layers: layers on the GPU; -1 is all of them.
+        n_gpu_layers: layers on the GPU; -1 is all of them, ``None`` as many as fit.
         mmproj_offload: whether the projector runs on the GPU when there is one.
         flash_attention: "auto" lets llama.cpp probe the device.
         cache_type_k, cache_type_v: element type of the KV cache.
@@ -37,7 +37,7 @@ class EngineConfig:
     n_batch: int = 512
     n_ubatch: int = 512
     n_threads: int | None = None
-    n_gpu_layers: int = -1
+    n_gpu_layers: int | None = None
     mmproj_offload: bool = True
     flash_attention: FlashAttention = "auto"
     cache_type_k: CacheType = "f16"
@@ -49,7 +49,8 @@ class EngineConfig:
         _require(self.n_ctx is None or self.n_ctx > 0, f"the context size must be positive, not {self.n_ctx}")
         _require(1 <= self.n_ubatch <= self.n_batch, "n_ubatch must lie between 1 and n_batch")
         _require(self.n_threads is None or self.n_threads > 0, f"threads must be positive, not {self.n_threads}")
-        _require(self.n_gpu_layers >= -1, f"GPU layers must be -1 (all) or a count, not {self.n_gpu_layers}")
+        layers = self.n_gpu_layers
+        _require(layers is None or layers >= -1, f"GPU layers must be -1 (all) or a count, not {layers}")
         low, high = self.image_min_tokens, self.image_max_tokens
         _require(low is None or low > 0, f"image tokens must be positive, not {low}")
         _require(high is None or high > 0, f"image tokens must be positive, not {high}")

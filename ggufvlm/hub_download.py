@@ -255,7 +255,9 @@ class HubView:
 def _header(file: ModelFile, *, stop_at_vocabulary: bool = False) -> GGUFHeader:
     paths = locate(file)
     name = file.name.rpartition("/")[2]
-    source: Path | ByteSource = paths[0] if paths else RemoteSource(file.repo or "", file.name, file.revision or "")
+    source: Path | ByteSource = RemoteSource(file.repo or "", file.name, file.revision or "")
+    if paths and file.parts[0].size in (None, paths[0].stat().st_size):  # else it is damaged, and will be fetched anew
+        source = paths[0]
     return read_header(source, name=name, stop_at_vocabulary=stop_at_vocabulary)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import errno
 import re
-import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from socket import gaierror
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ggufvlm.errors import DownloadError
+
+if TYPE_CHECKING:
+    import ssl
 
 _AGAIN = "run the same command again; it goes on where it stopped"
 _TRANSIENT = frozenset({"TimeoutException", "NetworkError", "RemoteProtocolError"})
@@ -30,7 +32,7 @@ def is_transient(error: BaseException) -> bool:
     status = _status(error)
     if status:
         return status in _TRANSIENT_STATUS
-    return bool(_TRANSIENT & _kinds(error)) and not _in_chain(error, ssl.SSLError)
+    return bool(_TRANSIENT & _kinds(error)) and not _tls_error(error)
 
 
 def is_unreachable(error: BaseException) -> bool:
@@ -65,7 +67,7 @@ def explain(error: BaseException, repo: str, what: str | None = None) -> Downloa
         return offline(repo)
     if _status(error):
         return _refused(error, repo, what)
-    tls = _in_chain(error, ssl.SSLError)
+    tls = _tls_error(error)
     if tls:
         return _insecure(tls, _host(error))
     if "HTTPError" in _kinds(error):
@@ -93,7 +95,7 @@ def not_a_hub(repo: str) -> DownloadError:
 
 def _insecure(error: ssl.SSLError, host: str) -> DownloadError:
     why = re.sub(r"^\[[^]]*\] | \(_ssl\.c:\d+\)", "", str(error.args[-1]))
-    if isinstance(error, ssl.SSLCertVerificationError):
+    if "SSLCertVerificationError" in _kinds(error):
         hint = "if your network looks into TLS traffic: SSL_CERT_FILE=its certificate authority"
         return DownloadError(f"the TLS certificate of {host} is not to be trusted: {why}", hint=hint)
     return DownloadError(f"no TLS connection to {host}: {why}", hint="is HF_ENDPOINT right? http:// or https://?")
@@ -147,7 +149,7 @@ def _unreachable(error: BaseException) -> DownloadError:
         return DownloadError(f"{host} sends requests in circles", hint="is HF_ENDPOINT right?")
     if "UnsupportedProtocol" in kinds:
         return DownloadError(f"HF_ENDPOINT is no address: {_endpoint()}", hint="HF_ENDPOINT=https://...")
-    if _in_chain(error, socket.gaierror):
+    if _in_chain(error, gaierror):
         return DownloadError(f"the name {host} cannot be found", hint="is there a network? is HF_ENDPOINT right?")
     if "ConnectError" in kinds:
         if _proxy_url():
@@ -192,6 +194,13 @@ def _kinds(error: BaseException) -> set[str]:
 
 def _status(error: BaseException) -> int:
     return int(getattr(getattr(error, "response", None), "status_code", 0))
+
+
+def _tls_error(error: BaseException) -> ssl.SSLError | None:
+    import ssl
+
+    found: ssl.SSLError | None = _in_chain(error, ssl.SSLError)
+    return found
 
 
 def _in_chain(error: BaseException | None, kind: type[BaseException]) -> Any:

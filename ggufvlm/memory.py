@@ -96,12 +96,7 @@ def predict(
     config = config or EngineConfig()
     shape = _Shape(parts[0], {name: info for part in parts for name, info in part.tensors.items()})
     n_ctx = _padded(config.n_ctx or min(shape.n_ctx_train, DEFAULT_CTX))
-    n_k, n_v = _BYTES_PER_ELEMENT[config.cache_type_k], _BYTES_PER_ELEMENT[config.cache_type_v]
-    widths = [shape.kv_width(index) for index in range(shape.n_layer)]
-    if config.flash_attention == "off":  # then values lie transposed, and all layers get the widest one's room
-        widest = max((value for _, value in widths), default=0)
-        widths = [(key, widest if value else 0) for key, value in widths]
-    per_cell = [int(key * n_k) + int(value * n_v) for key, value in widths]
+    per_cell = _bytes_per_cell(shape, config)
     layers = tuple(
         LayerMemory(weights=shape.weights[index], kv=n_ctx * per_cell[index] + shape.recurrent_state(index))
         for index in range(shape.n_layer)
@@ -118,6 +113,16 @@ def predict(
         projector=sum(info.n_bytes or 0 for info in projector.tensors.values()) if projector else 0,
         projector_compute=_projector_compute(projector, config, image_tokens) if projector else 0,
     )
+
+
+def _bytes_per_cell(shape: _Shape, config: EngineConfig) -> list[int]:
+    """Of each layer's cache."""
+    n_k, n_v = _BYTES_PER_ELEMENT[config.cache_type_k], _BYTES_PER_ELEMENT[config.cache_type_v]
+    widths = [shape.kv_width(index) for index in range(shape.n_layer)]
+    if config.flash_attention == "off":  # then values lie transposed, and all layers get the widest one's room
+        widest = max((value for _, value in widths), default=0)
+        widths = [(key, widest if value else 0) for key, value in widths]
+    return [int(key * n_k) + int(value * n_v) for key, value in widths]
 
 
 class _Shape:

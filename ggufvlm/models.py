@@ -136,12 +136,12 @@ def parse_name(name: str, registry: Registry) -> Wanted:
         ModelError: neither a name of the registry nor one that a repository can have.
     """
     plain, quant = registry.split_quant(_ADDRESS.sub("", name.strip()).removesuffix("/"))
+    suffix = f":{quant}" if quant else ""
     is_repo = re.fullmatch(_REPO, plain) is not None
     stranger = is_repo and plain not in registry and not registry.match_repo(plain) and not registry.unsupported(plain)
     if stranger:
-        return Wanted(name=name, quant=quant, spec=None, repo=plain)
+        return Wanted(name=plain + suffix, quant=quant, spec=None, repo=plain)
     spec = registry.find(plain)
-    suffix = f":{quant}" if quant else ""
     return Wanted(name=spec.id + suffix, quant=quant, spec=spec, repo=spec.repo)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 GPU_MARGIN = 1 << 30
 """Left free on each GPU: for the driver, the desktop and what the prediction misses."""
-PROCESS = 160 << 20
+PROCESS = 192 << 20
 """Python, the libraries, a vocabulary and a decoded photograph."""
 _MIN_CTX, _ORDINARY_CTX = 1024, 8192
 _COMFORTABLE = 0.6  # what stays below this share of the free memory needs no closer look
@@ -41,7 +41,7 @@ class OffloadPlan:
     def with_fewer_layers(self) -> OffloadPlan | None:
         """The next thing to try when loading failed for want of GPU memory; None if all is on the CPU already."""
         n_gpu_layers = self.config.n_gpu_layers
-        if n_gpu_layers == 0:
+        if not n_gpu_layers:
             return None
         if n_gpu_layers < 0:
             n_gpu_layers = len(self.prediction.layers) + 1 if self.prediction else 0
@@ -49,9 +49,7 @@ class OffloadPlan:
         return replace(self, config=replace(self.config, n_gpu_layers=fewer))
 
 
-def plan_offload(
-    model: Path, mmproj: Path, config: EngineConfig, spec: ModelSpec | None = None, *, automatic: bool = True
-) -> OffloadPlan:
+def plan_offload(model: Path, mmproj: Path, config: EngineConfig, spec: ModelSpec | None = None) -> OffloadPlan:
     """Settle what ``-ngl auto`` means here, and refuse what cannot fit.
 
     Costs a few system calls where there is no GPU and memory is plentiful. Else both headers are read, some 30 ms.
@@ -59,9 +57,8 @@ def plan_offload(
     Args:
         model: the language model; of a split one its first part.
         mmproj: the projector.
-        config: with a GPU, ``n_gpu_layers`` is looked at only if ``automatic`` is False.
+        config: ``n_gpu_layers=None`` asks for a choice; in the plan it is a number.
         spec: what the registry knows, for the advice in the error.
-        automatic: choose the number of GPU layers.
 
     Raises:
         EngineError: it cannot fit into this machine's memory.
@@ -76,9 +73,11 @@ def plan_offload(
     free = available_memory()
     gpus = usable_gpus(list_devices()) if supports_gpu() else []
     if not gpus and (free is None or _is_plainly_enough(parts, mmproj, config, free)):
-        return OffloadPlan(config=config)
+        return OffloadPlan(config=replace(config, n_gpu_layers=config.n_gpu_layers or 0))
     prediction = predict([read_header(part) for part in parts], read_header(mmproj), config)
-    if gpus and automatic:
+    if not gpus:
+        config = replace(config, n_gpu_layers=config.n_gpu_layers or 0)
+    elif config.n_gpu_layers is None:
         mmproj_offload = config.mmproj_offload and projector_fits(prediction, gpus)
         n_gpu_layers = choose_layers(prediction, gpus, mmproj_offload=mmproj_offload)
         config = replace(config, n_gpu_layers=n_gpu_layers, mmproj_offload=mmproj_offload)
@@ -136,7 +135,9 @@ def _room(prediction: MemoryPrediction, gpus: Sequence[Device], margin: int) -> 
 
 def bytes_on_gpu(prediction: MemoryPrediction, config: EngineConfig) -> int:
     """What a config takes off ordinary memory."""
-    n_gpu_layers = config.n_gpu_layers if config.n_gpu_layers >= 0 else len(prediction.layers) + 1
+    n_gpu_layers = config.n_gpu_layers or 0
+    if n_gpu_layers < 0:
+        n_gpu_layers = len(prediction.layers) + 1
     n_layers = max(0, n_gpu_layers - 1)
     layers = prediction.layers[len(prediction.layers) - n_layers :] if n_layers else ()
     taken = sum(layer.weights + layer.kv for layer in layers)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import atexit
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from ggufvlm.engine.request import Part, PicturePart, Request, TextPart
 from ggufvlm.engine.sequence import PictureSegment
 from ggufvlm.engine.sequence import Sequence as EngineSequence
 from ggufvlm.errors import UsageError
-from ggufvlm.handlers import ChatHandler, Message, ModelFacts, PlainHandler, SpecialTokens, find_handler, read_messages
+from ggufvlm.handlers import ChatHandler, Message, read_messages
 from ggufvlm.media import Image, load, resize
 from ggufvlm.models import ModelFiles, find_model
 
@@ -25,20 +24,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ggufvlm.engine.engine import Engine, Progress
-    from ggufvlm.pairing import PairReport
+    from ggufvlm.loader import Loaded
 
 DEFAULT_PROMPT = "Describe this image."
 Messages = Iterable[Mapping[str, Any] | Message]
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """What is known once the model is in memory."""
-
-    handler: ChatHandler
-    adds_bos: bool
-    adds_eos: bool
-    seconds: float
 
 
 class VLM:
@@ -62,16 +51,23 @@ class VLM:
             ModelError, PairingError: the files are damaged or do not belong together, before llama.cpp sees them.
         """
         from ggufvlm.engine.worker import Worker
+        from ggufvlm.loader import Loading
         from ggufvlm.pairing import check_pair
 
         self.files = files
         self.sampling = SamplingParams(**(files.spec.sampling.given() if files.spec else {}))
-        self._config = config
         self._raw = raw
-        self._on_load, self._on_progress = on_load, on_progress
-        self._report = check_pair(files.model, files.mmproj, thorough=False)
         self._cancelled = threading.Event()
-        self._info: _Loaded | None = None
+        self._result: Loaded | None = None
+        self._loading = Loading(
+            files=files,
+            report=check_pair(files.model, files.mmproj, thorough=False),
+            config=config,
+            raw=raw,
+            on_share=on_load or (lambda _share: None),
+            on_progress=on_progress,
+            go_on=lambda: not self._cancelled.is_set(),
+        )
         self._worker = Worker(self._make_engine)
         atexit.register(self.close)
 
@@ -190,10 +186,17 @@ class VLM:
         return self._loaded.handler
 
     @property
-    def _loaded(self) -> _Loaded:
+    def _loaded(self) -> Loaded:
         self.wait_until_loaded()
-        assert self._info is not None
-        return self._info
+        assert self._result is not None
+        return self._result
+
+    def _make_engine(self) -> Engine:
+        """In the worker's thread."""
+        from ggufvlm.loader import load_engine
+
+        self._result = load_engine(self._loading)
+        return self._result.engine
 
     def _prompt(self, dialogue: Sequence[Message], beginning: str) -> list[Part]:
         parts: list[Part] = []
@@ -225,52 +228,6 @@ class VLM:
         if self._loaded.adds_bos and bos:
             parts.insert(0, TextPart(bos, trusted=True))
         return False
-
-    # -- loading, in the worker's thread
-
-    def _make_engine(self) -> Engine:
-        from ggufvlm.engine.engine import Engine
-        from ggufvlm.engine.runner import Runner
-        from ggufvlm.llama.devices import default_threads
-        from ggufvlm.llama.model import Model
-        from ggufvlm.llama.projector import Projector, TokenBudget
-
-        began = time.perf_counter()
-        n_threads = self._config.n_threads or default_threads()
-        model = Model.load(self.files.model, n_gpu_layers=self._config.n_gpu_layers, progress=self._loading)
-        tokens = SpecialTokens(model.vocab.bos, model.vocab.eos)
-        handler = self._make_handler(self._report, model.chat_template, tokens)
-        try:
-            minimum, maximum = handler.library_budget
-            budget = TokenBudget(minimum=minimum, maximum=maximum)
-            projector = Projector(self.files.mmproj, model, self._config, budget, n_threads, progress=self._loading)
-        except BaseException:
-            model.close()
-            raise
-        seconds = time.perf_counter() - began
-        self._info = _Loaded(handler, model.vocab.adds_bos, model.vocab.adds_eos, seconds)
-        runner = Runner(model, projector, self._config, n_threads=n_threads)
-        return Engine(runner, self._config, self._on_progress)
-
-    def _loading(self, share: float) -> bool:
-        if self._on_load is not None:
-            self._on_load(share)
-        return not self._cancelled.is_set()
-
-    def _make_handler(self, report: PairReport, template: str | None, tokens: SpecialTokens) -> ChatHandler:
-        spec, config = self.files.spec, self._config
-        image = spec.image if spec else None
-        facts = ModelFacts(
-            template=template,
-            builtin_template=spec.template if spec else None,
-            tokens=tokens,
-            patch_size=report.patch_size or 14,
-            merge_size=report.spatial_merge_size or 2,
-            image_min_tokens=config.image_min_tokens or (image.min_tokens if image else None),
-            image_max_tokens=config.image_max_tokens or (image.max_tokens if image else None),
-        )
-        family = find_handler(spec.handler if spec else None, report.projector_type, report.architecture)(facts)
-        return PlainHandler(family) if self._raw else family
 
     # -- answers
 

@@ -60,9 +60,14 @@ def test_data_of_a_wrong_size_is_refused() -> None:
 def test_replacing_is_all_or_nothing(tmp_path: Path) -> None:
     target = tmp_path / "file"
     target.write_text("old")
-    with pytest.raises(KeyboardInterrupt), replacing(target) as partial:
-        partial.write_text("half")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with replacing(target) as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "old")]
     with replacing(target) as partial:
         partial.write_text("new")

@@ -25,7 +25,6 @@ from .hub_server import (
     COMMIT,
     MODEL,
     PROJECTOR,
-    HubServer,
     hub_fixture,  # noqa: F401
     padded,
     run,
@@ -158,8 +157,6 @@ def test_offline_with_and_without_the_model(hub, monkeypatch):
 
 
 def test_mirror(hub, tmp_path):
-    mirror = HubServer(repos={})
-    assert mirror.url != hub.url
     hub.add(REPO, FILES)
     done = run("pull", NAME, HF_ENDPOINT=hub.url + "/", HF_HOME=str(tmp_path / "elsewhere"))
     assert done.returncode == 0, done.stderr
@@ -183,6 +180,29 @@ def test_repository_that_moved(hub):
     hub.forget()
     assert find_model(NAME)
     assert hub.log == []
+
+
+def test_quantization_that_the_registry_does_not_list(hub):
+    hub.add(REPO, {**FILES, "Tiny-Q4_K_M.gguf": MODEL})
+    with pytest.raises(ModelError, match="has no Q5_K_M") as caught:
+        pull(f"{NAME}:Q5_K_M")
+    assert caught.value.hint == "there is Q4_K_M, Q8_0"
+    files = find_model(f"{NAME}:q4_k_m")
+    assert (files.name, files.model.name, files.spec.id) == (f"{NAME}:Q4_K_M", "Tiny-Q4_K_M.gguf", NAME)
+    hub.forget()
+    assert find_model(f"{NAME}:Q4_K_M") == files
+    assert hub.log == []
+
+
+def test_model_on_this_machine_is_found_without_the_heavy_parts_of_the_client(hub):
+    hub.add(REPO, FILES)
+    pull()
+    program = (
+        f"import sys; from ggufvlm.models import find_model; find_model('{NAME}'); "
+        "print([name for name in ('httpx', 'httpx2', 'rich', 'numpy', 'PIL', 'ssl') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_split_model_comes_whole(hub):
@@ -429,7 +449,12 @@ def test_nobody_there(hub, monkeypatch):
 def test_certificate_that_nobody_signed(hub, monkeypatch, tmp_path):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
-        [*"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -keyout".split(), key, "-out", certificate],
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-keyout"),
+            key,
+            "-out",
+            certificate,
+        ],
         check=True,
         capture_output=True,
     )

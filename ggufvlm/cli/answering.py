@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 
 import typer
 
 from ggufvlm.answer import Answer, AnswerStream
 from ggufvlm.cli import console
+from ggufvlm.cli.interruption import INTERRUPTED, leaving_at_once
 from ggufvlm.cli.options import HardwareOptions, ModelOptions, OutputOptions, SamplingOptions
 from ggufvlm.cli.transfer import fetcher
 from ggufvlm.media import Image
 
-INTERRUPTED = 130
 CUT_BY_GUARD = 6
 
 
@@ -43,12 +44,15 @@ def answer_question(
     config, settings = hardware.config(), sampling.settings()
     try:
         files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))
-        with console.Spinner(output) as spinner:
-            vlm = VLM(files, config, raw=model.raw, on_load=spinner.on_load, on_progress=spinner.on_progress)
-            with vlm:
+        with console.Spinner(output) as spinner, ExitStack() as stack:
+            with leaving_at_once(quiet=output.quiet):
+                vlm = stack.enter_context(
+                    VLM(files, config, raw=model.raw, on_load=spinner.on_load, on_progress=spinner.on_progress)
+                )
                 images = load_images()  # while the model loads
-                with vlm.stream(question(images, prompt, system), prefill=prefill, **settings) as stream:
-                    _show(stream, spinner, output)
+                vlm.wait_until_loaded()
+            stream = stack.enter_context(vlm.stream(question(images, prompt, system), prefill=prefill, **settings))
+            _show(stream, spinner, output)
     except KeyboardInterrupt:
         if not output.quiet:
             console.say("interrupted")

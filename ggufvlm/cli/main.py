@@ -68,5 +68,11 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def program() -> None:
+    """:func:`main` as a program of its own: what follows it is the end of the process."""
+    try:
+        main()
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and freed: Ctrl-C has nothing left to stop

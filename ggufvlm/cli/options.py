@@ -127,8 +127,11 @@ class HardwareOptions:
     ] = None
     threads: Annotated[int | None, _option("-t", "--threads", help="CPU threads. [physical cores]")] = None
     n_gpu_layers: Annotated[
-        str, _option("-ngl", "--n-gpu-layers", help="Layers on the GPU: all, or a number. [all]", metavar="all|N")
-    ] = "all"
+        str,
+        _option(
+            "-ngl", "--n-gpu-layers", help="Layers on the GPU: auto, all, or a number. [auto]", metavar="auto|all|N"
+        ),
+    ] = "auto"
     no_mmproj_offload: Annotated[bool, _option("--no-mmproj-offload", help="Keep the projector on the CPU.")] = False
     flash_attn: Annotated[Switch, _option("-fa", "--flash-attn", help="Flash attention. [auto]")] = Switch.AUTO
     cache_type_k: Annotated[KVType, _option("-ctk", "--cache-type-k", help="KV cache type of keys. [f16]")] = KVType.F16
@@ -163,12 +166,14 @@ class HardwareOptions:
             image_max_tokens=self.image_max_tokens,
         )
 
-    def _layers(self) -> int:
+    def _layers(self) -> int | None:
+        if self.n_gpu_layers == "auto":
+            return None
         if self.n_gpu_layers == "all":
             return -1
         if self.n_gpu_layers.isdecimal():
             return int(self.n_gpu_layers)
-        raise UsageError(f"-ngl takes all or a number, not {self.n_gpu_layers!r}")
+        raise UsageError(f"-ngl takes auto, all or a number, not {self.n_gpu_layers!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from ggufvlm.hub_download import Download, Progress
 
+# The client reads this once, when it is imported; its own hints would end up between ours.
+os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+
 ASSUME_YES = "GGUFVLM_ASSUME_YES"
 INTERRUPTED = 130
 
@@ -87,8 +90,6 @@ def run(download: Download, *, quiet: bool = False) -> None:
     Raises:
         typer.Exit: 130 after Ctrl-C; what has come is kept.
     """
-    # the client's own hints would end up between ours
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     bar = Bar(download.total, enabled=not quiet)
     try:
         with bar:

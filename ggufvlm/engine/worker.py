@@ -137,7 +137,7 @@ class Worker:
         """Stop after the running step and free everything. Safe to call twice.
 
         Ctrl-C meanwhile is raised at the end: a thread that is still in native code when the interpreter ends
-        takes the process down.
+        takes the process down. A second one is raised at once.
         """
         self._calls.put(None)
         if self._engine is not None:
@@ -148,6 +148,8 @@ class Worker:
             try:
                 self._thread.join()
             except KeyboardInterrupt as error:
+                if interruption is not None:
+                    raise
                 interruption = error
         if interruption is not None:
             raise interruption

@@ -42,9 +42,10 @@ class LoadWatch:
 class Model:
     """Weights of a language model. Close it after every context and projector made from it."""
 
-    def __init__(self, handle: Any, path: Path) -> None:
+    def __init__(self, handle: Any, path: Path, *, is_skeleton: bool = False) -> None:
         self._handle = handle
         self.path = path
+        self.is_skeleton = is_skeleton
         self.vocab = Vocab(handle)
         self.n_ctx_train: int = llama.llama_model_n_ctx_train(handle)
         self.n_embd_inp: int = llama.llama_model_n_embd_inp(handle)
@@ -70,6 +71,21 @@ class Model:
         if not handle:
             raise ModelError(log.explain(f"{path.name}: llama.cpp cannot load this model"))
         return cls(handle, path)
+
+    @classmethod
+    def skeleton(cls, path: Path) -> Model:
+        """The model without its weights: vocabulary, template and shape, in a fraction of the time.
+
+        Raises:
+            ModelError: llama.cpp refuses the file.
+        """
+        log.forget()
+        params = llama.llama_model_default_params()
+        params.no_alloc, params.load_mode, params.n_gpu_layers = True, 0, 0
+        handle = llama.llama_model_load_from_file(os.fsencode(path), params)
+        if not handle:
+            raise ModelError(log.explain(f"{path.name}: llama.cpp cannot load this model"))
+        return cls(handle, path, is_skeleton=True)
 
     @property
     def chat_template(self) -> str | None:

@@ -36,7 +36,11 @@ class TokenBudget:
 
 
 class Projector:
-    """A vision projector bound to a language model. Only one thread may encode at a time."""
+    """A vision projector bound to a language model. Only one thread may encode at a time.
+
+    libmtmd asks the language model for its vocabulary and width only, so a skeleton
+    (:meth:`~ggufvlm.llama.model.Model.skeleton`) serves as well as the model itself; it is closed with the projector.
+    """
 
     def __init__(
         self,
@@ -57,13 +61,14 @@ class Projector:
         log.forget()
         self._model = model
         self._handle: Any = None
+        self._n_embd_inp = model.n_embd_inp
         self._stop_requested = False
         self._on_layer: Callable[[int], None] | None = None
         self._layers_done = 0
         self._eval_callback = llama.ggml_backend_sched_eval_callback(self._watch)  # the library keeps the pointer
         self._tensor_name = _tensor_name_function()
         params = mtmd.mtmd_context_params_default()
-        params.use_gpu = config.mmproj_offload and config.n_gpu_layers != 0
+        params.use_gpu = config.mmproj_offload
         params.n_threads = n_threads
         params.print_timings = params.warmup = False
         params.flash_attn_type = _FLASH_ATTENTION[config.flash_attention]
@@ -132,7 +137,7 @@ class Projector:
         if code != 0:
             raise EngineError(log.explain("llama.cpp could not encode the picture"))
         pointer = mtmd.mtmd_get_output_embd(self._handle)
-        shape = (chunk.n_cells, self._model.n_embd_inp)
+        shape = (chunk.n_cells, self._n_embd_inp)
         embeddings: NDArray[np.float32] = np.ctypeslib.as_array(pointer, shape=shape).copy()  # the next one reuses it
         return embeddings
 
@@ -173,6 +178,8 @@ class Projector:
         if self._handle is not None:
             mtmd.mtmd_free(self._handle)
             self._handle = None
+        if self._model.is_skeleton:
+            self._model.close()
 
 
 def _tensor_name_function() -> Any:

@@ -67,9 +67,11 @@ def _proc_memory(root: Path) -> tuple[int | None, int | None, int | None]:
 
 
 def _physical_memory() -> int | None:
+    if sys.platform == "win32":
+        return None
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
+    except (ValueError, OSError):
         return None
 
 

@@ -1,0 +1,37 @@
+"""Ctrl-C while there is nothing to keep yet."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+INTERRUPTED = 130
+
+
+@contextmanager
+def leaving_at_once(*, quiet: bool) -> Iterator[None]:
+    """Within this block Ctrl-C ends the process on the spot.
+
+    Two threads import modules while a model is loaded. A KeyboardInterrupt that is raised inside an import can leave
+    its lock taken, and the other thread waits for it for ever. Nothing is lost by leaving instead: no answer has begun.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # ignored in a background job, or the caller's own
+        return
+
+    def leave(_signal: int, _frame: FrameType | None) -> None:
+        if sys.stderr.isatty():
+            os.write(2, b"\r\x1b[2K\x1b[?25h")  # the progress line, and the cursor it hid
+        if not quiet:
+            os.write(2, b"interrupted\n")
+        os._exit(INTERRUPTED)
+
+    signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

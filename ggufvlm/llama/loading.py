@@ -1,0 +1,65 @@
+"""A model and its projector, loaded side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ggufvlm.config import EngineConfig
+from ggufvlm.llama.model import Model
+from ggufvlm.llama.projector import Projector, TokenBudget
+
+
+def load_pair(
+    model: Path,
+    mmproj: Path,
+    config: EngineConfig,
+    budget: TokenBudget,
+    *,
+    n_threads: int,
+    on_share: Callable[[float], None],
+    go_on: Callable[[], bool],
+) -> tuple[Model, Projector]:
+    """Load both files at the same time: each alone keeps only one core and half the disk busy.
+
+    Args:
+        model, mmproj: the files.
+        config: GPU layers, flash attention.
+        budget: bounds of a picture's tokens.
+        n_threads: CPU threads of the encoder.
+        on_share: takes the loaded share of the language model, 0 to 1.
+        go_on: asked often; False from it stops both.
+
+    Raises:
+        ModelError: llama.cpp refuses the model.
+        PairingError: libmtmd refuses the projector, or the pair.
+        LoadAborted: ``go_on`` returned False.
+    """
+
+    def load_projector() -> Projector:
+        skeleton = Model.skeleton(model)
+        try:
+            return Projector(mmproj, skeleton, config, budget, n_threads, progress=lambda _share: go_on())
+        except BaseException:
+            skeleton.close()
+            raise
+
+    def watch(share: float) -> bool:
+        on_share(share)
+        return go_on()
+
+    with ThreadPoolExecutor(1, "ggufvlm-projector") as pool:
+        future = pool.submit(load_projector)
+        try:
+            n_gpu_layers = -1 if config.n_gpu_layers is None else config.n_gpu_layers
+            loaded = Model.load(model, n_gpu_layers=n_gpu_layers, progress=watch)
+        except BaseException:
+            if future.exception() is None:
+                future.result().close()
+            raise
+        try:
+            return loaded, future.result()
+        except BaseException:
+            loaded.close()
+            raise

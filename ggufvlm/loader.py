@@ -1,0 +1,134 @@
+"""From two files to an engine and the chat handler of their family."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ggufvlm.config import EngineConfig
+from ggufvlm.errors import ModelError
+from ggufvlm.handlers import ChatHandler, ModelFacts, PlainHandler, SpecialTokens, find_handler
+from ggufvlm.handlers.qwen_vl import DEFAULT_MAX_TOKENS
+from ggufvlm.models import ModelFiles
+
+if TYPE_CHECKING:
+    from ggufvlm.engine.engine import Engine, Progress
+    from ggufvlm.llama.model import Model
+    from ggufvlm.llama.projector import Projector
+    from ggufvlm.offload import OffloadPlan
+    from ggufvlm.pairing import PairReport
+    from ggufvlm.registry_schema import ImageFacts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loading:
+    """What is to be loaded, and whom to tell.
+
+    Attributes:
+        report: what the headers of the two files say.
+        raw: no chat template.
+        on_share: takes the loaded share of the model, 0 to 1.
+        on_progress: takes the engine's progress before an answer begins.
+        go_on: asked often while loading; False stops it.
+    """
+
+    files: ModelFiles
+    report: PairReport
+    config: EngineConfig
+    raw: bool
+    on_share: Callable[[float], None]
+    on_progress: Callable[[Progress], None] | None
+    go_on: Callable[[], bool]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """A model in memory. ``adds_bos`` and ``adds_eos`` tell what its tokenizer does by itself."""
+
+    engine: Engine
+    handler: ChatHandler
+    adds_bos: bool
+    adds_eos: bool
+    seconds: float
+
+
+def load_engine(loading: Loading) -> Loaded:
+    """Load both files, with fewer GPU layers if the memory there does not suffice.
+
+    Raises:
+        ModelError, PairingError: llama.cpp refuses the files.
+        EngineError: they do not fit into this machine.
+    """
+    from ggufvlm.engine.engine import Engine
+    from ggufvlm.engine.runner import Runner
+    from ggufvlm.llama.devices import default_threads
+    from ggufvlm.offload import plan_offload
+
+    began = time.perf_counter()
+    files, n_threads = loading.files, loading.config.n_threads or default_threads()
+    plan = plan_offload(files.model, files.mmproj, loading.config, files.spec)
+    model, projector, config = _load_as_planned(loading, plan, n_threads)
+    vocab = model.vocab
+    return Loaded(
+        engine=Engine(Runner(model, projector, config, n_threads=n_threads), config, loading.on_progress),
+        handler=_make_handler(loading, model.chat_template, SpecialTokens(vocab.bos, vocab.eos)),
+        adds_bos=vocab.adds_bos,
+        adds_eos=vocab.adds_eos,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _load_as_planned(
+    loading: Loading, plan: OffloadPlan | None, n_threads: int
+) -> tuple[Model, Projector, EngineConfig]:
+    from ggufvlm.llama.loading import load_pair
+    from ggufvlm.llama.projector import TokenBudget
+    from ggufvlm.pairing import check_pair
+
+    files = loading.files
+    minimum, maximum = _make_handler(loading, None, SpecialTokens()).library_budget
+    budget = TokenBudget(minimum=minimum, maximum=maximum)
+    refusal: ModelError | None = None
+    while plan is not None:
+        try:
+            pair = load_pair(
+                files.model,
+                files.mmproj,
+                plan.config,
+                budget,
+                n_threads=n_threads,
+                on_share=loading.on_share,
+                go_on=loading.go_on,
+            )
+        except ModelError as error:
+            # out of GPU memory and a damaged file look the same from here: fewer layers tell them apart
+            refusal, plan = error, plan.with_fewer_layers()
+        else:
+            return *pair, plan.config
+    check_pair(files.model, files.mmproj, thorough=True)  # has a better sentence than llama.cpp for most damage
+    raise refusal or ModelError(f"{files.name}: llama.cpp cannot load this model")
+
+
+def _make_handler(loading: Loading, template: str | None, tokens: SpecialTokens) -> ChatHandler:
+    spec, config, report = loading.files.spec, loading.config, loading.report
+    image = spec.image if spec else None
+    facts = ModelFacts(
+        template=template,
+        builtin_template=spec.template if spec else None,
+        tokens=tokens,
+        patch_size=report.patch_size or 14,
+        merge_size=report.spatial_merge_size or 2,
+        image_min_tokens=config.image_min_tokens or (image.min_tokens if image else None),
+        image_max_tokens=config.image_max_tokens or _default_budget(image),
+    )
+    family = find_handler(spec.handler if spec else None, report.projector_type, report.architecture)(facts)
+    return PlainHandler(family) if loading.raw else family
+
+
+def _default_budget(image: ImageFacts | None) -> int | None:
+    """Tokens of a picture when the user sets none: as many as a CPU can look at without taking minutes."""
+    if image is None or image.max_tokens is None:
+        return None
+    return min(image.max_tokens, DEFAULT_MAX_TOKENS)
