@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ggufvlm.errors import ModelError, UsageError
+from ggufvlm.errors import DownloadError, ModelError, UsageError
 from ggufvlm.registry import Registry, config_dir, load_registry
 from ggufvlm.registry_schema import FilePart, ModelFile, ModelSpec
 
@@ -118,8 +118,13 @@ def find_model(
     from ggufvlm.hub_download import HubView, plan
 
     hub = HubView()
-    download = plan(ask_hub(wanted, registry, hub, needs_projector=mmproj is None), mmproj, hub=hub)
-    fetch(download)
+    try:
+        download = plan(ask_hub(wanted, registry, hub, needs_projector=mmproj is None), mmproj, hub=hub)
+        fetch(download)
+    except DownloadError as error:
+        if wanted.name in str(error) or (wanted.repo or wanted.name) in str(error):
+            raise
+        raise DownloadError(f"{wanted.name} is not on this machine, and {error}", hint=error.hint) from error
     return download.located()
 
 

@@ -396,7 +396,7 @@ def test_gated(hub, monkeypatch, token, said):
 def test_token_that_is_not_known(hub, monkeypatch):
     hub.add(REPO, FILES)
     monkeypatch.setenv("HF_TOKEN", "wrong")
-    assert str(fails()) == "the Hub does not accept your token"
+    assert str(fails()) == "tiny is not on this machine, and the Hub does not accept your token"
 
 
 def test_missing_repository_revision_and_file(hub):
@@ -430,13 +430,13 @@ def test_slow_server(hub, monkeypatch):
     hub.hold = [0.3] * 9
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.05)
     error = fails()
-    assert str(error) == "127.0.0.1 did not answer in time"
+    assert str(error) == "tiny is not on this machine, and 127.0.0.1 did not answer in time"
     assert "HF_HUB_DOWNLOAD_TIMEOUT" in error.hint
 
 
 def test_nobody_there(hub, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    assert str(fails()) == "no connection to 127.0.0.1"
+    assert str(fails()) == "tiny is not on this machine, and no connection to 127.0.0.1"
     monkeypatch.setattr(constants, "ENDPOINT", "http://no-such-host.invalid")
     assert str(fails()) == "the name no-such-host.invalid cannot be found"
     monkeypatch.setattr(constants, "ENDPOINT", "no-address")
@@ -468,7 +468,7 @@ def test_certificate_that_nobody_signed(hub, monkeypatch, tmp_path):
     error = fails()
     thread.join(10)
     server.server_close()
-    assert str(error).startswith("the TLS certificate of 127.0.0.1 is not to be trusted: certificate verify failed")
+    assert "and the TLS certificate of 127.0.0.1 is not to be trusted: certificate verify failed" in str(error)
     assert "SSL_CERT_FILE" in error.hint
 
 
