@@ -438,11 +438,11 @@ def test_nobody_there(hub, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     assert str(fails()) == "tiny is not on this machine, and no connection to 127.0.0.1"
     monkeypatch.setattr(constants, "ENDPOINT", "http://no-such-host.invalid")
-    assert str(fails()) == "the name no-such-host.invalid cannot be found"
+    assert str(fails()) == "tiny is not on this machine, and the name no-such-host.invalid cannot be found"
     monkeypatch.setattr(constants, "ENDPOINT", "no-address")
-    assert str(fails()) == "HF_ENDPOINT is no address: no-address"
+    assert "HF_ENDPOINT is no address: no-address" in str(fails())
     monkeypatch.setattr(constants, "ENDPOINT", hub.url.replace("http", "https"))
-    assert str(fails()).startswith("no TLS connection to 127.0.0.1: ")
+    assert "no TLS connection to 127.0.0.1: " in str(fails())
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
