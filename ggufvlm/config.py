@@ -102,7 +102,8 @@ class SamplingParams:
         _require(0 <= self.min_p <= 1, f"min-p must lie between 0 and 1: {self.min_p}")
         _require(self.repeat_penalty > 0, f"the repeat penalty must be above 0: {self.repeat_penalty}")
         _require(self.penalty_last_n >= -1, f"penalty_last_n must be -1 or a count: {self.penalty_last_n}")
-        _require(self.seed is None or 0 <= self.seed < 2**32, f"the seed must fit in 32 bits: {self.seed}")
+        # the largest 32-bit number means "draw one" to llama.cpp
+        _require(self.seed is None or 0 <= self.seed < 2**32 - 1, f"the seed must lie below 2**32 - 1: {self.seed}")
         _require(all(self.stop), "a stop string must not be empty")
 
     @property

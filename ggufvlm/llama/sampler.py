@@ -18,7 +18,7 @@ class Sampler:
     """One sequence's sampler chain. Plain greedy choice skips the chain: an argmax over a view is far cheaper."""
 
     def __init__(self, params: SamplingParams, vocab: Vocab) -> None:
-        self.seed = secrets.randbits(32) if params.seed is None else params.seed
+        self.seed = secrets.randbits(31) if params.seed is None else params.seed
         self._is_plain_greedy = params.temperature == 0 and not params.has_penalties
         self._chain = None if self._is_plain_greedy else _chain(params, vocab, self.seed)
 

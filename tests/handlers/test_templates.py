@@ -10,6 +10,7 @@ from ggufvlm.handlers.messages import Message
 from ggufvlm.handlers.template import SpecialTokens
 from ggufvlm.handlers.templates import BUILTIN_TEMPLATES
 from ggufvlm.media import Image
+from ggufvlm.registry import load_registry
 
 PICTURE = Image.from_rgb(1, 1, b"\0\0\0", "a.png")
 VICUNA = (
@@ -66,3 +67,9 @@ def test_every_template_keeps_every_text_in_order(name: str) -> None:
     text = prompt_string(name, [Message("system", ("ONE",)), Message("user", ("TWO", PICTURE, "THREE"))])
     assert [word for word in ("ONE", "TWO", "THREE") if word in text] == ["ONE", "TWO", "THREE"]
     assert text.count("<image>") == 1
+
+
+def test_the_registry_names_only_templates_that_there_are() -> None:
+    named = {spec.template for spec in load_registry() if spec.template}
+    assert named <= set(BUILTIN_TEMPLATES)
+    assert {"vicuna", "llava-mistral", "moondream"} <= named

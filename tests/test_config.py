@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ggufvlm import EngineConfig, SamplingParams, UsageError
+from ggufvlm.config import SamplingSettings
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": -0.1},
+        {"temperature": float("nan")},
+        {"top_k": -1},
+        {"top_p": 0.0},
+        {"top_p": 1.1},
+        {"min_p": -0.1},
+        {"repeat_penalty": 0.0},
+        {"max_tokens": 0},
+        {"max_tokens": -2},
+        {"seed": -1},
+        {"seed": 2**32 - 1},
+        {"stop": ("",)},
+        {"penalty_last_n": -2},
+    ],
+)
+def test_sampling_settings_that_make_no_sense(settings: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        SamplingParams(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"n_ctx": 0},
+        {"n_batch": 10, "n_ubatch": 20},
+        {"n_threads": 0},
+        {"n_gpu_layers": -2},
+        {"image_max_tokens": 0},
+        {"image_min_tokens": 20, "image_max_tokens": 10},
+        {"flash_attention": "off", "cache_type_v": "q8_0"},
+    ],
+)
+def test_engine_settings_that_make_no_sense(settings: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        EngineConfig(**settings)
+
+
+def test_defaults_are_valid_and_greedy() -> None:
+    assert SamplingParams().temperature == 0
+    assert not SamplingParams().has_penalties
+    assert SamplingParams(presence_penalty=0.5).has_penalties
+    assert EngineConfig().n_ctx is None
+
+
+def test_settings_by_name_are_the_fields() -> None:
+    assert set(SamplingSettings.__annotations__) == set(SamplingParams.__dataclass_fields__)
