@@ -23,6 +23,7 @@ GPU_MARGIN = 1 << 30
 PROCESS = 192 << 20
 """Python, the libraries, a vocabulary and a decoded photograph."""
 _MIN_CTX, _ORDINARY_CTX = 1024, 8192
+_MAX_CONSTANT_COMPUTE = 512 << 20
 _COMFORTABLE = 0.6  # what stays below this share of the free memory needs no closer look
 
 
@@ -183,8 +184,14 @@ def check_fits(
 def _smaller_context(prediction: MemoryPrediction, free: int) -> str | None:
     if not prediction.kv_per_cell:
         return None
-    fixed = prediction.total + PROCESS - prediction.n_ctx * prediction.kv_per_cell
-    n_ctx = (free - fixed) // prediction.kv_per_cell // 256 * 256
+    cache = prediction.n_ctx * prediction.kv_per_cell
+    needed = prediction.total + PROCESS
+    # scratch memory shrinks with the context, but for a part that does not: two guesses on the safe side
+    as_now = (free - (needed - cache)) / prediction.kv_per_cell
+    constant = min(prediction.compute, _MAX_CONSTANT_COMPUTE)
+    per_cell = (cache + prediction.compute) / prediction.n_ctx
+    in_proportion = (free - (needed - cache - prediction.compute) - constant) / per_cell
+    n_ctx = int(max(as_now, in_proportion)) // 256 * 256
     return f"-c {n_ctx}" if _MIN_CTX <= n_ctx < prediction.n_ctx else None
 
 
