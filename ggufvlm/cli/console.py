@@ -106,14 +106,14 @@ def show_answer(pieces: Iterable[str], output: OutputOptions) -> None:
         return
     if output.no_stream:
         pieces = ["".join(pieces)]
-    ends_line = True
+    last = "\n"
     try:
         for piece in pieces:
+            last = piece  # before it is written: Ctrl-C may come in between
             sys.stdout.write(piece)
             sys.stdout.flush()
-            ends_line = piece.endswith("\n")
     finally:
-        if not ends_line:
+        if not last.endswith("\n"):
             sys.stdout.write("\n")
             sys.stdout.flush()
 
