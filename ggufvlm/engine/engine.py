@@ -139,13 +139,13 @@ class Engine:
         involved = list(dict.fromkeys(involved))
         try:
             return self._run_media(plan) if isinstance(plan, MediaStep) else self._run_tokens(plan)
-        except (DecodeAborted, EncodeAborted):
-            for sequence in involved:
-                self._forget_after(sequence)
-            return []
+        except (DecodeAborted, EncodeAborted) as error:
+            # one that was not meant by the interruption goes on, unless its memory could not be cut back
+            lost = [sequence for sequence in involved if not self._cut_back(sequence)]
+            return [self._fail(sequence, error) for sequence in lost if not sequence.abort_requested]
         except EngineError as error:
             for sequence in involved:
-                self._forget_after(sequence)
+                self._cut_back(sequence)
             return [self._fail(sequence, error) for sequence in involved]
 
     # -- admission
@@ -258,11 +258,16 @@ class Engine:
         output = self._finish(sequence, "error")
         return Output(sequence, output.text, is_last=True, error=error)
 
-    def _forget_after(self, sequence: Sequence) -> None:
-        """Drop what an unfinished step may have left behind the cells that are known to be right."""
+    def _cut_back(self, sequence: Sequence) -> bool:
+        """Drop what an unfinished step may have left behind the cells that are known to be right.
+
+        False if this kind of memory could only be cleared.
+        """
         contents = self._prefixes.contents(sequence.slot)
-        if not self._runner.cut(sequence.slot, count_positions(contents)):
-            self._prefixes.cut(sequence.slot, [])
+        if self._runner.cut(sequence.slot, count_positions(contents)):
+            return True
+        self._prefixes.cut(sequence.slot, [])
+        return False
 
     def _report(self, stage: Literal["encode", "prefill"], done: int, total: int | None) -> None:
         if self.on_progress is not None:
