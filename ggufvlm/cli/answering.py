@@ -6,15 +6,18 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import typer
 
-from ggufvlm.answer import Answer, AnswerStream
 from ggufvlm.cli import console
 from ggufvlm.cli.interruption import INTERRUPTED, leaving_at_once
 from ggufvlm.cli.options import HardwareOptions, ModelOptions, OutputOptions, SamplingOptions
 from ggufvlm.cli.transfer import fetcher
-from ggufvlm.media import Image
+
+if TYPE_CHECKING:
+    from ggufvlm.answer import Answer, AnswerStream
+    from ggufvlm.media import Image
 
 CUT_BY_GUARD = 6
 
