@@ -20,6 +20,7 @@ from ggufvlm.engine.sequence import Sequence
 from ggufvlm.errors import ContextOverflow, UsageError
 from ggufvlm.llama.model import Model
 from ggufvlm.llama.projector import Projector, TokenBudget
+from tests.random_models import write_hybrid
 from tests.scenes import random_scene
 
 FOLDER = Path(ggufvlm.__file__).parent / "demo"
@@ -34,9 +35,9 @@ def engines() -> Iterator[MakeEngine]:
     """Makes engines of the built-in model; each is checked and closed at the end."""
     made: list[Engine] = []
 
-    def make(**settings: Any) -> Engine:
+    def make(weights: Path = FOLDER / "tiny-qwen2vl-Q8_0.gguf", **settings: Any) -> Engine:
         config = EngineConfig(**settings)
-        model = Model.load(FOLDER / "tiny-qwen2vl-Q8_0.gguf")
+        model = Model.load(weights)
         budget = TokenBudget(minimum=1, maximum=4096)
         projector = Projector(FOLDER / "mmproj-tiny-qwen2vl-F16.gguf", model, config, budget, 2)
         made.append(Engine(Runner(model, projector, config, n_threads=2), config))
@@ -277,3 +278,33 @@ def test_without_the_guard_a_loop_runs_on(engines: MakeEngine) -> None:
     engine._runner.sample = lambda sampler, row: 40
     _, sequence = run(engine, prompt(("Describe this image.",)), max_tokens=400, repetition_guard=False)
     assert (sequence.finish_reason, len(sequence.generated)) == ("length", 400)
+
+
+@pytest.fixture(scope="module")
+def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with recurrent layers: its memory can be cleared but not cut."""
+    return write_hybrid(tmp_path_factory.mktemp("hybrid") / "hybrid.gguf")
+
+
+@pytest.mark.parametrize("name", DIALOGUES)
+def test_a_memory_that_cannot_be_cut_still_gives_the_logits_of_a_fresh_context(
+    engines: MakeEngine, hybrid: Path, name: str
+) -> None:
+    before, after = DIALOGUES[name]
+    warm, cold = engines(hybrid), engines(hybrid)
+    assert not warm._runner.model.can_cut_memory
+    run(warm, before, max_tokens=5)
+    np.testing.assert_allclose(first_logits(warm, after), first_logits(cold, after), rtol=0, atol=1e-3)
+
+
+def test_abort_with_a_memory_that_cannot_be_cut(engines: MakeEngine, hybrid: Path) -> None:
+    engine = engines(hybrid)
+    before, after = DIALOGUES["one image"]
+    sequence = engine.add(Request(parts=before, sampling=GREEDY))
+    while len(sequence.generated) < 5:
+        engine.step()
+    engine.abort(sequence)
+    while not engine.is_idle:
+        engine.step()
+    assert sequence.finish_reason == "abort"
+    np.testing.assert_allclose(first_logits(engine, after), first_logits(engines(hybrid), after), rtol=0, atol=1e-3)
