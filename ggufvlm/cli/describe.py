@@ -50,9 +50,12 @@ def describe(
     if words is not None and asked.prompt is not None:
         raise UsageError(f"two prompts: {words!r} and -p {asked.prompt!r}")
     prompt = words if words is not None else asked.prompt
+    text = "" if prompt is None else text_or_file(prompt)
+    if not text.strip() and not model.raw:
+        text = DEFAULT_PROMPT
     answer_question(
         lambda: [load(source) for source in sources],
-        DEFAULT_PROMPT if prompt is None else text_or_file(prompt),
+        text,
         system=text_or_file(asked.system) if asked.system else None,
         prefill=asked.prefill,
         model=model,

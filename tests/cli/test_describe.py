@@ -40,6 +40,12 @@ def test_ways_to_ask(run: Run, folder: Path, arguments: list[str]) -> None:
     assert (done.returncode, done.stdout) == (0, b"The blue column.\n"), done.stderr
 
 
+@pytest.mark.parametrize("nothing", ["", "  ", "@empty.txt"])
+def test_an_empty_question_asks_for_a_description(run: Run, folder: Path, nothing: str) -> None:
+    (folder / "empty.txt").touch()
+    assert run("describe", "blocks.png", nothing).stdout.decode() == CAPTION
+
+
 def test_picture_from_stdin_and_from_a_data_uri(run: Run, folder: Path) -> None:
     import base64
 
