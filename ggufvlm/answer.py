@@ -68,6 +68,7 @@ class Answer:
         finish_reason: "stop" (the model ended it, or a stop string), "length", "repetition" (cut by the guard),
             "abort" (interrupted).
         seed: the seed of its random choices: the same one gives the same answer again.
+        repair: what is mended of llama.cpp's own computation for this model (``llava: class token``), if anything.
     """
 
     text: str
@@ -77,6 +78,7 @@ class Answer:
     usage: Usage
     times: Times
     seed: int
+    repair: str | None = None
 
     def __str__(self) -> str:
         return self.text

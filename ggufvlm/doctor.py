@@ -88,6 +88,25 @@ def _native() -> Iterator[Finding]:
     if not has_gpu:
         yield _unused_gpu()
     yield from _cpu(features)
+    yield _llava()
+
+
+def _llava() -> Finding:
+    """Whether CLIP towers come out right; tried with the built-in model, of which the shape only is loaded."""
+    from ggufvlm.gguf_header import read_header
+    from ggufvlm.llava_probe import examine_library
+    from ggufvlm.llava_repair import NO_REPAIR_VARIABLE, is_switched_off
+    from ggufvlm.models import find_model
+
+    model = find_model("demo", fetch=None).model
+    width = read_header(model, stop_at_vocabulary=True).integer("qwen2vl.embedding_length") or 0
+    verdict = examine_library(model, width, remember=False)
+    if verdict.order == "shifted" and is_switched_off():
+        text = f"pictures come out wrong, and {NO_REPAIR_VARIABLE} forbids the repair"
+        return Finding(topic="LLaVA", status="warn", text=text, remedy=f"unset {NO_REPAIR_VARIABLE}")
+    if verdict.order == "unknown":
+        return Finding(topic="LLaVA", status="warn", text=verdict.text, remedy="pip install -U ggufvlm")
+    return Finding(topic="LLaVA", status="ok", text=verdict.text)
 
 
 def _unused_gpu() -> Finding:

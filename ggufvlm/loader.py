@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import ModelError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ggufvlm.engine.engine import Engine, Progress
     from ggufvlm.llama.model import Model
     from ggufvlm.llama.projector import Projector
+    from ggufvlm.llava_repair import Repair
     from ggufvlm.offload import OffloadPlan
     from ggufvlm.pairing import PairReport
     from ggufvlm.registry_schema import ImageFacts
@@ -45,13 +47,19 @@ class Loading:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loaded:
-    """A model in memory. ``adds_bos`` and ``adds_eos`` tell what its tokenizer does by itself."""
+    """A model in memory.
+
+    Attributes:
+        adds_bos, adds_eos: what its tokenizer does by itself.
+        repair: what is mended for it, for people.
+    """
 
     engine: Engine
     handler: ChatHandler
     adds_bos: bool
     adds_eos: bool
     seconds: float
+    repair: str | None
 
 
 def load_engine(loading: Loading) -> Loaded:
@@ -64,41 +72,46 @@ def load_engine(loading: Loading) -> Loaded:
     from ggufvlm.engine.engine import Engine
     from ggufvlm.engine.runner import Runner
     from ggufvlm.llama.devices import default_threads
+    from ggufvlm.llava_repair import find_repair
     from ggufvlm.offload import plan_offload
 
     began = time.perf_counter()
     files, n_threads = loading.files, loading.config.n_threads or default_threads()
     plan = plan_offload(files.model, files.mmproj, loading.config, files.spec)
-    model, projector, config = _load_as_planned(loading, plan, n_threads)
+    repair = find_repair(loading.report, files.model)
+    model, projector, config = _load_as_planned(loading, plan, repair, n_threads)
     vocab = model.vocab
     return Loaded(
         engine=Engine(Runner(model, projector, config, n_threads=n_threads), config, loading.on_progress),
-        handler=_make_handler(loading, model.chat_template, SpecialTokens(vocab.bos, vocab.eos)),
+        handler=_make_handler(loading, repair, model.chat_template, SpecialTokens(vocab.bos, vocab.eos)),
         adds_bos=vocab.adds_bos,
         adds_eos=vocab.adds_eos,
         seconds=time.perf_counter() - began,
+        repair=repair.text,
     )
 
 
 def _load_as_planned(
-    loading: Loading, plan: OffloadPlan | None, n_threads: int
+    loading: Loading, plan: OffloadPlan | None, repair: Repair, n_threads: int
 ) -> tuple[Model, Projector, EngineConfig]:
     from ggufvlm.llama.loading import load_pair
     from ggufvlm.llama.projector import TokenBudget
     from ggufvlm.pairing import check_pair
 
     files = loading.files
-    minimum, maximum = _make_handler(loading, None, SpecialTokens()).library_budget
+    mmproj = _projector_file(loading, repair)
+    minimum, maximum = _make_handler(loading, repair, None, SpecialTokens()).library_budget
     budget = TokenBudget(minimum=minimum, maximum=maximum)
     refusal: ModelError | None = None
     while plan is not None:
         try:
             pair = load_pair(
                 files.model,
-                files.mmproj,
+                mmproj,
                 plan.config,
                 budget,
                 n_threads=n_threads,
+                drops_last_row=repair.class_token,
                 on_share=loading.on_share,
                 go_on=loading.go_on,
             )
@@ -107,11 +120,22 @@ def _load_as_planned(
             refusal, plan = error, plan.with_fewer_layers()
         else:
             return *pair, plan.config
-    check_pair(files.model, files.mmproj, thorough=True)  # has a better sentence than llama.cpp for most damage
+    check_pair(files.model, mmproj, thorough=True)  # has a better sentence than llama.cpp for most damage
     raise refusal or ModelError(f"{files.name}: llama.cpp cannot load this model")
 
 
-def _make_handler(loading: Loading, template: str | None, tokens: SpecialTokens) -> ChatHandler:
+def _projector_file(loading: Loading, repair: Repair) -> Path:
+    from ggufvlm.llama.model import LoadAborted
+    from ggufvlm.llava_repair import derived_projector
+
+    def watch(_done: int, _total: int) -> None:
+        if not loading.go_on():
+            raise LoadAborted("loading the model was stopped")
+
+    return derived_projector(loading.files.mmproj, repair, watch)
+
+
+def _make_handler(loading: Loading, repair: Repair, template: str | None, tokens: SpecialTokens) -> ChatHandler:
     spec, config, report = loading.files.spec, loading.config, loading.report
     image = spec.image if spec else None
     facts = ModelFacts(
@@ -122,9 +146,30 @@ def _make_handler(loading: Loading, template: str | None, tokens: SpecialTokens)
         merge_size=report.spatial_merge_size or 2,
         image_min_tokens=config.image_min_tokens or (image.min_tokens if image else None),
         image_max_tokens=config.image_max_tokens or _default_budget(image),
+        **_square_facts(report, repair),
     )
     family = find_handler(spec.handler if spec else None, report.projector_type, report.architecture)(facts)
     return PlainHandler(family) if loading.raw else family
+
+
+class _SquareFacts(TypedDict, total=False):
+    square: int | None
+    pad_color: tuple[int, int, int] | None
+    rolls_patches: bool
+
+
+def _square_facts(report: PairReport, repair: Repair) -> _SquareFacts:
+    """Of a CLIP tower with one square; where libmtmd cuts tiles, it needs the whole picture."""
+    from ggufvlm.llava_repair import may_need_repair
+
+    if not may_need_repair(report) or (report.has_image_grid and not repair.one_tile):
+        return {}
+    red, green, blue = (int(255 * min(1.0, max(0.0, mean))) for mean in report.image_mean[:3])
+    return {
+        "square": report.image_size,
+        "pad_color": None if report.has_image_grid else (red, green, blue),
+        "rolls_patches": repair.class_token,
+    }
 
 
 def _default_budget(image: ImageFacts | None) -> int | None:

@@ -113,6 +113,7 @@ class PairReport:
     projector_width: int
     has_chat_template: bool | None
     has_class_embedding: bool
+    has_image_grid: bool
     image_size: int | None
     patch_size: int | None
     spatial_merge_size: int | None
@@ -153,7 +154,7 @@ def compare(model: GGUFHeader, projector: GGUFHeader, *, allow_untyped: bool = F
     """Compare the headers of a language model and of a projector.
 
     ``allow_untyped`` accepts a projector of 2023 that does not name its type; llama.cpp itself refuses such a file,
-    so it is for callers who load a corrected copy.
+    so it is for callers who load a corrected copy (:mod:`ggufvlm.llava_repair`).
 
     Raises ModelError (truncated, of the wrong kind, not usable by llama.cpp) and PairingError (wrong pair).
     """
@@ -169,6 +170,7 @@ def compare(model: GGUFHeader, projector: GGUFHeader, *, allow_untyped: bool = F
         projector_width=_width(projector, projector_type),
         has_chat_template=bool(model.chat_template) if model.chat_template or model.complete else None,
         has_class_embedding="v.class_embd" in projector.tensors,
+        has_image_grid="clip.vision.image_grid_pinpoints" in projector.metadata,
         image_size=projector.integer("clip.vision.image_size"),
         patch_size=projector.integer("clip.vision.patch_size"),
         spatial_merge_size=projector.integer("clip.vision.spatial_merge_size"),
@@ -362,7 +364,7 @@ def find_projector(model_path: Path) -> Path | None:
         if _bare_name(path) in others:
             continue
         try:
-            check_pair(model_path, path, thorough=False)
+            check_pair(model_path, path, thorough=False, allow_untyped=True)
         except ModelError as error:
             if _bare_name(path) == own:
                 refusals.append(error)

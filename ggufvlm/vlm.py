@@ -17,7 +17,7 @@ from ggufvlm.engine.sequence import PictureSegment
 from ggufvlm.engine.sequence import Sequence as EngineSequence
 from ggufvlm.errors import UsageError
 from ggufvlm.handlers import ChatHandler, Message, read_messages
-from ggufvlm.media import Image, load, resize
+from ggufvlm.media import Image, load, prepare
 from ggufvlm.models import ModelFiles, find_model
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class VLM:
         self._result: Loaded | None = None
         self._loading = Loading(
             files=files,
-            report=check_pair(files.model, files.mmproj, thorough=False),
+            report=check_pair(files.model, files.mmproj, thorough=False, allow_untyped=True),
             config=config,
             raw=raw,
             on_share=on_load or (lambda _share: None),
@@ -94,7 +94,11 @@ class VLM:
         """
         files = find_model(str(model) if model else None, Path(mmproj) if mmproj else None)
         vlm = cls(files, config or EngineConfig(), raw=raw)
-        vlm.wait_until_loaded()
+        try:
+            vlm.wait_until_loaded()
+        except BaseException:
+            vlm.close()
+            raise
         return vlm
 
     def wait_until_loaded(self) -> None:
@@ -207,14 +211,13 @@ class VLM:
         return parts
 
     def _picture(self, image: Image) -> PicturePart:
-        width, height = self.handler.target_size(image.width, image.height)
-        same = (width, height) == (image.width, image.height)
+        plan = self.handler.picture_plan(image.width, image.height)
         return PicturePart(
-            id=f"{image.id}:{width}x{height}",
+            id=f"{image.id}:{plan.id}",
             source=image.source,
-            width=width,
-            height=height,
-            pixels=lambda: image.rgb if same else resize(image, width, height).rgb,
+            width=plan.width,
+            height=plan.height,
+            pixels=lambda: prepare(image, plan).rgb,
         )
 
     def _adds_special(self, parts: list[Part]) -> bool:
@@ -253,6 +256,7 @@ class VLM:
                 first_token=timings.first_token,
             ),
             seed=sequence.seed,
+            repair=self._loaded.repair,
         )
 
     def close(self) -> None:

@@ -125,7 +125,8 @@ def show_stats(answer: Answer, output: OutputOptions) -> None:
         ("image", f"{i.source}  {i.width}x{i.height} -> {i.seen_width}x{i.seen_height}, {i.n_tokens} tokens")
         for i in answer.images
     ]
-    lines.append(("model", f"{answer.model}, loaded in {times.load:.2f} s, context {usage.n_ctx} tokens"))
+    repair = f", repaired ({answer.repair})" if answer.repair else ""
+    lines.append(("model", f"{answer.model}, loaded in {times.load:.2f} s, context {usage.n_ctx} tokens{repair}"))
     new = usage.n_prompt - usage.n_cached
     encoded = f"; {usage.n_images_encoded} encoded in {times.encode:.2f} s" if usage.n_images_encoded else ""
     speed = f"; {new} read in {times.prefill:.2f} s, {new / times.prefill:.0f} tokens/s" if times.prefill else ""

@@ -85,8 +85,18 @@ def _of_files(files: ModelFiles) -> dict[str, Any]:
         part = FilePart(name=name, size=path.stat().st_size, sha256=checksum_of(path))
         shown.append(ModelFile(quant=quant_of(name) or "UNKNOWN", parts=(part,), repo=repo, revision=commit))
         paths[name] = str(path)
-    report = check_pair(files.model, files.mmproj)
-    return _facts(files.name, files.spec, shown, paths, _pair(report))
+    report = check_pair(files.model, files.mmproj, allow_untyped=True)
+    return {**_facts(files.name, files.spec, shown, paths, _pair(report)), "repair": _repair(report, files.model)}
+
+
+def _repair(report: PairReport, model: Path) -> str | None:
+    """What is mended when it is loaded. Only for a CLIP tower is llama.cpp asked."""
+    from ggufvlm.llava_repair import find_repair
+
+    try:
+        return find_repair(report, model).text
+    except (ImportError, OSError, RuntimeError):  # no llama.cpp here, which `doctor` tells
+        return None
 
 
 def _of_download(download: Download) -> dict[str, Any]:
@@ -164,6 +174,8 @@ def _text(facts: dict[str, Any]) -> str:
         rows.append((file["role"], f"{file['name']}, {file['quant']}, {size}{stars}"))
     rows.append(("on disk", "yes" if facts["on_disk"] else "no"))
     rows.append(("pair", _pair_text(facts["pair"])))
+    if facts.get("repair"):
+        rows.append(("repaired", facts["repair"]))
     rows += [("note", note) for note in facts.get("notes", [])]
     return columns([item for item in rows if item is not None])
 

@@ -43,7 +43,7 @@ def verify(
         raise ModelError(f"damaged: {names}", hint=f"ggufvlm verify {model} --repair")
     for path in damaged:
         _fetch_anew(path, plain)
-    report = check_pair(files.model, files.mmproj)
+    report = check_pair(files.model, files.mmproj, allow_untyped=True)
     if not plain.quiet:
         say(f"{files.name}: {report.architecture} with {report.projector_type}: model and projector fit each other")
 

@@ -11,7 +11,7 @@ from ggufvlm.errors import UsageError
 from ggufvlm.handlers.messages import Message
 from ggufvlm.handlers.template import SpecialTokens, render
 from ggufvlm.handlers.templates import BUILTIN_TEMPLATES
-from ggufvlm.media import Image
+from ggufvlm.media import Image, PicturePlan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +24,9 @@ class ModelFacts:
         tokens: begin and end of a sequence.
         patch_size, merge_size: pixels of a patch's side; patches per side that become one token.
         image_min_tokens, image_max_tokens: budget of a picture; ``None`` leaves it to the family.
+        square: side in pixels of the one square that the tower takes; ``None`` leaves the fitting to libmtmd.
+        pad_color: what to fill it with beside the picture; ``None`` stretches the picture over it.
+        rolls_patches: whether the repair of the class token wants its patches rolled.
     """
 
     template: str | None = None
@@ -33,6 +36,9 @@ class ModelFacts:
     merge_size: int = 1
     image_min_tokens: int | None = None
     image_max_tokens: int | None = None
+    square: int | None = None
+    pad_color: tuple[int, int, int] | None = None
+    rolls_patches: bool = False
 
 
 class ChatHandler:
@@ -77,7 +83,20 @@ class ChatHandler:
 
         The default is the picture's own: libmtmd resizes.
         """
-        return width, height
+        side = self.facts.square
+        return (width, height) if side is None else (side, side)
+
+    def picture_plan(self, width: int, height: int) -> PicturePlan:
+        """What is to be done with the pixels of a picture of this size before the projector gets them.
+
+        On a square as LLaVA 1.5 does it: ``expand2square`` with the mean colour, then bicubic (``llava/mm_utils.py``);
+        1.6 stretches its overview instead (``process_anyres_image``). That hangs on the tower, not on the prompts, so
+        it is every family's.
+        """
+        width, height = self.target_size(width, height)
+        facts = self.facts
+        roll = facts.patch_size if facts.rolls_patches else None
+        return PicturePlan(width=width, height=height, pad_color=facts.pad_color, roll_patch=roll)
 
     @property
     def library_budget(self) -> tuple[int | None, int | None]:

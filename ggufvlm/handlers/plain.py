@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ggufvlm.engine.request import TextPart
 from ggufvlm.handlers.base import ChatHandler
 from ggufvlm.handlers.messages import Message
-from ggufvlm.media import Image
+from ggufvlm.media import Image, PicturePlan
 
 
 class PlainHandler(ChatHandler):
@@ -30,6 +30,9 @@ class PlainHandler(ChatHandler):
 
     def target_size(self, width: int, height: int) -> tuple[int, int]:
         return self._family.target_size(width, height)
+
+    def picture_plan(self, width: int, height: int) -> PicturePlan:
+        return self._family.picture_plan(width, height)
 
     @property
     def library_budget(self) -> tuple[int | None, int | None]:

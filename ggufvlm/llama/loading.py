@@ -18,6 +18,7 @@ def load_pair(
     budget: TokenBudget,
     *,
     n_threads: int,
+    drops_last_row: bool,
     on_share: Callable[[float], None],
     go_on: Callable[[], bool],
 ) -> tuple[Model, Projector]:
@@ -28,6 +29,7 @@ def load_pair(
         config: GPU layers, flash attention.
         budget: bounds of a picture's tokens.
         n_threads: CPU threads of the encoder.
+        drops_last_row: see :class:`Projector`.
         on_share: takes the loaded share of the language model, 0 to 1.
         go_on: asked often; False from it stops both.
 
@@ -40,7 +42,15 @@ def load_pair(
     def load_projector() -> Projector:
         skeleton = Model.skeleton(model)
         try:
-            return Projector(mmproj, skeleton, config, budget, n_threads, progress=lambda _share: go_on())
+            return Projector(
+                mmproj,
+                skeleton,
+                config,
+                budget,
+                n_threads,
+                drops_last_row=drops_last_row,
+                progress=lambda _share: go_on(),
+            )
         except BaseException:
             skeleton.close()
             raise

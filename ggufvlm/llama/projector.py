@@ -50,9 +50,15 @@ class Projector:
         budget: TokenBudget,
         n_threads: int,
         *,
+        drops_last_row: bool = False,
         progress: Progress | None = None,
     ) -> None:
         """Load the projector.
+
+        Args:
+            path, model, config, budget, n_threads: what to load, and how to compute.
+            drops_last_row: the last row of each picture is no patch; its left neighbour takes its place.
+            progress: asked while loading; False from it stops.
 
         Raises:
             PairingError: libmtmd refuses the file, or refuses it together with this model.
@@ -62,6 +68,7 @@ class Projector:
         self._model = model
         self._handle: Any = None
         self._n_embd_inp = model.n_embd_inp
+        self._drops_last_row = drops_last_row
         self._stop_requested = False
         self._on_layer: Callable[[int], None] | None = None
         self._layers_done = 0
@@ -139,6 +146,8 @@ class Projector:
         pointer = mtmd.mtmd_get_output_embd(self._handle)
         shape = (chunk.n_cells, self._n_embd_inp)
         embeddings: NDArray[np.float32] = np.ctypeslib.as_array(pointer, shape=shape).copy()  # the next one reuses it
+        if self._drops_last_row and chunk.n_cells > 1:
+            embeddings[-1] = embeddings[-2]
         return embeddings
 
     def stop(self) -> None:

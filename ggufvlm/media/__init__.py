@@ -4,6 +4,7 @@ from ggufvlm.media.arguments import ArgumentKind, classify, expand
 from ggufvlm.media.decode import MAX_PIXELS
 from ggufvlm.media.image import Image
 from ggufvlm.media.loading import ImageSource, load
+from ggufvlm.media.prepare import PicturePlan, prepare
 from ggufvlm.media.resize import Resample, pad_to_square, resize, save, to_pillow, to_png
 
 __all__ = [
@@ -11,11 +12,13 @@ __all__ = [
     "ArgumentKind",
     "Image",
     "ImageSource",
+    "PicturePlan",
     "Resample",
     "classify",
     "expand",
     "load",
     "pad_to_square",
+    "prepare",
     "resize",
     "save",
     "to_pillow",

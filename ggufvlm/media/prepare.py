@@ -1,0 +1,66 @@
+"""A picture as the projector wants it: padded, scaled, its patches rolled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ggufvlm.media.image import Image
+from ggufvlm.media.resize import pad_to_square, resize
+
+MAX_SQUARE = 8192
+"""Longer side, in pixels, beyond which a picture is made smaller before it is padded: a strip would become huge."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PicturePlan:
+    """What is done with the pixels of a picture, in this order.
+
+    Attributes:
+        pad_color: centre it on a square of this colour (RGB, 0 to 255).
+        width, height: scale it to this, bicubic.
+        roll_patch: side of a patch in pixels: each patch moves on by one in raster order, the last one comes first.
+    """
+
+    width: int
+    height: int
+    pad_color: tuple[int, int, int] | None = None
+    roll_patch: int | None = None
+
+    @property
+    def id(self) -> str:
+        """Identity of the plan: pictures that differ in nothing else must not be taken for each other."""
+        pad = "" if self.pad_color is None else f":pad{bytes(self.pad_color).hex()}"
+        return f"{self.width}x{self.height}{pad}{f':roll{self.roll_patch}' if self.roll_patch else ''}"
+
+
+def prepare(image: Image, plan: PicturePlan) -> Image:
+    """Carry a plan out."""
+    if plan.pad_color is not None:
+        image = pad_to_square(_at_most(image, MAX_SQUARE), plan.pad_color)
+    image = resize(image, plan.width, plan.height)
+    return roll_patches(image, plan.roll_patch) if plan.roll_patch else image
+
+
+def _at_most(image: Image, side: int) -> Image:
+    longer = max(image.width, image.height)
+    if longer <= side or image.width == image.height:
+        return image
+    return resize(image, max(1, image.width * side // longer), max(1, image.height * side // longer))
+
+
+def roll_patches(image: Image, patch: int, step: int = 1) -> Image:
+    """Move each patch on by ``step`` places in raster order; those that fall off the end come first.
+
+    Raises:
+        ValueError: the sides are no multiples of ``patch``.
+    """
+    import numpy as np
+
+    rows, rest = divmod(image.height, patch)
+    columns, more = divmod(image.width, patch)
+    if rest or more:
+        raise ValueError(f"{image.width}x{image.height} pixels are not made of whole patches of {patch}")
+    pixels = np.frombuffer(image.rgb, np.uint8).reshape(rows, patch, columns, patch, 3).swapaxes(1, 2)
+    rolled = np.roll(pixels.reshape(rows * columns, patch, patch, 3), step, axis=0)
+    rgb = rolled.reshape(rows, columns, patch, patch, 3).swapaxes(1, 2).tobytes()
+    return Image.from_rgb(image.width, image.height, rgb, image.source, original_format=image.original_format)
