@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from types import TracebackType
@@ -51,24 +52,29 @@ class Spinner:
     def __init__(self, output: OutputOptions) -> None:
         self._output = output
         self._enabled = can_draw(output, stderr=True) and sys.stderr.isatty() and not output.quiet and not output.debug
-        self._began = time.monotonic()
+        self._show_after = time.monotonic() + self.DELAY
+        self._lock = threading.Lock()
         self._live: Live | None = None
         self._closed = False
 
     def update(self, text: str) -> None:
         """Say something new."""
-        if not self._enabled or self._closed or time.monotonic() - self._began < self.DELAY:
+        if not self._enabled or time.monotonic() < self._show_after:
             return
         from rich.live import Live
         from rich.spinner import Spinner as Wheel
 
-        if self._live is None:
-            console = make_console(self._output, stderr=True)
-            self._live = Live(Wheel("dots", text), console=console, transient=True, refresh_per_second=12)
-            self._live.start()
-        wheel = self._live.renderable
-        assert isinstance(wheel, Wheel)
-        wheel.update(text=text)
+        with self._lock:
+            if self._closed:
+                return
+            if self._live is None:
+                self._wheel = Wheel("dots", text)
+                console = make_console(self._output, stderr=True)
+                self._live = Live(
+                    self._wheel, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
+                )
+                self._live.start()
+            self._wheel.update(text=text)
 
     def on_load(self, share: float) -> None:
         self.update(f"loading the model: {share:.0%}")
@@ -81,10 +87,11 @@ class Spinner:
 
     def close(self) -> None:
         """Take the line away. Safe to call twice."""
-        self._closed = True
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        with self._lock:
+            self._closed = True
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
 
     def __enter__(self) -> Spinner:
         return self

@@ -28,13 +28,19 @@ class LoadWatch:
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
         self._stopped = False
+        self._error: BaseException | None = None
 
     def __call__(self, share: float, _user_data: object) -> bool:
-        self._stopped = self._stopped or (self._progress is not None and not self._progress(share))
+        try:
+            self._stopped = self._stopped or (self._progress is not None and not self._progress(share))
+        except BaseException as error:  # noqa: BLE001 - raised again after the native call, which cannot pass it on
+            self._stopped, self._error = True, error
         return not self._stopped
 
     def raise_if_stopped(self) -> None:
-        """Raises: LoadAborted if the progress callback asked to stop."""
+        """Raises: LoadAborted if the progress callback asked to stop; what it raised, if it did."""
+        if self._error is not None:
+            raise self._error
         if self._stopped:
             raise LoadAborted("loading the model was stopped")
 

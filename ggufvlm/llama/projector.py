@@ -72,6 +72,7 @@ class Projector:
         self._stop_requested = False
         self._on_layer: Callable[[int], None] | None = None
         self._layers_done = 0
+        self._error: BaseException | None = None
         self._eval_callback = llama.ggml_backend_sched_eval_callback(self._watch)  # the library keeps the pointer
         self._tensor_name = _tensor_name_function()
         params = mtmd.mtmd_context_params_default()
@@ -137,8 +138,10 @@ class Projector:
             EngineError: libmtmd failed.
         """
         log.forget()
-        self._on_layer, self._layers_done = on_layer, 0
+        self._on_layer, self._layers_done, self._error = on_layer, 0, None
         code = mtmd.mtmd_encode_chunk(self._handle, chunk.handle)
+        if self._error is not None:
+            raise self._error
         if self._stop_requested:
             raise EncodeAborted("encoding was stopped")
         if code != 0:
@@ -163,8 +166,12 @@ class Projector:
         if ask:
             return bool(self._tensor_name(tensor).startswith(b"layer_out"))
         self._layers_done += 1
-        if self._on_layer is not None:
-            self._on_layer(self._layers_done)
+        try:
+            if self._on_layer is not None:
+                self._on_layer(self._layers_done)
+        except BaseException as error:  # noqa: BLE001 - raised again after the native call, which cannot pass it on
+            self._error = error
+            return False
         return not self._stop_requested
 
     def is_causal(self, chunk: InputChunk) -> bool:

@@ -83,3 +83,30 @@ def test_ctrl_c_on_a_terminal(folder: Path, stuck: list[str]) -> None:
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 130
+
+
+@pytest.mark.parametrize("arguments", [["--stats"], ["--json"], ["--no-stream"]])
+def test_the_progress_line_comes_and_goes(folder: Path, arguments: list[str]) -> None:
+    """As with a model that takes its time: the line is there from the first moment on."""
+    program = (
+        "import sys\nfrom ggufvlm.cli import console\nfrom ggufvlm.cli.main import program\n"
+        f"console.Spinner.DELAY = 0.0\nsys.argv = ['ggufvlm', 'describe', 'blocks.png', *{arguments!r}]\nprogram()"
+    )
+    child = pexpect.spawn(
+        sys.executable,
+        ["-c", program],
+        cwd=str(folder),
+        env={**os.environ, "TERM": "xterm-256color", "GGUFVLM_MODEL": "demo"},
+        encoding="utf-8",
+        timeout=60,
+        dimensions=(40, 100),
+    )
+    child.expect(pexpect.EOF)
+    child.close()
+    lines = [line for line in shown_lines(child.before, 100, 40) if line]
+    assert child.exitstatus == 0, lines
+    progress = ("loading the model", "looking at the picture", "reading the prompt")
+    assert any(words in child.before for words in progress)
+    assert not any(words in line for words in progress for line in lines), lines
+    assert SCENE.caption in " ".join(lines)
+    assert "\x1b[?25h" in child.before, "the cursor is shown again"

@@ -28,6 +28,14 @@ def test_loading_can_be_stopped() -> None:
         Model.load(MODEL, progress=lambda share: False)
 
 
+def test_what_a_progress_callback_raises_comes_out() -> None:
+    def broken(share: float) -> bool:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Model.load(MODEL, progress=broken)
+
+
 def test_a_projector_of_another_kind_is_refused() -> None:
     with Model.load(MODEL) as model, pytest.raises(PairingError, match="tiny-qwen2vl"):
         Projector(MODEL, model, EngineConfig(), TokenBudget(), 1)
