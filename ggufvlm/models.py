@@ -246,7 +246,7 @@ def _without_facts(file: ModelFile) -> ModelFile:
 
 
 def _local(path: Path, mmproj: Path | None, registry: Registry) -> ModelFiles:
-    from ggufvlm.pairing import find_projector
+    from ggufvlm.beside import find_projector
 
     if not path.is_file():
         raise ModelError(f"{path}: no such file")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ggufvlm.beside import find_projector
 from ggufvlm.errors import ModelError, PairingError
 from ggufvlm.gguf_header import read_header
 from ggufvlm.pairing import (
@@ -16,7 +17,6 @@ from ggufvlm.pairing import (
     VISION_PROJECTORS,
     check_pair,
     compare,
-    find_projector,
     require_projector,
     split_parts,
 )
