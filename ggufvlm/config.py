@@ -9,6 +9,8 @@ from typing import Literal, TypedDict
 from ggufvlm.errors import UsageError
 
 FlashAttention = Literal["auto", "on", "off"]
+Priority = Literal["latency", "throughput"]
+MAX_SLOTS = 256  # llama.cpp's LLAMA_MAX_SEQ
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
 
 
@@ -31,6 +33,10 @@ class EngineConfig:
         flash_attention: "auto" lets llama.cpp probe the device.
         cache_type_k, cache_type_v: element type of the KV cache.
         image_min_tokens, image_max_tokens: budget of one picture, in tokens, for models that resize freely.
+        n_slots: answers that are made at the same time.
+        priority: with several slots, whether running answers keep moving while a prompt is read ("latency"), or
+            prompts are read first so that more answers share each step ("throughput").
+        use_cache: keep projector output and KV snapshots on disk, for later processes.
     """
 
     n_ctx: int | None = None
@@ -44,11 +50,15 @@ class EngineConfig:
     cache_type_v: CacheType = "f16"
     image_min_tokens: int | None = None
     image_max_tokens: int | None = None
+    n_slots: int = 1
+    priority: Priority = "latency"
+    use_cache: bool = True
 
     def __post_init__(self) -> None:
         _require(self.n_ctx is None or self.n_ctx > 0, f"the context size must be positive, not {self.n_ctx}")
         _require(1 <= self.n_ubatch <= self.n_batch, "n_ubatch must lie between 1 and n_batch")
         _require(self.n_threads is None or self.n_threads > 0, f"threads must be positive, not {self.n_threads}")
+        _require(1 <= self.n_slots <= MAX_SLOTS, f"slots must lie between 1 and {MAX_SLOTS}, not {self.n_slots}")
         layers = self.n_gpu_layers
         _require(layers is None or layers >= -1, f"GPU layers must be -1 (all) or a count, not {layers}")
         low, high = self.image_min_tokens, self.image_max_tokens

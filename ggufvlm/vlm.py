@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ggufvlm.answer import Answer, AnswerStream, SeenImage, Times, Usage
+from ggufvlm.answer import Answer, AnswerStream, PromptSize, SeenImage, Times, Usage
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings
 from ggufvlm.engine.request import Part, PicturePart, Request, TextPart
 from ggufvlm.engine.sequence import PictureSegment
@@ -160,17 +160,8 @@ class VLM:
         """
         sampling = replace(self.sampling, **settings)
         dialogue = _read(messages, images)
-        said = ""
-        if dialogue[-1].role == "assistant":
-            said = dialogue.pop().text
+        request = self._request(dialogue, prefill, sampling)
         pictures = [image for message in dialogue for image in message.images]
-        parts = self._prompt(dialogue, said + prefill)
-        request = Request(
-            parts=tuple(parts),
-            sampling=sampling,
-            add_special=self._adds_special(parts),
-            strip_start=not (self._raw or said or prefill),
-        )
         ticket = self._worker.submit(request)
 
         def pieces() -> Iterable[str]:
@@ -182,7 +173,30 @@ class VLM:
             iter(pieces()), ticket.abort, lambda text: self._answer(text, ticket.sequence, pictures, request)
         )
 
+    def measure(self, messages: Messages, *, images: Sequence[Any] = (), prefill: str = "") -> PromptSize:
+        """What a dialogue would take of the context. Nothing is computed.
+
+        Raises: as :meth:`describe`, but for ContextOverflow.
+        """
+        request = self._request(_read(messages, images), prefill, self.sampling)
+        engine = self._worker.engine
+        cells = self._worker.call(lambda: engine.measure(request))
+        n_text = cells.pop(-1, 0)
+        return PromptSize(
+            n_text=n_text, n_pictures=tuple(cells[place] for place in sorted(cells)), limit=engine.n_ctx_limit
+        )
+
     # -- prompts
+
+    def _request(self, dialogue: list[Message], prefill: str, sampling: SamplingParams) -> Request:
+        said = dialogue[-1].text if dialogue[-1].role == "assistant" else ""
+        parts = self._prompt(dialogue[:-1] if dialogue[-1].role == "assistant" else dialogue, said + prefill)
+        return Request(
+            parts=tuple(parts),
+            sampling=sampling,
+            add_special=self._adds_special(parts),
+            strip_start=not (self._raw or said or prefill),
+        )
 
     @property
     def handler(self) -> ChatHandler:
@@ -257,6 +271,7 @@ class VLM:
             ),
             seed=sequence.seed,
             repair=self._loaded.repair,
+            projector=self._loaded.projector,
         )
 
     def close(self) -> None:

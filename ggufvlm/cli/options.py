@@ -148,6 +148,10 @@ class HardwareOptions:
         ),
     ] = None
 
+    no_cache: Annotated[
+        bool, _option("--no-cache", help="Neither read nor write what earlier runs computed about pictures.")
+    ] = False
+
     def config(self) -> EngineConfig:
         """The engine's settings.
 
@@ -164,6 +168,7 @@ class HardwareOptions:
             cache_type_v=self.cache_type_v.value,
             image_min_tokens=self.image_min_tokens,
             image_max_tokens=self.image_max_tokens,
+            use_cache=not self.no_cache,
         )
 
     def _layers(self) -> int | None:

@@ -1,39 +1,100 @@
-"""Projector output by picture, in RAM: bounded, least recently used first out."""
+"""Projector output by picture: in RAM, bounded, least recently used first out; and on disk for later processes."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+from ggufvlm.store import Store, digest
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 DEFAULT_LIMIT = 256 * 2**20
+_LAYOUT = "float32 rows, 1"
+
+
+class DiskEmbeddings:
+    """Embeddings in a store: little-endian float32, so that what comes back is what was put, bit by bit.
+
+    Args:
+        store: where they are kept.
+        identity: all but picture and place that decides about the numbers: projector, library, budget, device.
+        n_embd_inp: length of a row.
+    """
+
+    def __init__(self, store: Store, identity: Iterable[str], n_embd_inp: int) -> None:
+        self._store = store
+        self._identity = (_LAYOUT, *identity)
+        self._n_embd_inp = n_embd_inp
+
+    def get(self, picture_id: str, ordinal: int, n_cells: int) -> NDArray[np.float32] | None:
+        """The kept embeddings [n_cells, n_embd_inp], or ``None``."""
+        entry = self._store.get(self._key(picture_id, ordinal, n_cells))
+        shape = [n_cells, self._n_embd_inp]
+        if entry is None or entry.meta.get("shape") != shape or entry.payload.nbytes != 4 * n_cells * self._n_embd_inp:
+            return None
+        import numpy as np
+
+        rows = np.frombuffer(entry.payload, "<f4").reshape(shape).astype(np.float32, copy=False)
+        return rows if np.isfinite(rows).all() else None
+
+    def put(self, picture_id: str, ordinal: int, embeddings: NDArray[np.float32]) -> None:
+        """Keep embeddings [n_cells, n_embd_inp], unless something went wrong in them."""
+        import numpy as np
+
+        rows = np.ascontiguousarray(embeddings, "<f4")
+        if rows.ndim != 2 or rows.shape[1] != self._n_embd_inp or not rows.size or not np.isfinite(rows).all():
+            return
+        self._store.put(self._key(picture_id, ordinal, len(rows)), {"shape": list(rows.shape)}, [rows.data])
+
+    def _key(self, picture_id: str, ordinal: int, n_cells: int) -> str:
+        numbers = (ordinal, n_cells, self._n_embd_inp)
+        return digest(*self._identity, picture_id, *map(str, numbers))
 
 
 class EmbeddingCache:
     """Embeddings [n_cells, n_embd_inp] by (picture id, chunk ordinal).
 
     Args:
-        limit: bytes to keep at most. Something larger than that alone is not kept.
+        limit: bytes to keep in RAM at most. Something larger than that alone is not kept there.
+        disk: where they are kept as well.
     """
 
-    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(self, limit: int = DEFAULT_LIMIT, disk: DiskEmbeddings | None = None) -> None:
         self._limit = limit
+        self._disk = disk
         self._entries: OrderedDict[tuple[str, int], NDArray[np.float32]] = OrderedDict()
         self.n_bytes = 0
 
-    def get(self, picture_id: str, ordinal: int) -> NDArray[np.float32] | None:
-        """The kept embeddings, now the most recently used, or ``None``."""
-        key = (picture_id, ordinal)
-        if key not in self._entries:
+    def get(self, picture_id: str, ordinal: int, n_cells: int | None = None) -> NDArray[np.float32] | None:
+        """The kept embeddings, now the most recently used, or ``None``.
+
+        Args:
+            picture_id: identity of the pixels and of everything that changes their tokens.
+            ordinal: which of the picture's chunks.
+            n_cells: rows that there must be; without it the disk is not asked.
+        """
+        kept = self._entries.get((picture_id, ordinal))
+        if kept is not None and n_cells in (None, len(kept)):
+            self._entries.move_to_end((picture_id, ordinal))
+            return kept
+        if self._disk is None or n_cells is None:
             return None
-        self._entries.move_to_end(key)
-        return self._entries[key]
+        found = self._disk.get(picture_id, ordinal, n_cells)
+        if found is not None:
+            self._keep(picture_id, ordinal, found)
+        return found
 
     def put(self, picture_id: str, ordinal: int, embeddings: NDArray[np.float32]) -> None:
         """Keep embeddings, dropping the least recently used ones if they are too many."""
+        self._keep(picture_id, ordinal, embeddings)
+        if self._disk is not None:
+            self._disk.put(picture_id, ordinal, embeddings)
+
+    def _keep(self, picture_id: str, ordinal: int, embeddings: NDArray[np.float32]) -> None:
         previous = self._entries.pop((picture_id, ordinal), None)
         if previous is not None:
             self.n_bytes -= previous.nbytes

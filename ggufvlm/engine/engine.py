@@ -7,76 +7,61 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from ggufvlm.config import EngineConfig
-from ggufvlm.engine.detokenizer import Detokenizer
+from ggufvlm.engine.admission import choose_place
 from ggufvlm.engine.prefix_cache import PrefixCache
-from ggufvlm.engine.repetition import RepetitionGuard
 from ggufvlm.engine.request import Request
+from ggufvlm.engine.room import ROOM_FOR_ANSWER, Room
 from ggufvlm.engine.runner import Prompt, Runner
 from ggufvlm.engine.scheduler import MediaStep, Scheduler, TokenStep
 from ggufvlm.engine.sequence import FinishReason, Sequence, Status, TextSegment, count_cells, count_positions
+from ggufvlm.engine.slots import Slots
+from ggufvlm.engine.snapshots import Snapshots
+from ggufvlm.engine.task import Output, Task
 from ggufvlm.errors import ContextOverflow, EngineError
-from ggufvlm.llama.context import DecodeAborted
+from ggufvlm.llama.context import DecodeAborted, NoRoom
 from ggufvlm.llama.projector import EncodeAborted
-
-if TYPE_CHECKING:
-    from ggufvlm.llama.sampler import Sampler
-
-ROOM_FOR_ANSWER = 512
-"""Cells reserved beyond the prompt at first; the context grows when an answer needs more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What a step gave one sequence: some text (maybe none), and whether that was the end.
-
-    ``is_last`` is not read off the sequence: by the time another thread looks at it, a later step may have ended it.
-    ``error`` is set when the sequence failed.
-    """
-
-    sequence: Sequence
-    text: str
-    is_last: bool = False
-    error: EngineError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the work before the first word has come: layers of the picture's encoder, or prompt cells."""
+    """How far the work before the first word has come: percent of preparing the projector, encoded layers, prompt cells."""
 
-    stage: Literal["encode", "prefill"]
+    stage: Literal["prepare", "encode", "prefill"]
     done: int
     total: int | None
 
 
-@dataclass(slots=True)
-class _Task:
-    """What belongs to a sequence but is not plain data."""
-
-    request: Request
-    prompt: Prompt
-    sampler: Sampler
-    detokenizer: Detokenizer
-    guard: RepetitionGuard | None
-    added_at: float
-
-
 class Engine:
-    """One model, one context, one thread. :meth:`abort` may be called from any thread."""
+    """One model, one context, one thread. :meth:`abort` may be called from any thread.
+
+    Attributes:
+        on_progress: told how far a prompt has come.
+        on_outputs: gets outputs that are ready in the midst of a step; without it :meth:`step` returns them.
+    """
 
     def __init__(
-        self, runner: Runner, config: EngineConfig, on_progress: Callable[[Progress], None] | None = None
+        self,
+        runner: Runner,
+        config: EngineConfig,
+        on_progress: Callable[[Progress], None] | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self._runner = runner
         self._config = config
-        self._n_slots = 1
-        self._scheduler = Scheduler(self._n_slots, config.n_batch)
-        self._prefixes = PrefixCache(self._n_slots)
-        self._tasks: dict[int, _Task] = {}
+        self._scheduler = Scheduler(config.n_slots, config.n_batch, config.n_ubatch, config.priority)
+        self._cache = PrefixCache(config.n_slots)
+        self._room = Room(runner, self._scheduler, self._cache, config)
+        self._slots = Slots(runner, self._cache, snapshots)
+        self._tasks: dict[int, Task] = {}
         self._next_id = 0
+        self._computing: tuple[Sequence, ...] = ()
+        self._pending: list[Output] = []
+        self._seconds_aside = 0.0
         self.on_progress = on_progress
+        self.on_outputs: Callable[[list[Output]], None] | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -90,7 +75,7 @@ class Engine:
     @property
     def n_ctx_limit(self) -> int:
         """The most cells a prompt and its answer may take."""
-        return self._config.n_ctx or self._runner.model.n_ctx_train
+        return self._room.n_ctx_limit
 
     def add(self, request: Request) -> Sequence:
         """Tokenize a request and queue it.
@@ -106,91 +91,170 @@ class Engine:
         sampler = self._runner.make_sampler(request.sampling)
         sequence = Sequence(self._next_id, prompt.segments, request.sampling.max_tokens, seed=sampler.seed)
         self._next_id += 1
-        self._tasks[sequence.id] = _Task(
-            request=request,
-            prompt=prompt,
-            sampler=sampler,
-            detokenizer=Detokenizer(request.sampling.stop, strip_start=request.strip_start),
-            guard=RepetitionGuard() if request.sampling.repetition_guard else None,
-            added_at=time.perf_counter(),
-        )
+        self._tasks[sequence.id] = Task.make(request, prompt, sampler, time.perf_counter())
         self._scheduler.add(sequence)
         return sequence
 
+    def measure(self, request: Request) -> Counter[int]:
+        """Cells of a prompt: of each picture by its place among the pictures, and of its text under -1."""
+        prompt = self._runner.tokenize(request)
+        prompt.close()
+        return prompt.cells
+
     def abort(self, sequence: Sequence) -> None:
-        """Make a sequence end soon, with what it has said. From any thread."""
+        """Make a sequence end soon, with what it has said. From any thread.
+
+        A step that other sequences share is not thrown away for it.
+        """
         sequence.abort_requested = True
-        self._runner.interrupt()
+        if all(other.abort_requested for other in self._computing):
+            self._runner.interrupt()
 
     def step(self) -> list[Output]:
         """Compute one step; returns what it gave to each sequence."""
         self._runner.resume()  # before looking at the requests, so that one that comes meanwhile is not forgotten
-        aborted = [s for s in (*self._scheduler.running, *self._scheduler.waiting) if s.abort_requested]
-        if aborted:
-            return [self._finish(sequence, "abort") for sequence in aborted]
-        try:
-            self._admit()
-        except EngineError as error:
-            return [self._fail(sequence, error) for sequence in list(self._scheduler.waiting)]
+        outputs = self._end_aborted((*self._scheduler.running, *self._scheduler.waiting))
+        if not outputs:
+            outputs = self._admit() or self._run_plan()
+        outputs, self._pending = self._pending + outputs, []
+        return outputs
+
+    def _end_aborted(self, sequences: tuple[Sequence, ...]) -> list[Output]:
+        return [self._finish(sequence, "abort") for sequence in sequences if sequence.abort_requested]
+
+    # -- admission
+
+    def _admit(self) -> list[Output]:
+        """Let waiting sequences run; what comes back is of those that cannot."""
+        for sequence in tuple(self._scheduler.waiting):
+            if not self._scheduler.free_slots:
+                break
+            try:
+                if not self._admit_one(sequence):
+                    break
+            except EngineError as error:
+                return [self._fail(sequence, error)]
+        return []
+
+    def _admit_one(self, sequence: Sequence) -> bool:
+        """False if there is no room for it, and so for none behind it."""
+        running = self._scheduler.running
+        free, can_cut = self._scheduler.free_slots, self._runner.model.can_cut_memory
+        place = choose_place(sequence.segments, self._cache, free, running, can_cut=can_cut)
+        if place is None:
+            return True  # its turn comes when what it shares with a running one is computed
+        self._slots.begin(place)
+        n_known = count_cells(self._cache.contents(place.slot))
+        n_rows_together = self._tasks[sequence.id].prompt.n_rows_together
+        if not self._room.for_prompt(sequence, place.slot, n_known, n_rows_together):
+            return False
+        n_restored = self._slots.restore(place.slot, sequence.segments)
+        self._scheduler.admit(sequence, place.slot)
+        self._cache.use(place.slot)
+        sequence.start_after(self._cache.contents(place.slot))
+        sequence.n_restored = n_restored
+        return True
+
+    # -- steps
+
+    def _run_plan(self) -> list[Output]:
         plan = self._scheduler.plan()
         if plan is None:
             return []
         involved = [plan.sequence] if isinstance(plan, MediaStep) else [row.sequence for row in plan.rows]
         involved = list(dict.fromkeys(involved))
+        n_rows = plan.n_rows if isinstance(plan, MediaStep) else len(plan.rows)
         try:
-            return self._run_media(plan) if isinstance(plan, MediaStep) else self._run_tokens(plan)
-        except (DecodeAborted, EncodeAborted) as error:
-            # one that was not meant by the interruption goes on, unless its memory could not be cut back
-            lost = [sequence for sequence in involved if not self._cut_back(sequence)]
-            return [self._fail(sequence, error) for sequence in lost if not sequence.abort_requested]
+            if not self._room.for_step(n_rows):
+                return self._make_room(NoRoom("the context is full"))
+        except EngineError as error:
+            return self._make_room(error)
+        if any(sequence.slot < 0 for sequence in involved):
+            return []  # the context was made anew and they wait again
+        return self._guarded(
+            involved, lambda: self._run_media(plan) if isinstance(plan, MediaStep) else self._run_tokens(plan)
+        )
+
+    def _guarded(self, involved: list[Sequence], run: Callable[[], list[Output]]) -> list[Output]:
+        """Run a step; after a failure the cells are as they were before it."""
+        outer, self._computing = self._computing, tuple(involved)
+        try:
+            return run()
+        except (DecodeAborted, EncodeAborted):
+            # one that was not meant by the interruption goes on, from the start if its memory could not be cut back
+            for sequence in involved:
+                if not self._slots.cut_back(sequence) and not sequence.abort_requested:
+                    self._scheduler.preempt(sequence)
+            return []
+        except NoRoom as error:
+            for sequence in involved:
+                self._slots.cut_back(sequence)
+            return self._make_room(error)
         except EngineError as error:
             for sequence in involved:
-                self._cut_back(sequence)
+                self._slots.cut_back(sequence)
             return [self._fail(sequence, error) for sequence in involved]
+        finally:
+            self._computing = outer
 
-    # -- admission
-
-    def _admit(self) -> None:
-        while self._scheduler.waiting and self._scheduler.free_slots:
-            sequence = self._scheduler.waiting[0]
-            prompt = self._tasks[sequence.id].prompt
-            self._ensure_room(sequence.n_prompt + self._room_for_answer(sequence), prompt.n_rows_together)
-            slot, prefix = self._prefixes.best_slot(sequence.segments, self._scheduler.free_slots)
-            kept = self._prefixes.contents(slot)
-            if count_cells(prefix) < count_cells(kept) and not self._runner.cut(slot, count_positions(prefix)):
-                prefix = []
-            self._prefixes.cut(slot, prefix)
-            self._scheduler.admit(sequence, slot)
-            sequence.start_after(prefix)
-
-    def _room_for_answer(self, sequence: Sequence) -> int:
-        return ROOM_FOR_ANSWER if sequence.max_tokens == -1 else min(sequence.max_tokens, ROOM_FOR_ANSWER)
-
-    def _ensure_room(self, n_cells: int, n_rows_together: int = 0) -> None:
-        wanted = self._config.n_ctx or min(-(-n_cells // 256) * 256, self.n_ctx_limit)
-        if not self._runner.ensure_context(wanted, n_rows_together):
-            for slot in range(self._n_slots):
-                self._prefixes.cut(slot, [])
-
-    # -- steps
+    def _make_room(self, error: EngineError) -> list[Output]:
+        """The step did not fit: idle cells go, or the youngest sequence waits; a single one has to fail."""
+        if self._room.evict():
+            return []
+        youngest = self._scheduler.running[-1]
+        if len(self._scheduler.running) == 1:
+            return [self._fail(youngest, error)]
+        self._slots.clear(youngest.slot)
+        self._scheduler.preempt(youngest)
+        return []
 
     def _run_media(self, plan: MediaStep) -> list[Output]:
-        sequence, timings = plan.sequence, plan.sequence.timings
+        sequence, task = plan.sequence, self._tasks[plan.sequence.id]
+        embeddings = task.embeddings
+        if embeddings is None:
+            began, self._seconds_aside = time.perf_counter(), 0.0
+            embeddings, was_encoded = self._runner.embeddings(task.prompt, sequence.cursor, self._between_layers)
+            task.embeddings = embeddings
+            sequence.n_encoded += was_encoded
+            sequence.n_recalled += not was_encoded
+            if was_encoded:
+                sequence.timings.encode += time.perf_counter() - began - self._seconds_aside
+            if sequence.slot < 0:
+                return []  # meanwhile an answer needed its room; what was encoded is known when its turn comes again
         began = time.perf_counter()
-        encoding = self._runner.run_picture(
-            self._tasks[sequence.id].prompt,
-            sequence.cursor,
-            slot=sequence.slot,
-            start=sequence.n_pos,
-            on_layer=lambda n: self._report("encode", n, None),
+        rows = slice(sequence.offset, sequence.offset + plan.n_rows)
+        n_rows = self._runner.run_picture(
+            task.prompt, sequence.cursor, embeddings, rows, slot=sequence.slot, start=sequence.n_pos
         )
-        if encoding is not None:
-            sequence.n_encoded += 1
-            timings.encode += encoding
-        timings.prefill += time.perf_counter() - began - (encoding or 0.0)
-        self._prefixes.append(sequence.slot, plan.segment)
-        sequence.advance_picture()
+        sequence.timings.prefill += time.perf_counter() - began
+        sequence.advance(n_rows)
+        if sequence.offset == 0:
+            task.embeddings = None
+            self._cache.append(sequence.slot, plan.segment)
+            self._slots.picture_done(sequence)
         return []
+
+    def _between_layers(self, n_layers: int) -> None:
+        """While a picture is encoded, running answers go on between two of its layers, in this same thread.
+
+        On a CPU a second thread would only take cores away from the encoder, and both would wait for each other.
+        """
+        self._report("encode", n_layers, None)
+        if self._config.priority != "latency" or self._config.n_slots == 1:
+            return
+        began = time.perf_counter()
+        outputs = self._end_aborted(tuple(self._scheduler.answering))
+        plan = self._scheduler.plan_answers()
+        if plan is not None and self._room.for_step(len(plan.rows)):
+            outputs += self._guarded([row.sequence for row in plan.rows], lambda: self._run_tokens(plan))
+        self._hand_over(outputs)
+        self._seconds_aside += time.perf_counter() - began
+
+    def _hand_over(self, outputs: list[Output]) -> None:
+        if self.on_outputs is not None:
+            self.on_outputs(outputs)
+        else:
+            self._pending += outputs
 
     def _run_tokens(self, plan: TokenStep) -> list[Output]:
         began = time.perf_counter()
@@ -199,14 +263,14 @@ class Engine:
         outputs = []
         for sequence, rows in groupby(enumerate(plan.rows), key=lambda item: item[1].sequence):
             indexed = list(rows)
-            self._prefixes.append(sequence.slot, [row.token for _, row in indexed])
+            self._cache.append(sequence.slot, [row.token for _, row in indexed])
             if sequence.status is Status.DECODE:
                 sequence.n_pos += 1
                 sequence.timings.decode += seconds_per_row
             else:
                 sequence.advance(len(indexed))
                 sequence.timings.prefill += seconds_per_row * len(indexed)
-                self._report("prefill", count_cells(self._prefixes.contents(sequence.slot)), sequence.n_prompt)
+                self._report("prefill", count_cells(self._cache.contents(sequence.slot)), sequence.n_prompt)
             index, last = indexed[-1]
             if last.wants_logits:
                 outputs.append(self._take_token(sequence, index))
@@ -216,40 +280,25 @@ class Engine:
         task = self._tasks[sequence.id]
         began = time.perf_counter()
         token = self._runner.sample(task.sampler, row)
+        sequence.status = Status.DECODE
         if sequence.timings.first_token is None:
             sequence.timings.first_token = time.perf_counter() - task.added_at
-            sequence.status = Status.DECODE
         if self._runner.model.vocab.is_end(token):
             return self._finish(sequence, "stop")
         sequence.generated.append(token)
         sequence.next_token = token
         text = task.detokenizer.push(self._runner.model.vocab.piece(token))
         sequence.timings.decode += time.perf_counter() - began
-        reason = self._reason_to_end(sequence, task)
-        if reason is not None:
-            return self._finish(sequence, reason, text)
-        return Output(sequence, text)
-
-    def _reason_to_end(self, sequence: Sequence, task: _Task) -> FinishReason | None:
-        if task.detokenizer.stopped:
-            return "stop"
-        if task.guard is not None and task.guard.is_loop(sequence.generated):
-            return "repetition"
-        if sequence.max_tokens != -1 and len(sequence.generated) >= sequence.max_tokens:
-            return "length"
-        used = sequence.n_prompt + len(sequence.generated)
-        if used >= self.n_ctx_limit:
-            return "length"
-        if used >= self._runner.n_ctx:
-            self._ensure_room(2 * self._runner.n_ctx)
-        return None
+        reason = task.reason_to_end(sequence, self.n_ctx_limit)
+        return Output(sequence, text) if reason is None else self._finish(sequence, reason, text)
 
     # -- ends
 
     def _finish(self, sequence: Sequence, reason: FinishReason, text: str = "") -> Output:
         task = self._tasks.pop(sequence.id)
-        task.sampler.close()
-        task.prompt.close()
+        if sequence.slot >= 0 and sequence.is_inside_picture:
+            self._slots.cut_back(sequence)
+        task.close()
         sequence.status, sequence.finish_reason = Status.FINISHED, reason
         self._scheduler.remove(sequence)
         return Output(sequence, text + task.detokenizer.finish(), is_last=True)
@@ -258,32 +307,36 @@ class Engine:
         output = self._finish(sequence, "error")
         return Output(sequence, output.text, is_last=True, error=error)
 
-    def _cut_back(self, sequence: Sequence) -> bool:
-        """Drop what an unfinished step may have left behind the cells that are known to be right.
-
-        False if this kind of memory could only be cleared.
-        """
-        contents = self._prefixes.contents(sequence.slot)
-        if self._runner.cut(sequence.slot, count_positions(contents)):
-            return True
-        self._prefixes.cut(sequence.slot, [])
-        return False
-
     def _report(self, stage: Literal["encode", "prefill"], done: int, total: int | None) -> None:
         if self.on_progress is not None:
             self.on_progress(Progress(stage, done, total))
 
     def check(self) -> None:
-        """Assert, when idle, that the record of each slot agrees with the cells."""
-        if not self.is_idle or not self._runner.n_ctx:
-            return
-        for slot in range(self._n_slots):
-            contents = self._prefixes.contents(slot)
-            last = self._runner.context.last_position(slot)
-            if not contents:
+        """Assert that the records of slots, sequences and cells agree. Between two steps."""
+        running = self._scheduler.running
+        taken = [sequence.slot for sequence in running]
+        assert sorted((*taken, *self._scheduler.free_slots)) == list(range(self._config.n_slots))
+        assert {s.id for s in (*running, *self._scheduler.waiting)} == set(self._tasks)
+        assert self._cache.n_cells <= self._runner.n_ctx, "more cells in use than there are"
+        inside = {sequence.slot for sequence in running if sequence.is_inside_picture}
+        for slot in range(self._config.n_slots if self._runner.n_ctx else 0):
+            contents = self._cache.contents(slot)
+            first, last = self._runner.context.position_range(slot)
+            if slot in inside:
+                assert last >= count_positions(contents) - 1
+            elif not contents:
                 assert last == -1, f"slot {slot} should be empty"
-            elif isinstance(contents[-1], TextSegment):
-                assert last == count_positions(contents) - 1, f"slot {slot} ends at {last}"
+            else:
+                assert first == 0 or not self._runner.model.can_cut_memory, f"slot {slot} begins at {first}"
+                picture_last = not isinstance(contents[-1], TextSegment)
+                assert picture_last or last == count_positions(contents) - 1, f"slot {slot} ends at {last}"
+        for sequence in running:
+            n_computed = sum(s.n_cells for s in sequence.segments[: sequence.cursor])
+            n_computed += 0 if sequence.is_inside_picture else sequence.offset
+            n_said = max(0, len(sequence.generated) - 1) if sequence.is_prefilled else 0
+            n_again = count_cells(sequence.segments) - sequence.n_prompt
+            n_kept = count_cells(self._cache.contents(sequence.slot))
+            assert n_kept == n_computed + max(0, n_said - n_again), f"sequence {sequence.id} has {n_kept} cells"
 
     def close(self) -> None:
         """End all sequences and free everything."""

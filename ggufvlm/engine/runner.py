@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ggufvlm.config import EngineConfig, SamplingParams
@@ -30,11 +29,17 @@ OnLayer = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A tokenized prompt: segments, and for each picture segment its native chunk and its part."""
+    """A tokenized prompt: segments, and for each picture segment its native chunk and its part.
+
+    Attributes:
+        cells: what each picture takes, by its place among the pictures; what its text takes under -1.
+        n_rows_together: rows of the largest picture whose rows look at each other.
+    """
 
     segments: tuple[Segment, ...]
     chunks: InputChunks
     pictures: dict[int, tuple[InputChunk, PicturePart]]
+    cells: Counter[int]
     n_rows_together: int
 
     def close(self) -> None:
@@ -45,14 +50,22 @@ class Prompt:
 class Runner:
     """Owns model, projector and context. One thread only; :meth:`interrupt` may come from any."""
 
-    def __init__(self, model: Model, projector: Projector, config: EngineConfig, *, n_threads: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        projector: Projector,
+        config: EngineConfig,
+        *,
+        n_threads: int,
+        embeddings: EmbeddingCache | None = None,
+    ) -> None:
         self.model = model
         self.projector = projector
         self._config = config
         self._n_threads = n_threads
         self._abort = AbortFlag()
         self._context: Context | None = None
-        self._embeddings = EmbeddingCache()
+        self._embeddings = embeddings or EmbeddingCache()
         self._open_picture: tuple[str, InputChunks] | None = None
 
     # -- prompts
@@ -86,8 +99,10 @@ class Runner:
         segments: list[Segment] = []
         by_index: dict[int, tuple[InputChunk, PicturePart]] = {}
         tiles: Counter[str] = Counter()
+        cells: Counter[int] = Counter()
         n_rows_together = 0
         for chunk in chunks:
+            cells[-1 if chunk.tokens is not None else int(chunk.picture_id or "0")] += chunk.n_cells
             if chunk.tokens is not None:
                 segments.append(TextSegment(chunk.tokens))
                 continue
@@ -98,7 +113,7 @@ class Runner:
             tiles[place] += 1
             if not self.projector.is_causal(chunk):
                 n_rows_together = max(n_rows_together, chunk.n_cells)
-        return Prompt(tuple(segments), chunks, by_index, n_rows_together)
+        return Prompt(tuple(segments), chunks, by_index, cells, n_rows_together)
 
     # -- context
 
@@ -114,25 +129,79 @@ class Runner:
         return self._context
 
     def ensure_context(self, n_cells: int, n_rows_together: int = 0) -> bool:
-        """Make the context large enough; returns whether the cells in it are still there."""
-        old, n_ubatch = self._context, max(self._config.n_ubatch, n_rows_together)
-        if old is not None and old.n_ctx >= n_cells and old.n_ubatch >= n_rows_together:
+        """Make the context large enough; returns whether the cells in it are still there.
+
+        Raises:
+            EngineError: there is no memory for it; the context is then as it was.
+        """
+        old = self._context
+        wanted = ContextShape(
+            n_ctx=n_cells,
+            n_ubatch=max(self._config.n_ubatch, n_rows_together),
+            n_threads=self._n_threads,
+            n_slots=self._config.n_slots,
+        )
+        if old is None:
+            self._context = Context(self.model, self._config, self._abort, wanted)
+            return False
+        if old.n_ctx >= n_cells and old.n_ubatch >= n_rows_together:
             return True
-        state = None
-        if old is not None:
-            n_cells, n_ubatch = max(n_cells, old.n_ctx), max(n_ubatch, old.n_ubatch)
-            state = old.export_slot(0) if old.last_position(0) >= 0 else b""
-            old.close()  # before the new one is made: two large caches may not fit side by side
-            self._context = None
-        shape = ContextShape(n_ctx=n_cells, n_ubatch=n_ubatch, n_threads=self._n_threads)
-        self._context = Context(self.model, self._config, self._abort, shape)
-        return state == b"" or (state is not None and self._context.import_slot(0, state))
+        wanted = replace(wanted, n_ctx=max(n_cells, old.n_ctx), n_ubatch=max(wanted.n_ubatch, old.n_ubatch))
+        state = old.export_all()
+        old.close()  # before the new one is made: two large caches may not fit side by side
+        self._context = None
+        try:
+            self._context = Context(self.model, self._config, self._abort, wanted)
+        except EngineError:
+            self._context = Context(self.model, self._config, self._abort, old.shape)
+            if state is not None:
+                self._context.import_all(state)
+            raise
+        return state is not None and self._context.import_all(state)
 
     def cut(self, slot: int, position: int) -> bool:
         """Drop a slot's cells from ``position`` on; where that is not possible all of them, and return False."""
         if self._context is None or self._context.cut(slot, position):
             return True
         self._context.clear(slot)
+        return False
+
+    def clear(self, slot: int) -> None:
+        """Drop all cells of a slot."""
+        if self._context is not None:
+            self._context.clear(slot)
+
+    def share(self, source: int, target: int, position: int) -> None:
+        """Let a slot begin with the cells of another up to ``position``; where memory cannot be cut, with all."""
+        self.context.clear(target)
+        self.context.copy(source, target)
+        if self.model.can_cut_memory:
+            self.context.cut(target, position)
+
+    def export_slot(self, slot: int, *, only_recurrent: bool = False) -> bytes | None:
+        """A slot's cells as bytes; see :meth:`Context.export_slot`."""
+        return self.context.export_slot(slot, only_recurrent=only_recurrent)
+
+    def size_of_slot(self, slot: int) -> int:
+        """Bytes that :meth:`export_slot` would give."""
+        return self.context.size_of_slot(slot)
+
+    def import_slot(self, slot: int, state: bytes | memoryview) -> bool:
+        """Put exported cells into a slot in place of its own; False leaves it empty."""
+        self.context.clear(slot)
+        if self.context.import_slot(slot, state):
+            return True
+        self.context.clear(slot)
+        return False
+
+    def rewind(self, slot: int, state: bytes, position: int) -> bool:
+        """Take a slot with recurrent layers back to ``position``, where ``state`` of these was exported.
+
+        False leaves it empty.
+        """
+        if self.context.import_slot(slot, state, only_recurrent=True) and self.context.cut(slot, position):
+            return True
+        self.context.clear(slot)
         return False
 
     # -- steps
@@ -149,27 +218,36 @@ class Runner:
             [row.wants_logits for row in rows],
         )
 
-    def run_picture(self, prompt: Prompt, index: int, *, slot: int, start: int, on_layer: OnLayer) -> float | None:
-        """Compute a picture segment into a slot; returns the seconds of encoding, ``None`` if it was not needed.
+    def embeddings(self, prompt: Prompt, index: int, on_layer: OnLayer) -> tuple[NDArray[np.float32], bool]:
+        """Embeddings [n_cells, n_embd_inp] of a picture segment, and whether it had to be encoded.
 
-        Raises: EncodeAborted, DecodeAborted, NoRoom, EngineError.
+        Raises: EncodeAborted, EngineError.
         """
-        chunk, part = prompt.pictures[index]
+        part = prompt.pictures[index][1]
         segment = prompt.segments[index]
         assert isinstance(segment, PictureSegment)
-        began = time.perf_counter()
-        embeddings = self._embeddings.get(part.id, segment.ordinal)
-        seconds = None
-        if embeddings is None:
-            embeddings = self._encode(part, segment, on_layer)
-            self._embeddings.put(part.id, segment.ordinal, embeddings)
-            seconds = time.perf_counter() - began
+        known = self._embeddings.get(part.id, segment.ordinal, segment.n_cells)
+        if known is not None:
+            return known, False
+        embeddings = self._encode(part, segment, on_layer)
+        self._embeddings.put(part.id, segment.ordinal, embeddings)
+        return embeddings, True
+
+    def run_picture(
+        self, prompt: Prompt, index: int, embeddings: NDArray[np.float32], rows: slice, *, slot: int, start: int
+    ) -> int:
+        """Compute rows of a picture segment that begins at position ``start``; returns how many.
+
+        Rows that see each other are computed all at once, whatever ``rows`` says.
+
+        Raises: DecodeAborted, NoRoom, EngineError.
+        """
+        chunk = prompt.pictures[index][0]
         positions, causal = self.projector.positions(chunk, start), self.projector.is_causal(chunk)
-        size = self.context.n_ubatch if causal else len(embeddings)
-        for first in range(0, len(embeddings), size):
-            rows = slice(first, first + size)
-            self.context.decode_embeddings(embeddings[rows], positions[:, rows], slot, causal=causal)
-        return seconds
+        if not causal:
+            rows = slice(0, len(embeddings))
+        self.context.decode_embeddings(embeddings[rows], positions[:, rows], slot, causal=causal)
+        return len(embeddings[rows])
 
     def _encode(self, part: PicturePart, segment: PictureSegment, on_layer: OnLayer) -> NDArray[np.float32]:
         tiles = [chunk for chunk in self._tiles(part) if chunk.tokens is None]

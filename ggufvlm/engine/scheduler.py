@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from ggufvlm.config import Priority
 from ggufvlm.engine.sequence import PictureSegment, Sequence, Status, TextSegment
+
+PREFILL_BESIDE_ANSWERS = 128
+"""Cells of a prompt that are computed at a time while answers are running: between two words of theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +31,35 @@ class TokenStep:
 
 @dataclass(frozen=True, slots=True)
 class MediaStep:
-    """One picture segment of one sequence: embeddings never share a batch with tokens."""
+    """Rows of one picture of one sequence, after ``sequence.offset``: embeddings never share a batch with tokens.
+
+    Attributes:
+        n_rows: at most this many; a picture whose rows see each other is computed at once all the same.
+    """
 
     sequence: Sequence
     segment: PictureSegment
+    n_rows: int
 
 
 StepPlan = TokenStep | MediaStep
 
 
 class Scheduler:
-    """Waiting and running sequences. A slot belongs to one running sequence at a time."""
+    """Waiting and running sequences. A slot belongs to one running sequence at a time.
 
-    def __init__(self, n_slots: int, n_batch: int) -> None:
+    Args:
+        n_slots: sequences that run at a time.
+        n_batch: rows of a token step.
+        n_ubatch: rows of a picture computed at once.
+        priority: "latency" keeps running answers moving while prompts are read; "throughput" reads prompts first, so
+            that as many answers as possible share each step.
+    """
+
+    def __init__(self, n_slots: int, n_batch: int, n_ubatch: int, priority: Priority) -> None:
         self._n_batch = n_batch
+        self._n_ubatch = n_ubatch
+        self._priority = priority
         self._free = list(range(n_slots))
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
@@ -54,6 +73,16 @@ class Scheduler:
     def is_idle(self) -> bool:
         return not self.waiting and not self.running
 
+    @property
+    def answering(self) -> list[Sequence]:
+        """Running sequences whose prompt is computed."""
+        return [s for s in self.running if s.status is Status.DECODE and s.next_token is not None]
+
+    @property
+    def reading(self) -> list[Sequence]:
+        """Running sequences whose prompt is not computed yet."""
+        return [s for s in self.running if s.status is Status.PREFILL]
+
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence."""
         self.waiting.append(sequence)
@@ -65,6 +94,12 @@ class Scheduler:
         sequence.slot, sequence.status = slot, Status.PREFILL
         self.running.append(sequence)
 
+    def preempt(self, sequence: Sequence) -> None:
+        """Put a running sequence back to the head of the queue."""
+        self.remove(sequence)
+        sequence.preempt()
+        self.waiting.appendleft(sequence)
+
     def remove(self, sequence: Sequence) -> None:
         """Take a sequence out, wherever it is; its slot is free again."""
         if sequence in self.waiting:
@@ -74,34 +109,46 @@ class Scheduler:
             self._free.append(sequence.slot)
 
     def plan(self) -> StepPlan | None:
-        """The next step: running answers go on together with text prefill; pictures take turns with them."""
-        pictures = [
-            MediaStep(s, s.segment)
-            for s in self.running
-            if s.status is Status.PREFILL and isinstance(s.segment, PictureSegment)
-        ]
-        rows = self._token_rows()
-        if pictures and (self._picture_is_due or not rows):
+        """The next step."""
+        reading = self.reading
+        pictures = [s for s in reading if isinstance(s.segment, PictureSegment)]
+        if self._priority == "throughput" and reading:
+            return self._media_step(pictures[0], self._n_ubatch) if pictures else self._token_step(reading)
+        answers = [self._answer_row(s) for s in self.answering]
+        if pictures and (self._picture_is_due or len(pictures) == len(self.running)):
             self._picture_is_due = False
-            return pictures[0]
+            return self._media_step(pictures[0], PREFILL_BESIDE_ANSWERS if answers else self._n_ubatch)
         self._picture_is_due = True
+        return self._token_step(reading)
+
+    def plan_answers(self) -> TokenStep | None:
+        """A step that moves only the running answers on: for the pauses of an encoder."""
+        rows = [self._answer_row(s) for s in self.answering if not s.abort_requested]
+        return TokenStep(tuple(rows[: self._n_batch])) if rows else None
+
+    def _media_step(self, sequence: Sequence, n_rows: int) -> MediaStep:
+        segment = sequence.segment
+        assert isinstance(segment, PictureSegment)
+        return MediaStep(sequence, segment, min(n_rows, self._n_ubatch, segment.n_cells - sequence.offset))
+
+    def _token_step(self, reading: list[Sequence]) -> TokenStep | None:
+        rows = [self._answer_row(s) for s in self.answering][: self._n_batch]
+        budget = min(self._n_batch - len(rows), PREFILL_BESIDE_ANSWERS if rows else self._n_batch)
+        for sequence in reading:
+            added = self._prefill_rows(sequence, budget)
+            rows += added
+            budget -= len(added)
         return TokenStep(tuple(rows)) if rows else None
 
-    def _token_rows(self) -> list[TokenRow]:
-        rows = [
-            TokenRow(s, s.next_token, s.n_pos, wants_logits=True)
-            for s in self.running
-            if s.status is Status.DECODE and s.next_token is not None
-        ][: self._n_batch]
-        for sequence in self.running:
-            if sequence.status is Status.PREFILL:
-                rows += self._prefill_rows(sequence, self._n_batch - len(rows))
-        return rows
+    @staticmethod
+    def _answer_row(sequence: Sequence) -> TokenRow:
+        assert sequence.next_token is not None
+        return TokenRow(sequence, sequence.next_token, sequence.n_pos, wants_logits=True)
 
     @staticmethod
     def _prefill_rows(sequence: Sequence, budget: int) -> list[TokenRow]:
         segment = sequence.segment
-        if not isinstance(segment, TextSegment):
+        if not isinstance(segment, TextSegment) or budget <= 0:
             return []
         tokens = segment.tokens[sequence.offset : sequence.offset + budget]
         is_end = sequence.cursor == len(sequence.segments) - 1 and sequence.offset + len(tokens) == segment.n_cells

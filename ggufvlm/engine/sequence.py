@@ -86,9 +86,13 @@ class Sequence:
     Attributes:
         segments: the prompt.
         seed: of its random choices.
+        n_prompt: cells of the prompt.
         cursor: index of the prompt segment that is computed next.
-        offset: tokens of that segment that are already computed.
-        n_pos: position of the next row.
+        offset: cells of that segment that are already computed.
+        n_pos: position of the next row; inside a picture that of its first.
+        n_cached: cells of the prompt that did not have to be computed.
+        n_restored: of these, read from a snapshot.
+        n_encoded, n_recalled: pictures and tiles that were encoded, or whose embeddings were known.
         next_token: sampled, not yet computed.
         generated: sampled tokens, without the one that ended the answer.
     """
@@ -102,18 +106,19 @@ class Sequence:
     cursor: int = 0
     offset: int = 0
     n_pos: int = 0
+    n_prompt: int = field(init=False)
     n_cached: int = 0
+    n_restored: int = 0
     n_encoded: int = 0
+    n_recalled: int = 0
     next_token: int | None = None
     generated: list[int] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     abort_requested: bool = False
     timings: Timings = field(default_factory=Timings)
 
-    @property
-    def n_prompt(self) -> int:
-        """Cells of the prompt."""
-        return count_cells(self.segments)
+    def __post_init__(self) -> None:
+        self.n_prompt = count_cells(self.segments)
 
     @property
     def segment(self) -> Segment:
@@ -124,6 +129,16 @@ class Sequence:
     def is_prefilled(self) -> bool:
         return self.cursor == len(self.segments)
 
+    @property
+    def is_inside_picture(self) -> bool:
+        """Whether some rows of a picture are computed and others are not."""
+        return not self.is_prefilled and self.offset > 0 and isinstance(self.segment, PictureSegment)
+
+    @property
+    def n_uncomputed(self) -> int:
+        """Cells of the prompt that are still to be computed."""
+        return count_cells(self.segments[self.cursor :]) - self.offset
+
     def start_after(self, prefix: Seq[Segment]) -> None:
         """Take cells that are in the cache already as computed: ``prefix`` begins the prompt."""
         whole = len(prefix)
@@ -133,16 +148,24 @@ class Sequence:
             self.offset = prefix[-1].n_cells
         self.cursor = whole
         self.n_pos = count_positions(prefix)
-        self.n_cached = count_cells(prefix)
+        self.n_cached = min(count_cells(prefix), self.n_prompt)
 
-    def advance(self, n_tokens: int) -> None:
-        """Note that ``n_tokens`` more tokens of a text segment are computed."""
-        self.offset += n_tokens
-        self.n_pos += n_tokens
-        if self.offset == self.segment.n_cells:
+    def advance(self, n_cells: int) -> None:
+        """Note that ``n_cells`` more cells of the present segment are computed."""
+        segment = self.segment
+        self.offset += n_cells
+        if isinstance(segment, TextSegment):
+            self.n_pos += n_cells
+        if self.offset == segment.n_cells:
+            self.n_pos += segment.n_pos if isinstance(segment, PictureSegment) else 0
             self.cursor, self.offset = self.cursor + 1, 0
 
-    def advance_picture(self) -> None:
-        """Note that a whole picture segment is computed."""
-        self.n_pos += self.segment.n_pos
-        self.cursor += 1
+    def preempt(self) -> None:
+        """Give up the slot: what has been said becomes part of what is to be computed again."""
+        segments = list(self.segments)
+        if self.generated:
+            computed_again = self.generated[count_cells(self.segments) - self.n_prompt :]
+            append_tokens(segments, computed_again)
+        self.segments, self.next_token = tuple(segments), None
+        self.slot, self.status = -1, Status.WAITING
+        self.start_after([])

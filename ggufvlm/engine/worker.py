@@ -9,9 +9,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from ggufvlm.engine.engine import Engine, Output
+from ggufvlm.engine.engine import Engine
 from ggufvlm.engine.request import Request
 from ggufvlm.engine.sequence import Sequence
+from ggufvlm.engine.task import Output
 from ggufvlm.errors import EngineError
 
 T = TypeVar("T")
@@ -96,6 +97,7 @@ class Worker:
     def _run(self, make_engine: Callable[[], Engine]) -> None:
         try:
             self._engine = make_engine()
+            self._engine.on_outputs = self._hand_over
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             self._started.set_exception(error)
             return
@@ -129,6 +131,9 @@ class Worker:
                 ticket._outputs.put(error)
             self._tickets.clear()
             raise
+        self._hand_over(outputs)
+
+    def _hand_over(self, outputs: list[Output]) -> None:
         for output in outputs:
             ticket = self._tickets.pop(output.sequence.id) if output.is_last else self._tickets[output.sequence.id]
             ticket._outputs.put(output)

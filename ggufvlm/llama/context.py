@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,7 @@ class Context:
         self.n_ctx: int = llama.llama_n_ctx(self._handle)
         self.n_batch: int = llama.llama_n_batch(self._handle)
         self.n_ubatch: int = llama.llama_n_ubatch(self._handle)
+        self.shape = shape
         self._batch = TokenBatch(self.n_batch, shape.n_slots)
         self._n_vocab = model.vocab.size
 
@@ -171,24 +172,56 @@ class Context:
         """Drop all cells of a slot."""
         llama.llama_memory_seq_rm(self._memory, slot, -1, -1)
 
-    def export_slot(self, slot: int) -> bytes | None:
-        """The slot's cells as bytes for :meth:`import_slot` of another context of the same model and settings."""
-        size = llama.llama_state_seq_get_size(self.handle, slot)
-        buffer = (ctypes.c_uint8 * size)()
-        written = llama.llama_state_seq_get_data(self.handle, buffer, size, slot)
-        return bytes(memoryview(buffer)[:written]) if written else None
+    def copy(self, source: int, target: int) -> None:
+        """Let the empty slot ``target`` share all cells of ``source``; recurrent state is copied."""
+        llama.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
-    def import_slot(self, slot: int, state: bytes) -> bool:
+    def export_all(self) -> bytes | None:
+        """The cells of all slots, for :meth:`import_all` of a larger context of the same model and settings."""
+        size = llama.llama_state_get_size(self.handle)
+        return _filled(size, lambda buffer: llama.llama_state_get_data(self.handle, buffer, size))
+
+    def import_all(self, state: bytes) -> bool:
+        """Fill an empty context from :meth:`export_all`; False leaves it empty."""
+        return bool(llama.llama_state_set_data(self.handle, _native(state), len(state)))
+
+    def export_slot(self, slot: int, *, only_recurrent: bool = False) -> bytes | None:
+        """The slot's cells as bytes for :meth:`import_slot` of a context of the same model and settings.
+
+        Args:
+            slot: whose.
+            only_recurrent: just the state of recurrent layers, which are rewound with it.
+        """
+        flags = int(only_recurrent)  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+        size = llama.llama_state_seq_get_size_ext(self.handle, slot, flags)
+        return _filled(size, lambda buffer: llama.llama_state_seq_get_data_ext(self.handle, buffer, size, slot, flags))
+
+    def import_slot(self, slot: int, state: bytes | memoryview, *, only_recurrent: bool = False) -> bool:
         """Fill an empty slot from :meth:`export_slot`; False leaves it empty."""
-        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
-        return bool(llama.llama_state_seq_set_data(self.handle, buffer, len(state), slot))
+        flags = int(only_recurrent)
+        return bool(llama.llama_state_seq_set_data_ext(self.handle, _native(state), len(state), slot, flags))
 
-    def last_position(self, slot: int) -> int:
-        """The highest position in a slot's cells, -1 if it is empty (M-RoPE: a picture counts with its first)."""
-        return int(llama.llama_memory_seq_pos_max(self._memory, slot))
+    def size_of_slot(self, slot: int) -> int:
+        """Bytes that :meth:`export_slot` would give."""
+        return int(llama.llama_state_seq_get_size_ext(self.handle, slot, 0))
+
+    def position_range(self, slot: int) -> tuple[int, int]:
+        """The lowest and highest position in a slot's cells, -1 if it is empty (M-RoPE: a picture has its first)."""
+        lowest, highest = llama.llama_memory_seq_pos_min, llama.llama_memory_seq_pos_max
+        return int(lowest(self._memory, slot)), int(highest(self._memory, slot))
 
     def close(self) -> None:
         """Free the cache. Safe to call twice."""
         if self._handle is not None:
             llama.llama_free(self._handle)
             self._handle = None
+
+
+def _filled(size: int, write: Callable[[Any], int]) -> bytes | None:
+    buffer = (ctypes.c_uint8 * size)()
+    written = write(buffer)
+    return bytes(memoryview(buffer)[:written]) if written else None
+
+
+def _native(state: bytes | memoryview) -> Any:
+    return (ctypes.c_uint8 * len(state)).from_buffer_copy(state)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError
 from ggufvlm.llama.bindings import mtmd, version
 from ggufvlm.llama.chunks import PictureInput
-from ggufvlm.llama.model import Model
+from ggufvlm.llama.model import LoadAborted, Model
 from ggufvlm.llama.projector import Projector, TokenBudget
 
 
@@ -32,20 +34,61 @@ def encode_picture(model: Path, mmproj: Path, width: int, height: int, rgb: byte
         ModelError, PairingError: llama.cpp refuses a file, or the pair.
         EngineError: the picture cannot be encoded, or becomes more than one piece.
     """
+    config = EngineConfig(mmproj_offload=False, flash_attention="off")
+    with encoder(model, mmproj, PictureInput("0", width, height, rgb), config) as (encode, n_pieces):
+        if n_pieces != 1:
+            raise EngineError(f"{mmproj.name}: the picture became {n_pieces} pieces")
+        return encode()
+
+
+@contextmanager
+def encoder(
+    model: Path,
+    mmproj: Path,
+    picture: PictureInput,
+    config: EngineConfig,
+    *,
+    n_threads: int = 1,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Iterator[tuple[Callable[[], NDArray[np.float32]], int]]:
+    """A projector, loaded with the shape of a language model, that encodes one picture as often as it is called.
+
+    Args:
+        model, mmproj: the files.
+        picture: with its pixels.
+        config: flash attention, and whether a GPU may be used.
+        n_threads: CPU threads.
+        go_on: asked often while loading and encoding; False from it stops.
+
+    Returns:
+        A function that gives the embeddings [n_cells, n_embd_inp] of the picture's first piece, and how many there are.
+
+    Raises:
+        ModelError, PairingError: llama.cpp refuses a file, or the pair.
+        EngineError: the picture cannot be encoded.
+        LoadAborted: ``go_on`` returned False; the function raises it too.
+    """
+
+    def check(_layer: int) -> None:
+        if not go_on():
+            raise LoadAborted("trying the projector was stopped")
+
+    check(0)
     skeleton = Model.skeleton(model)
     try:
-        config = EngineConfig(mmproj_offload=False, flash_attention="off")
-        projector = Projector(mmproj, skeleton, config, TokenBudget(), 1)
+        projector = Projector(
+            mmproj, skeleton, config, TokenBudget(), n_threads, progress=lambda _share: go_on()
+        )  # closes the skeleton
     except BaseException:
         skeleton.close()
         raise
     try:
-        chunks = projector.tokenize([PictureInput("0", width, height, rgb)], add_special=False)
+        chunks = projector.tokenize([picture], add_special=False)
         try:
             pieces = [chunk for chunk in chunks if chunk.tokens is None]
-            if len(pieces) != 1:
-                raise EngineError(f"{mmproj.name}: the picture became {len(pieces)} pieces")
-            return projector.encode(pieces[0])
+            if not pieces:
+                raise EngineError(f"{mmproj.name}: the picture became no piece at all")
+            yield lambda: projector.encode(pieces[0], check), len(pieces)
         finally:
             chunks.close()
     finally:

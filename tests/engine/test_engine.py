@@ -3,96 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-import ggufvlm
-from ggufvlm.config import EngineConfig, SamplingParams
-from ggufvlm.engine.engine import Engine, Output, Progress
-from ggufvlm.engine.request import Part, PicturePart, Request, TextPart
-from ggufvlm.engine.runner import Runner
-from ggufvlm.engine.sequence import Sequence
+from ggufvlm.engine.engine import Progress
+from ggufvlm.engine.request import Request
 from ggufvlm.errors import ContextOverflow, UsageError
-from ggufvlm.llama.model import Model
-from ggufvlm.llama.projector import Projector, TokenBudget
-from tests.random_models import write_hybrid
 from tests.scenes import random_scene
 
-FOLDER = Path(ggufvlm.__file__).parent / "demo"
-GREEDY = SamplingParams(max_tokens=60)
-
-
-MakeEngine = Callable[..., Engine]
-
-
-@pytest.fixture
-def engines() -> Iterator[MakeEngine]:
-    """Makes engines of the built-in model; each is checked and closed at the end."""
-    made: list[Engine] = []
-
-    def make(weights: Path = FOLDER / "tiny-qwen2vl-Q8_0.gguf", **settings: Any) -> Engine:
-        config = EngineConfig(**settings)
-        model = Model.load(weights)
-        budget = TokenBudget(minimum=1, maximum=4096)
-        projector = Projector(FOLDER / "mmproj-tiny-qwen2vl-F16.gguf", model, config, budget, 2)
-        made.append(Engine(Runner(model, projector, config, n_threads=2), config))
-        return made[-1]
-
-    yield make
-    for engine in made:
-        engine.check()
-        engine.close()
-
-
-def picture(seed: int, width: int = 196, height: int = 140) -> PicturePart:
-    rgb = random_scene(random.Random(seed), width, height).draw(width, height).tobytes()
-    return PicturePart(f"scene-{seed}-{width}x{height}", f"{seed}.png", width, height, lambda: rgb)
-
-
-def prompt(*turns: tuple[Part | str, ...]) -> tuple[Part, ...]:
-    """ChatML: user turns, the assistant's answers between them."""
-    parts: list[Part] = [TextPart("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n", trusted=True)]
-    for number, turn in enumerate(turns):
-        role = "user" if number % 2 == 0 else "assistant"
-        parts.append(TextPart(f"<|im_start|>{role}\n", trusted=True))
-        parts += [TextPart(item) if isinstance(item, str) else item for item in turn]
-        parts.append(TextPart("<|im_end|>\n", trusted=True))
-    return (*parts, TextPart("<|im_start|>assistant\n", trusted=True))
-
-
-def run(engine: Engine, parts: tuple[Part, ...], **sampling: Any) -> tuple[str, Sequence]:
-    sequence = engine.add(Request(parts=parts, sampling=replace(GREEDY, **sampling)))
-    outputs: list[Output] = []
-    while not engine.is_idle:
-        outputs += engine.step()
-        for output in outputs:
-            if output.error:
-                raise output.error
-    return "".join(output.text for output in outputs), sequence
-
-
-def first_logits(engine: Engine, parts: tuple[Part, ...]) -> np.ndarray:
-    """Logits of the first token of the answer: of the last row of prefill."""
-    taken: list[np.ndarray] = []
-    runner = engine._runner
-    sample = runner.sample
-
-    def spy(sampler: Any, row: int) -> int:
-        taken.append(runner.context.logits(row).copy())
-        return sample(sampler, row)
-
-    runner.sample = spy
-    try:
-        run(engine, parts, max_tokens=1)
-    finally:
-        del runner.sample
-    return taken[0]
-
+from .engines import GREEDY, MakeEngine, first_logits, picture, prompt, run
 
 DIALOGUES = {
     "text": [prompt(("What color is the sky?",)), prompt(("What color is the sea?",))],
@@ -278,12 +199,6 @@ def test_without_the_guard_a_loop_runs_on(engines: MakeEngine) -> None:
     engine._runner.sample = lambda sampler, row: 40
     _, sequence = run(engine, prompt(("Describe this image.",)), max_tokens=400, repetition_guard=False)
     assert (sequence.finish_reason, len(sequence.generated)) == ("length", 400)
-
-
-@pytest.fixture(scope="module")
-def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with recurrent layers: its memory can be cleared but not cut."""
-    return write_hybrid(tmp_path_factory.mktemp("hybrid") / "hybrid.gguf")
 
 
 @pytest.mark.parametrize("name", DIALOGUES)

@@ -80,9 +80,9 @@ def test_the_slot_that_shares_most_is_taken() -> None:
     cache.append(0, (1, 2))
     cache.append(1, (1, 2))
     cache.append(1, picture("a"))
-    assert cache.best_slot([text(1, 2), picture("a"), text(5)], [0, 1, 2])[0] == 1
-    assert cache.best_slot([text(9)], [0, 1, 2])[0] == 2, "nothing shared: the empty slot loses least"
-    assert cache.best_slot([text(1, 2), picture("a"), text(5)], [0, 2])[0] == 0, "only free slots count"
+    assert cache.best_source([text(1, 2), picture("a"), text(5)], [0, 1, 2])[0] == 1
+    assert cache.best_source([text(9)], [0, 1, 2])[0] == 2, "nothing shared: the empty slot loses least"
+    assert cache.best_source([text(1, 2), picture("a"), text(5)], [0, 2])[0] == 0, "only these slots count"
 
 
 def test_contents_follow_what_is_computed() -> None:
@@ -94,3 +94,68 @@ def test_contents_follow_what_is_computed() -> None:
     assert cache.n_cells == 45
     cache.cut(0, [text(1)])
     assert cache.contents(0) == [text(1)]
+
+
+def test_shared_cells_count_once_and_stay_until_the_last_holder_goes() -> None:
+    cache = PrefixCache(3)
+    cache.append(0, (1, 2, 3))
+    cache.append(0, picture("a"))
+    cache.append(0, (4, 5))
+    cache.copy(0, 1, [text(1, 2, 3), picture("a")])
+    cache.copy(0, 2, [text(1, 2)])
+    assert cache.n_cells == 47
+    cache.append(1, (6,))
+    assert cache.n_cells == 48
+    assert [cache.n_own_cells(slot) for slot in (0, 1, 2)] == [2, 1, 0]
+    cache.cut(0, [])
+    assert cache.n_cells == 46
+    cache.cut(1, [text(1)])
+    assert cache.n_cells == 2
+
+
+def first_units(segments: list[Segment], count: int) -> list[Segment]:
+    """The first tokens or whole pictures."""
+    first: list[Segment] = []
+    for unit in flat(segments)[:count]:
+        if isinstance(unit, PictureSegment):
+            first.append(unit)
+        else:
+            append_tokens(first, [unit])
+    return first
+
+
+@st.composite
+def operations(draw: st.DrawFn) -> list[tuple[str, int, int, int]]:
+    kinds = st.sampled_from(["append", "picture", "cut", "copy", "fill"])
+    slots = st.integers(0, 3)
+    return draw(st.lists(st.tuples(kinds, slots, slots, st.integers(0, 9)), max_size=30))
+
+
+@given(operations())
+def test_the_record_of_cells_agrees_with_a_cache_of_single_cells(steps: list[tuple[str, int, int, int]]) -> None:
+    cache = PrefixCache(4)
+    cells: list[list[object]] = [[] for _ in range(4)]  # each object is one cell; two slots share it or not
+    for kind, slot, other, number in steps:
+        if kind == "append":
+            cache.append(slot, tuple(range(number)))
+            cells[slot] += [object() for _ in range(number)]
+        elif kind == "picture":
+            cache.append(slot, picture(str(number)))
+            cells[slot] += [object() for _ in range(42)]
+        elif kind == "fill":
+            cache.fill(slot, [text(*range(number))] if number else [])
+            cells[slot] = [object() for _ in range(number)]
+        elif kind == "cut":
+            prefix = first_units(cache.contents(slot), number)
+            cache.cut(slot, prefix)
+            cells[slot] = cells[slot][: count_cells(prefix)]
+        elif other != slot:
+            prefix = first_units(cache.contents(slot), number)
+            cache.cut(other, [])
+            cache.copy(slot, other, prefix)
+            cells[other] = cells[slot][: count_cells(prefix)]
+        assert [count_cells(cache.contents(at)) for at in range(4)] == [len(held) for held in cells]
+        assert cache.n_cells == len({id(cell) for held in cells for cell in held})
+        for at in range(4):
+            elsewhere = {id(cell) for n, held in enumerate(cells) if n != at for cell in held}
+            assert cache.n_own_cells(at) == sum(id(cell) not in elsewhere for cell in cells[at])

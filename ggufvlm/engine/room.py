@@ -1,0 +1,112 @@
+"""Room in the KV cache: evict what is idle, grow the context."""
+
+from __future__ import annotations
+
+from ggufvlm.config import EngineConfig
+from ggufvlm.engine.prefix_cache import PrefixCache
+from ggufvlm.engine.runner import Runner
+from ggufvlm.engine.scheduler import Scheduler
+from ggufvlm.engine.sequence import Sequence
+from ggufvlm.errors import EngineError
+
+ROOM_FOR_ANSWER = 512
+"""Cells reserved beyond the prompt at first; the context grows when an answer needs more."""
+_STEP = 256  # llama.cpp rounds contexts up to this
+
+
+class Room:
+    """Sees to it that there are cells for what comes next.
+
+    A context grows as long as the user has set no size; beyond what one prompt may take, idle cells go first.
+    """
+
+    def __init__(self, runner: Runner, scheduler: Scheduler, cache: PrefixCache, config: EngineConfig) -> None:
+        self._runner = runner
+        self._scheduler = scheduler
+        self._cache = cache
+        self._n_slots = config.n_slots
+        self._fixed = config.n_ctx
+        self.n_ctx_limit = config.n_ctx or runner.model.n_ctx_train
+        self._n_cells_limit = config.n_ctx or config.n_slots * runner.model.n_ctx_train
+
+    def for_prompt(self, sequence: Sequence, slot: int, n_known: int, n_rows_together: int) -> bool:
+        """Whether a waiting sequence can run now, after making room for its prompt and some answer.
+
+        Args:
+            sequence: that waits.
+            slot: where it is to run; it already holds the first ``n_known`` cells of the prompt.
+            n_rows_together: rows that have to be computed at once.
+
+        Raises:
+            EngineError: there is no memory, although nothing else runs.
+        """
+        running = self._scheduler.running
+        whole = min(sequence.n_prompt + len(sequence.generated) + _room_for_answer(sequence), self.n_ctx_limit)
+        needed = self._cache.n_cells + whole - n_known + sum(_n_reserved(s) for s in running)
+        size = self._n_slots * whole if not self._runner.n_ctx else needed
+        return self._provide(needed, size, {slot, *(s.slot for s in running)}, n_rows_together)
+
+    def for_step(self, n_rows: int) -> bool:
+        """Whether there are cells for ``n_rows`` more. False if only a running sequence could make room.
+
+        Raises:
+            EngineError: there is no memory.
+        """
+        running = self._scheduler.running
+        needed = self._cache.n_cells + sum(s.offset for s in running if s.is_inside_picture) + n_rows
+        return self._provide(needed, 2 * self._runner.n_ctx, {s.slot for s in running})
+
+    def evict(self) -> bool:
+        """Drop the idle cells that have been left alone longest; False if there are none."""
+        return self._evict({s.slot for s in self._scheduler.running})
+
+    def _provide(self, needed: int, size: int, keep: set[int], n_rows_together: int = 0) -> bool:
+        while True:
+            n_ctx = self._runner.n_ctx
+            if n_ctx and needed <= n_ctx:
+                self._resize(n_ctx, n_rows_together)
+                return True
+            n_before = self._cache.n_cells
+            if n_ctx >= self.n_ctx_limit and self._evict(keep):
+                needed -= n_before - self._cache.n_cells
+                continue
+            if n_ctx >= self._n_cells_limit:
+                return False
+            try:
+                self._resize(max(size, needed), n_rows_together)
+            except EngineError:
+                if not self._evict(keep):
+                    raise
+                needed -= n_before - self._cache.n_cells
+            else:
+                return True
+
+    def _resize(self, n_cells: int, n_rows_together: int) -> None:
+        wanted = self._fixed or min(-(-n_cells // _STEP) * _STEP, self._n_cells_limit)
+        if not self._runner.ensure_context(wanted, n_rows_together):
+            self._forget()
+
+    def _evict(self, keep: set[int]) -> bool:
+        slot = self._cache.least_recently_used(slot for slot in range(self._n_slots) if slot not in keep)
+        if slot is None:
+            return False
+        self._runner.clear(slot)
+        self._cache.cut(slot, [])
+        return True
+
+    def _forget(self) -> None:
+        """All cells are gone: running sequences have to begin again."""
+        for slot in range(self._n_slots):
+            self._cache.cut(slot, [])
+        for sequence in reversed(self._scheduler.running.copy()):
+            self._scheduler.preempt(sequence)
+
+
+def _room_for_answer(sequence: Sequence) -> int:
+    return ROOM_FOR_ANSWER if sequence.max_tokens == -1 else min(sequence.max_tokens, ROOM_FOR_ANSWER)
+
+
+def _n_reserved(sequence: Sequence) -> int:
+    """Cells that a running sequence is going to need."""
+    inside = sequence.offset if sequence.is_inside_picture else 0
+    return sequence.n_uncomputed + inside + max(0, _room_for_answer(sequence) - len(sequence.generated))
