@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ggufvlm.answer import Answer, AnswerStream, SeenImage, Times, Usage
+    from ggufvlm.answer import Answer, AnswerStream, PromptSize, SeenImage, Times, Usage
     from ggufvlm.config import EngineConfig, SamplingParams
     from ggufvlm.errors import (
         ContextOverflow,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         PairingError,
         UsageError,
     )
+    from ggufvlm.mapping import Question, Result
     from ggufvlm.media import Image
     from ggufvlm.pipeline import pipeline
     from ggufvlm.vlm import VLM
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "answer": ("Answer", "AnswerStream", "SeenImage", "Times", "Usage"),
+    "answer": ("Answer", "AnswerStream", "PromptSize", "SeenImage", "Times", "Usage"),
     "config": ("EngineConfig", "SamplingParams"),
     "errors": (
         "ContextOverflow",
@@ -46,6 +47,7 @@ _HOMES = {
         "PairingError",
         "UsageError",
     ),
+    "mapping": ("Question", "Result"),
     "media": ("Image",),
     "pipeline": ("pipeline",),
     "vlm": ("VLM",),
@@ -67,6 +69,9 @@ __all__ = [
     "MissingExtra",
     "ModelError",
     "PairingError",
+    "PromptSize",
+    "Question",
+    "Result",
     "SamplingParams",
     "SeenImage",
     "Times",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ggufvlm.engine.engine import Engine, Progress
+    from ggufvlm.engine.worker import Outputs, Ticket
     from ggufvlm.loader import Loaded
+    from ggufvlm.mapping import Question, Result
 
 DEFAULT_PROMPT = "Describe this image."
 Messages = Iterable[Mapping[str, Any] | Message]
@@ -158,20 +160,42 @@ class VLM:
 
         Raises: as :meth:`describe`.
         """
-        sampling = replace(self.sampling, **settings)
-        dialogue = _read(messages, images)
-        request = self._request(dialogue, prefill, sampling)
-        pictures = [image for message in dialogue for image in message.images]
-        ticket = self._worker.submit(request)
+        ticket, finish = self._begin(_read(messages, images), prefill, settings)
 
         def pieces() -> Iterable[str]:
             if prefill:
                 yield prefill
             yield from ticket
 
-        return AnswerStream(
-            iter(pieces()), ticket.abort, lambda text: self._answer(text, ticket.sequence, pictures, request)
-        )
+        return AnswerStream(iter(pieces()), ticket.abort, finish)
+
+    def map(self, questions: Iterable[Question], *, n_ahead: int | None = None) -> Iterator[Result]:
+        """Answer many questions, as many at a time as the engine has slots (``EngineConfig.n_slots``).
+
+        A question that cannot be answered gives a result with its error and stops no other.
+
+        Args:
+            questions: any iterable; it is read only as far as there is room.
+            n_ahead: questions in hand at a time, being read, waiting or answered; two for each slot by default.
+
+        Yields: results in the order in which they are finished.
+        """
+        from ggufvlm.mapping import Mapping
+
+        yield from Mapping(self, questions, n_ahead or 2 * self._loading.config.n_slots).results()
+
+    def _begin(
+        self,
+        dialogue: list[Message],
+        prefill: str,
+        settings: SamplingSettings,
+        outputs: Outputs | None = None,
+    ) -> tuple[Ticket, Callable[[str], Answer]]:
+        """Start to answer; what comes back finishes the answer when its text is complete."""
+        request = self._request(dialogue, prefill, replace(self.sampling, **settings))
+        pictures = [image for message in dialogue for image in message.images]
+        ticket = self._worker.submit(request, outputs)
+        return ticket, lambda text: self._answer(text, ticket.sequence, pictures, request)
 
     def measure(self, messages: Messages, *, images: Sequence[Any] = (), prefill: str = "") -> PromptSize:
         """What a dialogue would take of the context. Nothing is computed.

@@ -27,7 +27,10 @@ from ggufvlm.llama.projector import EncodeAborted
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the work before the first word has come: percent of preparing the projector, encoded layers, prompt cells."""
+    """How far the work before the first word has come.
+
+    ``done`` counts per cent of a projector that is prepared once, layers of the picture's encoder, or prompt cells.
+    """
 
     stage: Literal["prepare", "encode", "prefill"]
     done: int

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ggufvlm.engine.engine import Engine
 from ggufvlm.engine.request import Request
@@ -16,6 +16,8 @@ from ggufvlm.engine.task import Output
 from ggufvlm.errors import EngineError
 
 T = TypeVar("T")
+Outputs = queue.SimpleQueue[Any]
+"""Takes :class:`Output`, or an exception that ended the engine."""
 
 
 @dataclass(slots=True, eq=False)
@@ -24,7 +26,7 @@ class Ticket:
 
     _engine: Engine
     sequence: Sequence
-    _outputs: queue.SimpleQueue[Output | BaseException] = field(default_factory=queue.SimpleQueue)
+    _outputs: Outputs = field(default_factory=queue.SimpleQueue)
 
     def __iter__(self) -> Iterator[str]:
         """Pieces of text until the end.
@@ -72,15 +74,21 @@ class Worker:
             raise EngineError("the model is closed")
         return self._engine
 
-    def submit(self, request: Request) -> Ticket:
+    def submit(self, request: Request, outputs: Outputs | None = None) -> Ticket:
         """Begin to answer a request.
+
+        Args:
+            request: what is asked.
+            outputs: where its outputs go, if several requests share a queue; the ticket is not to be iterated then.
 
         Raises: ContextOverflow, UsageError, EngineError from :meth:`Engine.add`.
         """
 
         def add() -> Ticket:
             sequence = self.engine.add(request)
-            ticket = self._tickets[sequence.id] = Ticket(self.engine, sequence)
+            ticket = self._tickets[sequence.id] = Ticket(
+                self.engine, sequence, queue.SimpleQueue() if outputs is None else outputs
+            )
             return ticket
 
         return self.call(add)
@@ -103,23 +111,25 @@ class Worker:
             return
         self._started.set_result(None)
         try:
-            while self._serve_call(wait=self._engine.is_idle):
+            while self._serve_calls(wait=self._engine.is_idle):
                 self._step(self._engine)
         finally:
             engine, self._engine = self._engine, None
             engine.close()
             while not self._calls.empty():  # each now finds the engine closed, which is better than waiting for ever
-                self._serve_call(wait=False)
+                self._serve_calls(wait=False)
 
-    def _serve_call(self, *, wait: bool) -> bool:
-        try:
-            call = self._calls.get(block=wait)
-        except queue.Empty:
-            return True
-        if call is None:
-            return False
-        call()
-        return True
+    def _serve_calls(self, *, wait: bool) -> bool:
+        """Run what was called for, all of it; False if the thread is to end."""
+        while True:
+            try:
+                call = self._calls.get(block=wait)
+            except queue.Empty:
+                return True
+            if call is None:
+                return False
+            call()
+            wait = False
 
     def _step(self, engine: Engine) -> None:
         if engine.is_idle:

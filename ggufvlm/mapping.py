@@ -1,0 +1,136 @@
+"""Many questions, answered as many at a time as the engine has slots; pictures are read ahead in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from ggufvlm.answer import Answer
+from ggufvlm.config import SamplingSettings
+from ggufvlm.engine.task import Output
+from ggufvlm.errors import GGUFVLMError
+from ggufvlm.media import load
+
+if TYPE_CHECKING:
+    from ggufvlm.engine.worker import Ticket
+    from ggufvlm.handlers import Message
+    from ggufvlm.vlm import VLM
+
+_READERS = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """One prompt about some pictures.
+
+    Attributes:
+        prompt: the question.
+        images: what :meth:`VLM.describe <ggufvlm.VLM.describe>` takes: one, or a list.
+        system: a system message.
+        prefill: the answer starts with this text.
+        settings: fields of :class:`~ggufvlm.SamplingParams`.
+        tag: anything of the caller's, to know the answer by.
+    """
+
+    prompt: str
+    images: Any = ()
+    system: str | None = None
+    prefill: str = ""
+    settings: SamplingSettings = field(default_factory=lambda: SamplingSettings())
+    tag: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A question with its answer, or with the reason why there is none."""
+
+    question: Question
+    answer: Answer | None = None
+    error: GGUFVLMError | None = None
+
+
+@dataclass(slots=True)
+class _Answering:
+    question: Question
+    ticket: Ticket
+    finish: Callable[[str], Answer]
+    said: list[str]
+
+
+class Mapping:
+    """The questions that are being read and answered.
+
+    Args:
+        vlm: answers them.
+        questions: taken one by one, only when there is room.
+        n_ahead: questions that are in hand at a time.
+    """
+
+    def __init__(self, vlm: VLM, questions: Iterable[Question], n_ahead: int) -> None:
+        self._vlm = vlm
+        self._questions = iter(questions)
+        self._n_ahead = n_ahead
+        self._events: SimpleQueue[Future[list[Message]] | Output | BaseException] = SimpleQueue()
+        self._reading: dict[Future[list[Message]], Question] = {}
+        self._answering: dict[int, _Answering] = {}
+        self._pool = ThreadPoolExecutor(_READERS, "ggufvlm-pictures")
+
+    def results(self) -> Iterator[Result]:
+        """Results in the order in which they are finished. Ending early aborts what is being answered."""
+        try:
+            self._read_ahead()
+            while self._reading or self._answering:
+                result = self._take(self._events.get())
+                self._read_ahead()
+                if result is not None:
+                    yield result
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            for left in self._answering.values():
+                left.ticket.abort()
+
+    def _read_ahead(self) -> None:
+        while len(self._reading) + len(self._answering) < self._n_ahead:
+            question = next(self._questions, None)
+            if question is None:
+                self._n_ahead = 0
+                return
+            future = self._pool.submit(_read, question)
+            self._reading[future] = question
+            future.add_done_callback(self._events.put)
+
+    def _take(self, event: Future[list[Message]] | Output | BaseException) -> Result | None:
+        if isinstance(event, BaseException):
+            raise event
+        if isinstance(event, Future):
+            return self._ask(self._reading.pop(event), event)
+        return self._hear(event)
+
+    def _ask(self, question: Question, read: Future[list[Message]]) -> Result | None:
+        try:
+            ticket, finish = self._vlm._begin(read.result(), question.prefill, question.settings, self._events)
+        except GGUFVLMError as error:
+            return Result(question, error=error)
+        said = [question.prefill] if question.prefill else []
+        self._answering[ticket.sequence.id] = _Answering(question, ticket, finish, said)
+        return None
+
+    def _hear(self, output: Output) -> Result | None:
+        answering = self._answering[output.sequence.id]
+        answering.said.append(output.text)
+        if not output.is_last:
+            return None
+        del self._answering[output.sequence.id]
+        if output.error is not None:
+            return Result(answering.question, error=output.error)
+        return Result(answering.question, answering.finish("".join(answering.said)))
+
+
+def _read(question: Question) -> list[Message]:
+    from ggufvlm.vlm import question as dialogue
+
+    pictures = question.images if isinstance(question.images, (list, tuple)) else [question.images]
+    return dialogue([load(picture) for picture in pictures], question.prompt, question.system)
