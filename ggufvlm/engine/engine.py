@@ -345,6 +345,7 @@ class Engine:
         """End all sequences and free everything."""
         for sequence in (*self._scheduler.running, *self._scheduler.waiting):
             self._finish(sequence, "abort")
+        self._slots.close()
         self._runner.close()
 
 

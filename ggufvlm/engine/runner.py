@@ -65,7 +65,7 @@ class Runner:
         self._n_threads = n_threads
         self._abort = AbortFlag()
         self._context: Context | None = None
-        self._embeddings = embeddings or EmbeddingCache()
+        self._embeddings = EmbeddingCache() if embeddings is None else embeddings
         self._open_picture: tuple[str, InputChunks] | None = None
 
     # -- prompts

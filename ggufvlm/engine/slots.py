@@ -100,3 +100,8 @@ class Slots:
         """Drop all cells of a slot."""
         self._runner.clear(slot)
         self._cache.cut(slot, [])
+
+    def close(self) -> None:
+        """Wait for snapshots that are being written."""
+        if self._snapshots is not None:
+            self._snapshots.close()

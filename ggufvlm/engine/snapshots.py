@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from ggufvlm.engine.sequence import PictureSegment, Segment, TextSegment, count_cells
@@ -42,23 +43,15 @@ class Snapshots:
     Args:
         store: where they lie.
         identity: fingerprint of everything that has to match, since llama.cpp checks little of it: model, projector,
-            library, cache types, flash attention, device layers.
-        write: carries a write out, now or in a thread of its own.
+            library, cache types, flash attention, layers on the GPU.
         is_writing: whether new ones are made; many pictures in a row would only push each other out.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        identity: str,
-        write: Callable[[Callable[[], object]], object],
-        *,
-        is_writing: bool = True,
-    ) -> None:
+    def __init__(self, store: Store, identity: str, *, is_writing: bool = True) -> None:
         self.is_writing = is_writing
         self._store = store
         self._identity = identity
-        self._write = write
+        self._writer = ThreadPoolExecutor(1, "ggufvlm-snapshots")
 
     def find(self, wanted: Sequence[Segment], n_known: int) -> tuple[list[Segment], memoryview] | None:
         """The snapshot that holds most of a prompt, if that is more than ``n_known`` cells: its segments and state."""
@@ -76,13 +69,16 @@ class Snapshots:
         return self._store.contains(self._key(prefix))
 
     def save(self, prefix: Sequence[Segment], state: bytes) -> None:
-        """Keep the state of these segments."""
-        key, meta = self._key(prefix), {"n_cells": count_cells(prefix)}
-        self._write(lambda: self._store.put(key, meta, [state]))
+        """Keep the state of these segments; it is written while the answer goes on."""
+        self._writer.submit(self._store.put, self._key(prefix), {"n_cells": count_cells(prefix)}, [state])
 
     def drop(self, prefix: Sequence[Segment]) -> None:
         """Forget one that llama.cpp refused."""
         self._store.remove(self._key(prefix))
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        self._writer.shutdown()
 
     def _key(self, prefix: Sequence[Segment]) -> str:
         digest = hashlib.sha256(self._identity.encode())

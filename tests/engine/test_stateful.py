@@ -38,13 +38,12 @@ class Machine(RuleBasedStateMachine):
 
     weights = DEMO
     known: list[Known]
-    make_snapshots = staticmethod(lambda store: Snapshots(store, "test", lambda write: write()))
 
     @initialize(n_slots=st.integers(1, 4), n_ctx=st.sampled_from([None, 256, 512]), priority=st.sampled_from([0, 1]))
     def start(self, n_slots: int, n_ctx: int | None, priority: int) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.store = Store(Path(self.folder.name), 2**24)
-        snapshots = self.make_snapshots(self.store)
+        snapshots = Snapshots(self.store, "test")
         self.engine: Engine = make_engine(
             self.weights,
             snapshots=snapshots,

@@ -1,0 +1,142 @@
+"""KV snapshots: another process starts at the question, with the very same numbers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ggufvlm.engine.sequence import PictureSegment, TextSegment
+from ggufvlm.engine.snapshots import MAX_BYTES, Snapshots, pays, picture_ends
+from ggufvlm.store import Store
+
+from .engines import MakeEngine, first_logits, picture, prompt, run
+
+LEFT, COUNT = "What is on the left?", "How many blocks are there?"
+ASK_IN_ANOTHER_PROCESS = """
+import sys
+from pathlib import Path
+from ggufvlm.engine.snapshots import Snapshots
+from ggufvlm.store import Store
+from tests.engine.engines import make_engine, picture, prompt, run
+engine = make_engine(Path(sys.argv[2]), snapshots=Snapshots(Store(Path(sys.argv[1]), 2**26), "here"))
+run(engine, prompt((picture(1), "What is on the left?")), max_tokens=5)
+engine.close()
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "snapshots", 2**26)
+
+
+@pytest.mark.parametrize("kind", ["demo", "hybrid"])
+def test_another_process_starts_at_the_question(engines: MakeEngine, hybrid: Path, store: Store, kind: str) -> None:
+    from .engines import DEMO
+
+    weights = DEMO if kind == "demo" else hybrid
+    command = [sys.executable, "-c", ASK_IN_ANOTHER_PROCESS, str(store.folder), str(weights)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2], timeout=100)
+    assert store.stats()[0] == 1
+    here = engines(weights, snapshots=Snapshots(store, "here"))
+    fresh = engines(weights)
+    question = prompt((picture(1), COUNT))
+    np.testing.assert_array_equal(first_logits(here, question), first_logits(fresh, question))
+    here = engines(weights, snapshots=Snapshots(store, "here"))
+    _, sequence = run(here, question)
+    assert sequence.n_encoded == 0
+    assert sequence.n_restored > 35
+    assert sequence.n_prompt - sequence.n_cached < 20
+
+
+@pytest.mark.parametrize("other", ["another model", "another picture", "another system prompt"])
+def test_what_does_not_match_is_not_used(engines: MakeEngine, store: Store, other: str) -> None:
+    run(engines(snapshots=Snapshots(store, "here")), prompt((picture(1), LEFT)))
+    identity = "there" if other == "another model" else "here"
+    parts = prompt((picture(2 if other == "another picture" else 1), LEFT))
+    if other == "another system prompt":
+        parts = parts[1:]
+    _, sequence = run(engines(snapshots=Snapshots(store, identity)), parts)
+    assert (sequence.n_restored, sequence.n_encoded) == (0, 1)
+
+
+def test_a_damaged_snapshot_is_computed_again(engines: MakeEngine, store: Store) -> None:
+    first = engines(snapshots=Snapshots(store, "here"))
+    expected, _ = run(first, prompt((picture(1), COUNT)))
+    first._slots.close()
+    (path,) = (path for path in store.folder.rglob("*") if path.is_file())
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    answer, sequence = run(engines(snapshots=Snapshots(store, "here")), prompt((picture(1), COUNT)))
+    assert answer == expected
+    assert sequence.n_restored == 0
+
+
+def test_a_snapshot_that_llama_refuses_is_dropped(engines: MakeEngine, store: Store) -> None:
+    first = engines(snapshots=Snapshots(store, "here"))
+    expected, sequence = run(first, prompt((picture(1), COUNT)))
+    first._slots.close()
+    snapshots = Snapshots(store, "here")
+    found = snapshots.find(sequence.segments, 0)
+    assert found is not None
+    snapshots.save(found[0], bytes(found[1])[: len(found[1]) // 2])
+    snapshots.close()
+    answer, again = run(engines(snapshots=Snapshots(store, "here")), prompt((picture(1), COUNT)))
+    assert answer == expected
+    assert again.n_restored == 0
+
+
+def test_what_is_in_memory_is_preferred(engines: MakeEngine, store: Store) -> None:
+    engine = engines(snapshots=Snapshots(store, "here"))
+    run(engine, prompt((picture(1), LEFT)))
+    _, sequence = run(engine, prompt((picture(1), COUNT)))
+    assert sequence.n_restored == 0
+    assert sequence.n_cached > 35
+
+
+def test_two_pictures_are_restored_together_or_as_far_as_they_match(engines: MakeEngine, store: Store) -> None:
+    def ask(*pictures: int) -> tuple[int, int]:
+        engine = engines(snapshots=Snapshots(store, "here"))
+        _, sequence = run(engine, prompt((*map(picture, pictures), "Describe the images.")))
+        engine._slots.close()
+        return sequence.n_restored, sequence.n_encoded
+
+    assert ask(1) == (0, 1)
+    one, _ = ask(1, 2)
+    assert one > 35, "the first picture was known"
+    both, n_encoded = ask(1, 2)
+    assert both > one + 35
+    assert n_encoded == 0
+
+
+def test_size_and_time_decide_whether_one_pays() -> None:
+    qwen2_vl_2b, llava_7b = 1000 * 28_672, 576 * 524_288
+    assert pays(qwen2_vl_2b, seconds=5.0)
+    assert not pays(llava_7b, seconds=30.0)
+    assert not pays(qwen2_vl_2b, seconds=0.05), "computing it again is faster than the disk"
+    assert not pays(MAX_BYTES + 1, seconds=1e9)
+
+
+@given(st.lists(st.sampled_from(["text", "a0", "a1", "b0"]), max_size=8))
+def test_a_boundary_never_lies_inside_a_picture(kinds: list[str]) -> None:
+    segments = [
+        TextSegment((1,)) if kind == "text" else PictureSegment(kind[0], int(kind[1]), n_cells=4, n_pos=2)
+        for kind in kinds
+    ]
+    ends = picture_ends(segments)
+    assert ends == sorted(ends, reverse=True)
+    for end in ends:
+        last = segments[end - 1]
+        assert isinstance(last, PictureSegment)
+        following = segments[end] if end < len(segments) else None
+        is_next_tile = isinstance(following, PictureSegment) and (following.picture_id, following.ordinal) == (
+            last.picture_id,
+            last.ordinal + 1,
+        )
+        assert not is_next_tile
