@@ -31,20 +31,44 @@ class SeenImage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PromptSize:
+    """What a dialogue takes of the context, in cells.
+
+    Attributes:
+        n_text: its text, the template's included.
+        n_pictures: each picture, in order.
+        limit: the most that prompt and answer may take together.
+    """
+
+    n_text: int
+    n_pictures: tuple[int, ...]
+    limit: int
+
+    @property
+    def total(self) -> int:
+        """Cells of the whole prompt."""
+        return self.n_text + sum(self.n_pictures)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
     """Token counts of one answer.
 
     Attributes:
         n_prompt: cells of the whole prompt.
         n_cached: of these, kept from before.
+        n_restored: of the cached ones, read from a snapshot on disk.
         n_images_encoded: picture pieces that went through the projector.
+        n_images_recalled: picture pieces whose projector output was known, from memory or disk.
         n_generated: tokens of the answer.
         n_ctx: size of the context.
     """
 
     n_prompt: int
     n_cached: int
+    n_restored: int
     n_images_encoded: int
+    n_images_recalled: int
     n_generated: int
     n_ctx: int
 
@@ -69,6 +93,7 @@ class Answer:
             "abort" (interrupted).
         seed: the seed of its random choices: the same one gives the same answer again.
         repair: what is mended of llama.cpp's own computation for this model (``llava: class token``), if anything.
+        projector: the derived projector that was used (``BF16 (derived, faster here)``); None: as it was published.
     """
 
     text: str
@@ -79,6 +104,7 @@ class Answer:
     times: Times
     seed: int
     repair: str | None = None
+    projector: str | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -124,6 +150,10 @@ class AnswerStream:
             pass
         assert self._answer is not None
         return self._answer
+
+    def abort(self) -> None:
+        """Make the model stop soon; iterate on for what it has said by then. From any thread or signal handler."""
+        self._abort()
 
     def close(self) -> None:
         """Stop the model if it is still answering; what was said stays in :attr:`answer`."""

@@ -88,6 +88,7 @@ def _native() -> Iterator[Finding]:
     if not has_gpu:
         yield _unused_gpu()
     yield from _cpu(features)
+    yield _projectors(features)
     yield _llava()
 
 
@@ -107,6 +108,20 @@ def _llava() -> Finding:
     if verdict.order == "unknown":
         return Finding(topic="LLaVA", status="warn", text=verdict.text, remedy="pip install -U ggufvlm")
     return Finding(topic="LLaVA", status="ok", text=verdict.text)
+
+
+def _projectors(features: dict[str, str]) -> Finding:
+    """In which type the CPU computes them fastest; tried, where it is not clear from the start."""
+    from ggufvlm.projector_choice import wins
+    from ggufvlm.projector_speed import bf16_speedup, has_fast_bf16
+
+    text = "are used as published: this CPU, or this build, has no instructions for BF16"
+    if has_fast_bf16(features):
+        speedup = bf16_speedup(remember=False)
+        measured = "not measured" if speedup is None else f"{speedup:.2f} times as fast as F16, measured"
+        won = wins(speedup)
+        text = f"run fastest in BF16 here ({measured})" if won else f"are used as published (BF16: {measured})"
+    return Finding(topic="projectors", status="ok", text=text)
 
 
 def _unused_gpu() -> Finding:

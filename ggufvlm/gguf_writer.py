@@ -15,6 +15,7 @@ from typing import BinaryIO, TypeAlias
 
 from ggufvlm.errors import ModelError
 from ggufvlm.gguf_header import GGUFHeader, TensorInfo, read_header
+from ggufvlm.partials import unfinished
 
 Pairs: TypeAlias = dict[str, bytes]
 """Key -> type and value as they stand in a file, without the key."""
@@ -160,14 +161,12 @@ def replacing(target: Path) -> Iterator[Path]:
         ModelError: the file cannot be written.
     """
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    try:
+    with unfinished(partial):
         try:
             yield partial
             partial.replace(target)
         except OSError as error:
             raise ModelError(f"{target}: cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def copied(path: Path, header: GGUFHeader, names: Iterable[str] | None = None) -> list[NewTensor]:

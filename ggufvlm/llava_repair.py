@@ -14,15 +14,13 @@ A derived projector is a whole file and is written once, into ``projectors`` in 
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ggufvlm.cache import ANOTHER_FOLDER, private_folder, read_note, write_note
+from ggufvlm.cache import ANOTHER_FOLDER
+from ggufvlm.derived import content_id, is_whole, projectors_folder, sweep
 from ggufvlm.errors import ModelError
 from ggufvlm.gguf_header import GGUFHeader, read_header
 from ggufvlm.gguf_writer import NewTensor, Pairs, copied, encode_value, read_pairs, read_tensor, replacing, write_gguf
@@ -32,7 +30,6 @@ NO_REPAIR_VARIABLE = "GGUFVLM_NO_REPAIR"
 """Set to 1: projectors are loaded as they are. For comparisons; answers get worse."""
 
 _VERSION = 1  # raise it when the same changes give another file
-_ABANDONED = 3600  # seconds since the last write
 _POSITIONS = "v.position_embd.weight"
 _FEATURE_LAYER = "clip.vision.feature_layer"
 _CLIP_L_WIDTH, _CLIP_L_BLOCKS = 1024, 24
@@ -123,10 +120,10 @@ def derived_projector(source: Path, repair: Repair, progress: Callable[[int, int
     """
     if not repair:
         return source
-    target = private_folder("projectors") / f"{_checksum(source)[:32]}-{repair.tag}.gguf"
-    if _is_whole(target):
+    target = projectors_folder() / f"{content_id(source)}-{repair.tag}.gguf"
+    if is_whole(target):
         return target
-    _sweep(target.parent)
+    sweep(target.parent)
     header = read_header(source)
     pairs, tensors = _changed_pairs(source, header, repair), _changed_tensors(source, header, repair)
     try:
@@ -135,45 +132,10 @@ def derived_projector(source: Path, repair: Repair, progress: Callable[[int, int
             file.flush()
             os.fsync(file.fileno())  # else a power cut may leave a file of the right size with zeros in it
     except ModelError as error:
-        if _is_whole(target):  # another process was faster, and Windows does not replace a file that is open
+        if is_whole(target):  # another process was faster, and Windows does not replace a file that is open
             return target
         raise ModelError(str(error), hint=error.hint or ANOTHER_FOLDER) from error
     return target
-
-
-def _sweep(folder: Path) -> None:
-    """Take away what killed processes have left: half a gigabyte each."""
-    for path in folder.glob(".*.partial"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _ABANDONED:
-                path.unlink()
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        header = read_header(path)
-    except ModelError:
-        return False
-    return header.size_needed is not None and header.file_size >= header.size_needed
-
-
-def _checksum(path: Path) -> str:
-    """sha256 of a file; counted once for each state of it."""
-    try:
-        found = path.stat()
-        state = f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"
-        name = f"checksum-{hashlib.sha256(os.fsencode(state)).hexdigest()[:32]}"
-        known = read_note(name) or ""
-        if len(known) == 64 and set(known) <= set("0123456789abcdef"):
-            return known
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise ModelError(f"{path.name}: cannot be read: {error.strerror or error}") from error
-    write_note(name, digest.hexdigest())
-    return digest.hexdigest()
 
 
 def _changed_pairs(source: Path, header: GGUFHeader, repair: Repair) -> Pairs:

@@ -17,10 +17,11 @@ from ggufvlm.models import ModelFiles
 if TYPE_CHECKING:
     from ggufvlm.engine.engine import Engine, Progress
     from ggufvlm.llama.model import Model
-    from ggufvlm.llama.projector import Projector
+    from ggufvlm.llama.projector import Projector, TokenBudget
     from ggufvlm.llava_repair import Repair
     from ggufvlm.offload import OffloadPlan
     from ggufvlm.pairing import PairReport
+    from ggufvlm.projector_setup import Derived
     from ggufvlm.registry_schema import ImageFacts
 
 
@@ -52,6 +53,7 @@ class Loaded:
     Attributes:
         adds_bos, adds_eos: what its tokenizer does by itself.
         repair: what is mended for it, for people.
+        projector: which derived projector was loaded in place of the published one, for people; None if none.
     """
 
     engine: Engine
@@ -60,6 +62,7 @@ class Loaded:
     adds_eos: bool
     seconds: float
     repair: str | None
+    projector: str | None = None
 
 
 def load_engine(loading: Loading) -> Loaded:
@@ -74,34 +77,67 @@ def load_engine(loading: Loading) -> Loaded:
     from ggufvlm.llama.devices import default_threads
     from ggufvlm.llava_repair import find_repair
     from ggufvlm.offload import plan_offload
+    from ggufvlm.reuse import Origin, look_ahead, open_embeddings, open_snapshots
 
     began = time.perf_counter()
     files, n_threads = loading.files, loading.config.n_threads or default_threads()
+    if loading.config.use_cache:
+        look_ahead(files.model)
     plan = plan_offload(files.model, files.mmproj, loading.config, files.spec)
     repair = find_repair(loading.report, files.model)
-    model, projector, config = _load_as_planned(loading, plan, repair, n_threads)
+    derived = _derived_projector(loading, plan, repair)
+    mmproj = derived.path if derived else _repaired_projector(loading, repair)
+    model, projector, config = _load_as_planned(loading, plan, repair, n_threads, mmproj)
     vocab = model.vocab
+    origin = Origin(
+        model=files.model,
+        mmproj=mmproj,
+        config=config,
+        encoding=f"{_budget(loading, repair)}, drops last row {repair.class_token}",
+        n_embd_inp=model.n_embd_inp,
+    )
+    runner = Runner(model, projector, config, n_threads=n_threads, embeddings=open_embeddings(origin))
     return Loaded(
-        engine=Engine(Runner(model, projector, config, n_threads=n_threads), config, loading.on_progress),
+        engine=Engine(runner, config, loading.on_progress, open_snapshots(origin)),
         handler=_make_handler(loading, repair, model.chat_template, SpecialTokens(vocab.bos, vocab.eos)),
         adds_bos=vocab.adds_bos,
         adds_eos=vocab.adds_eos,
         seconds=time.perf_counter() - began,
         repair=repair.text,
+        projector=derived.text if derived else None,
     )
 
 
+def _derived_projector(loading: Loading, plan: OffloadPlan, repair: Repair) -> Derived | None:
+    """Raises: EngineError, where nothing could be derived and the projector as published is too large."""
+    from ggufvlm.engine.engine import Progress
+    from ggufvlm.projector_setup import Setup, set_up
+
+    def report(share: float) -> None:
+        if loading.on_progress is not None:
+            loading.on_progress(Progress("prepare", int(100 * share), 100))
+
+    setup = Setup(
+        files=loading.files,
+        repair=repair,
+        on_cpu=plan.projector_on_cpu,
+        does_not_fit=plan.refusal is not None,
+        on_share=report,
+        go_on=loading.go_on,
+    )
+    derived = set_up(setup)
+    if derived is None and plan.refusal is not None:
+        raise plan.refusal
+    return derived
+
+
 def _load_as_planned(
-    loading: Loading, plan: OffloadPlan | None, repair: Repair, n_threads: int
+    loading: Loading, plan: OffloadPlan | None, repair: Repair, n_threads: int, mmproj: Path
 ) -> tuple[Model, Projector, EngineConfig]:
     from ggufvlm.llama.loading import load_pair
-    from ggufvlm.llama.projector import TokenBudget
     from ggufvlm.pairing import check_pair
 
-    files = loading.files
-    mmproj = _projector_file(loading, repair)
-    minimum, maximum = _make_handler(loading, repair, None, SpecialTokens()).library_budget
-    budget = TokenBudget(minimum=minimum, maximum=maximum)
+    files, budget = loading.files, _budget(loading, repair)
     refusal: ModelError | None = None
     while plan is not None:
         try:
@@ -124,7 +160,7 @@ def _load_as_planned(
     raise refusal or ModelError(f"{files.name}: llama.cpp cannot load this model")
 
 
-def _projector_file(loading: Loading, repair: Repair) -> Path:
+def _repaired_projector(loading: Loading, repair: Repair) -> Path:
     from ggufvlm.llama.model import LoadAborted
     from ggufvlm.llava_repair import derived_projector
 
@@ -133,6 +169,13 @@ def _projector_file(loading: Loading, repair: Repair) -> Path:
             raise LoadAborted("loading the model was stopped")
 
     return derived_projector(loading.files.mmproj, repair, watch)
+
+
+def _budget(loading: Loading, repair: Repair) -> TokenBudget:
+    from ggufvlm.llama.projector import TokenBudget
+
+    minimum, maximum = _make_handler(loading, repair, None, SpecialTokens()).library_budget
+    return TokenBudget(minimum=minimum, maximum=maximum)
 
 
 def _make_handler(loading: Loading, repair: Repair, template: str | None, tokens: SpecialTokens) -> ChatHandler:

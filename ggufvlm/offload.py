@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError
 from ggufvlm.memory import MemoryPrediction, predict
+from ggufvlm.projector_quant import converted_header
 
 if TYPE_CHECKING:
     from ggufvlm.llama.devices import Device
@@ -34,10 +35,14 @@ class OffloadPlan:
     Attributes:
         config: the given one with ``n_gpu_layers`` and ``mmproj_offload`` settled.
         prediction: None where it was plain without one: no GPU, and plenty of memory.
+        projector_on_cpu: no GPU computes the projector.
+        refusal: why the projector as it was published cannot be loaded; derived in Q8_0 it fits, as predicted.
     """
 
     config: EngineConfig
     prediction: MemoryPrediction | None = None
+    projector_on_cpu: bool = True
+    refusal: EngineError | None = None
 
     def with_fewer_layers(self) -> OffloadPlan | None:
         """The next thing to try when loading failed for want of GPU memory; None if all is on the CPU already."""
@@ -75,7 +80,8 @@ def plan_offload(model: Path, mmproj: Path, config: EngineConfig, spec: ModelSpe
     gpus = usable_gpus(list_devices()) if supports_gpu() else []
     if not gpus and (free is None or _is_plainly_enough(parts, mmproj, config, free)):
         return OffloadPlan(config=replace(config, n_gpu_layers=config.n_gpu_layers or 0))
-    prediction = predict([read_header(part) for part in parts], read_header(mmproj), config)
+    headers, projector = [read_header(part) for part in parts], read_header(mmproj)
+    prediction = predict(headers, projector, config)
     if not gpus:
         config = replace(config, n_gpu_layers=config.n_gpu_layers or 0)
     elif config.n_gpu_layers is None:
@@ -83,9 +89,29 @@ def plan_offload(model: Path, mmproj: Path, config: EngineConfig, spec: ModelSpe
         n_gpu_layers = choose_layers(prediction, gpus, mmproj_offload=mmproj_offload)
         config = replace(config, n_gpu_layers=n_gpu_layers, mmproj_offload=mmproj_offload)
     on_gpu = bytes_on_gpu(prediction, config) if gpus else 0
-    if free is not None and not any(gpu.shares_memory for gpu in gpus):
+    plan = OffloadPlan(config=config, prediction=prediction, projector_on_cpu=not gpus or not config.mmproj_offload)
+    if free is None or any(gpu.shares_memory for gpu in gpus):
+        return plan
+    try:
         check_fits(prediction, free + on_gpu, spec, config, model.name)
-    return OffloadPlan(config=config, prediction=prediction)
+    except EngineError as refusal:
+        smaller = predict(headers, converted_header(projector, "Q8_0"), config)
+        if not plan.projector_on_cpu or not can_shrink(prediction, smaller, free + on_gpu, free):
+            raise
+        return replace(plan, prediction=smaller, refusal=refusal)
+    return plan
+
+
+def can_shrink(prediction: MemoryPrediction, smaller: MemoryPrediction, room: int, free: int) -> bool:
+    """Whether a smaller projector makes the model fit, and the original fits alone, to be compared with it.
+
+    Args:
+        prediction, smaller: with the projector as published, and with the derived one.
+        room: bytes for model and projector, a GPU's included.
+        free: bytes of ordinary memory.
+    """
+    original = prediction.projector + prediction.projector_compute
+    return smaller.total + PROCESS <= room and original + PROCESS <= free
 
 
 def usable_gpus(devices: Sequence[Device]) -> list[Device]:

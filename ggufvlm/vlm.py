@@ -282,7 +282,9 @@ class VLM:
             usage=Usage(
                 n_prompt=sequence.n_prompt,
                 n_cached=sequence.n_cached,
+                n_restored=sequence.n_restored,
                 n_images_encoded=sequence.n_encoded,
+                n_images_recalled=sequence.n_recalled,
                 n_generated=len(sequence.generated),
                 n_ctx=self._worker.engine.n_ctx,
             ),
@@ -297,6 +299,10 @@ class VLM:
             repair=self._loaded.repair,
             projector=self._loaded.projector,
         )
+
+    def stop_loading(self) -> None:
+        """Make loading end soon; who waits for it gets an error. From any thread or signal handler."""
+        self._cancelled.set()
 
     def close(self) -> None:
         """Stop and free everything. Safe to call twice."""

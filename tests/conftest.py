@@ -19,6 +19,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("GGUFVLM_MODEL", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("GGUFVLM_NO_REPAIR", raising=False)
+    monkeypatch.delenv("GGUFVLM_PROJECTOR", raising=False)
     monkeypatch.setenv("GGUFVLM_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("GGUFVLM_CACHE_DIR", str(tmp_path / "cache"))
 

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,12 @@ def make_console(output: OutputOptions, *, stderr: bool = False) -> Console:
 def say(text: str) -> None:
     """A line for the user on stderr."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def print_plainly(text: str) -> None:
+    """A text and a line end on stdout."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 class Spinner:
@@ -79,8 +85,13 @@ class Spinner:
     def on_load(self, share: float) -> None:
         self.update(f"loading the model: {share:.0%}")
 
+    def on_prepare(self, share: float) -> None:
+        self.update(f"preparing the projector for this CPU (once): {share:.0%}")
+
     def on_progress(self, progress: Progress) -> None:
-        if progress.stage == "encode":
+        if progress.stage == "prepare":
+            self.on_prepare(progress.done / 100)
+        elif progress.stage == "encode":
             self.update(f"looking at the picture: layer {progress.done}")
         else:
             self.update(f"reading the prompt: {progress.done} of {progress.total} tokens")
@@ -100,6 +111,13 @@ class Spinner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def after_spinner(pieces: Iterable[str], spinner: Spinner) -> Iterator[str]:
+    """The pieces; the spinner goes away before the first one is shown."""
+    for piece in pieces:
+        spinner.close()
+        yield piece
 
 
 def show_answer(pieces: Iterable[str], output: OutputOptions) -> None:
@@ -134,10 +152,14 @@ def show_stats(answer: Answer, output: OutputOptions) -> None:
     ]
     repair = f", repaired ({answer.repair})" if answer.repair else ""
     lines.append(("model", f"{answer.model}, loaded in {times.load:.2f} s, context {usage.n_ctx} tokens{repair}"))
+    if answer.projector:
+        lines.append(("vision", answer.projector))
     new = usage.n_prompt - usage.n_cached
     encoded = f"; {usage.n_images_encoded} encoded in {times.encode:.2f} s" if usage.n_images_encoded else ""
+    recalled = f"; {usage.n_images_recalled} known" if usage.n_images_recalled else ""
+    restored = f" ({usage.n_restored} from disk)" if usage.n_restored else ""
     speed = f"; {new} read in {times.prefill:.2f} s, {new / times.prefill:.0f} tokens/s" if times.prefill else ""
-    lines.append(("prompt", f"{usage.n_prompt} tokens, {usage.n_cached} cached{encoded}{speed}"))
+    lines.append(("prompt", f"{usage.n_prompt} tokens, {usage.n_cached} cached{restored}{encoded}{recalled}{speed}"))
     rate = f", {usage.n_generated / times.decode:.1f} tokens/s" if times.decode else ""
     first = f", first after {times.first_token:.2f} s" if times.first_token is not None else ""
     lines.append(("answer", f"{usage.n_generated} tokens{rate}{first}, ended by {answer.finish_reason}"))

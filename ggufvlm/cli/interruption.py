@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from ggufvlm import partials
 
 INTERRUPTED = 130
 
@@ -28,9 +30,31 @@ def leaving_at_once(*, quiet: bool) -> Iterator[None]:
             os.write(2, b"\r\x1b[2K\x1b[?25h")  # the progress line, and the cursor it hid
         if not quiet:
             os.write(2, b"interrupted\n")
+        partials.discard()
         os._exit(INTERRUPTED)
 
     signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def stopping(stop: Callable[[], None]) -> Iterator[None]:
+    """Within this block the first Ctrl-C calls ``stop`` and raises nothing; a second one raises KeyboardInterrupt.
+
+    What runs meanwhile ends in order: a KeyboardInterrupt would end the generators that hold what was said.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # ignored in a background job, or the caller's own
+        return
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop()
+
+    signal.signal(signal.SIGINT, handle)
     try:
         yield
     finally:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ggufvlm.cli import transfer
-from ggufvlm.cli.console import say
-from ggufvlm.cli.options import grouped
+from ggufvlm.cli.console import Spinner, say
+from ggufvlm.cli.interruption import leaving_at_once
+from ggufvlm.cli.options import OutputOptions, grouped
 from ggufvlm.cli.transfer import ModelArgument, PlainOptions
+
+if TYPE_CHECKING:
+    from ggufvlm.models import ModelFiles
 
 
 @grouped
@@ -41,6 +47,20 @@ def pull(model: ModelArgument, plain: PlainOptions) -> None:
         else:
             transfer.fetcher(ask=False, quiet=plain.quiet)(download)
             files = download.located()
+    _prepare(files, quiet=plain.quiet)
     if not plain.quiet:
         size = sum(path.stat().st_size for path in files_of(files))
         say(f"{files.name} is on this machine: {size_text(size)} in {files.model.parent}")
+
+
+def _prepare(files: ModelFiles, *, quiet: bool) -> None:
+    """Derive the projector that is best here, so that the first question need not wait for it."""
+    from ggufvlm.projector_setup import prepare
+
+    with Spinner(OutputOptions(quiet=quiet)) as spinner, leaving_at_once(quiet=quiet):
+        try:
+            derived = prepare(files, spinner.on_prepare)
+        except (ImportError, OSError, RuntimeError):  # no llama.cpp here, which `doctor` tells
+            return
+    if derived is not None and not quiet:
+        say(f"projector: {derived.text}")

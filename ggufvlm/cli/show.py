@@ -86,17 +86,20 @@ def _of_files(files: ModelFiles) -> dict[str, Any]:
         shown.append(ModelFile(quant=quant_of(name) or "UNKNOWN", parts=(part,), repo=repo, revision=commit))
         paths[name] = str(path)
     report = check_pair(files.model, files.mmproj, allow_untyped=True)
-    return {**_facts(files.name, files.spec, shown, paths, _pair(report)), "repair": _repair(report, files.model)}
+    return {**_facts(files.name, files.spec, shown, paths, _pair(report)), **_changes(report, files)}
 
 
-def _repair(report: PairReport, model: Path) -> str | None:
-    """What is mended when it is loaded. Only for a CLIP tower is llama.cpp asked."""
+def _changes(report: PairReport, files: ModelFiles) -> dict[str, str | None]:
+    """What is mended when it is loaded, and which projector is derived. Where it can matter, llama.cpp is asked."""
     from ggufvlm.llava_repair import find_repair
+    from ggufvlm.projector_setup import Setup, find_set_up
 
     try:
-        return find_repair(report, model).text
+        repair = find_repair(report, files.model)
+        derived = find_set_up(Setup(files=files, repair=repair))
     except (ImportError, OSError, RuntimeError):  # no llama.cpp here, which `doctor` tells
-        return None
+        return {"repair": None, "projector": None}
+    return {"repair": repair.text, "projector": derived.text if derived else None}
 
 
 def _of_download(download: Download) -> dict[str, Any]:
@@ -176,6 +179,8 @@ def _text(facts: dict[str, Any]) -> str:
     rows.append(("pair", _pair_text(facts["pair"])))
     if facts.get("repair"):
         rows.append(("repaired", facts["repair"]))
+    if facts.get("projector"):
+        rows.append(("computed in", facts["projector"]))
     rows += [("note", note) for note in facts.get("notes", [])]
     return columns([item for item in rows if item is not None])
 

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants, hf_hub_download, scan_cache_dir
 
+from ggufvlm import projector_choice, projector_setup
+from ggufvlm.cache import cache_dir
 from ggufvlm.cli.main import main
 from ggufvlm.cli.transfer import columns
 from ggufvlm.hub_cache import blob_path, partial_path, repo_folder
+from ggufvlm.llama import devices
 from tests.hub_server import (
     COMMIT,
     MODEL,
@@ -103,6 +106,21 @@ def test_pull_that_fails_is_two_lines_and_exit_code_4(tiny, ggufvlm, name, said)
     assert (code, out) == (4, "")
     assert err.startswith(said)
     assert len(err.splitlines()) <= 2
+
+
+def test_pull_derives_the_projector_that_is_best_here(tiny, ggufvlm, monkeypatch):
+    monkeypatch.setattr(projector_choice, "MIN_SIZE", 1)
+    monkeypatch.setattr(devices, "cpu_features", lambda: {"AVX512_BF16": "1"})
+    monkeypatch.setattr(projector_setup, "bf16_speedup", lambda **_: 1.4)
+    code, out, err = ggufvlm("pull", "tiny")
+    assert (code, out) == (0, "")
+    assert err.splitlines()[1] == "projector: BF16 (derived, faster here)"
+    (derived,) = (cache_dir() / "projectors").iterdir()
+    assert derived.name.endswith("-BF16-v1.gguf")
+    assert "computed in  BF16 (derived, faster here)" in ggufvlm("show", "tiny")[1]
+    monkeypatch.setenv("GGUFVLM_PROJECTOR", "original")
+    assert "computed in" not in ggufvlm("show", "tiny")[1]
+    assert "projector:" not in ggufvlm("pull", "tiny")[2]
 
 
 # ---- list
