@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 
-from ggufvlm.cache import private_folder, read_note, write_note
+from ggufvlm.cache import cache_dir, private_folder, read_note, write_note
 from ggufvlm.errors import ModelError
 from ggufvlm.gguf_header import read_header
 
@@ -48,12 +48,10 @@ def content_id(path: Path) -> str:
         ModelError: it cannot be read.
     """
     try:
-        found = path.stat()
-        state = f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"
-        name = f"checksum-{hashlib.sha256(os.fsencode(state)).hexdigest()[:32]}"
-        known = read_note(name) or ""
-        if len(known) == 64 and set(known) <= set("0123456789abcdef"):
-            return known[:32]
+        name = _note_name(path)
+        known = _known(name)
+        if known is not None:
+            return known
         digest = hashlib.sha256()
         with path.open("rb") as file:
             while block := file.read(1 << 20):
@@ -62,3 +60,23 @@ def content_id(path: Path) -> str:
         raise ModelError(f"{path.name}: cannot be read: {error.strerror or error}") from error
     write_note(name, digest.hexdigest())
     return digest.hexdigest()[:32]
+
+
+def derived_from(path: Path) -> list[Path]:
+    """Files that were made from this one. Without a note of its content nothing was, so nothing is read."""
+    try:
+        known = _known(_note_name(path))
+    except OSError:
+        return []
+    return sorted((cache_dir() / "projectors").glob(f"{known}-*")) if known else []
+
+
+def _note_name(path: Path) -> str:
+    found = path.stat()
+    state = f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"
+    return f"checksum-{hashlib.sha256(os.fsencode(state)).hexdigest()[:32]}"
+
+
+def _known(name: str) -> str | None:
+    known = read_note(name) or ""
+    return known[:32] if len(known) == 64 and set(known) <= set("0123456789abcdef") else None

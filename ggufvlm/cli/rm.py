@@ -14,8 +14,9 @@ def rm(model: ModelArgument, yes: YesOption = False, *, plain: PlainOptions) -> 
     """Remove a model from this machine.
 
     With a quantization (NAME:QUANT) only that one goes; the projector stays as long as another one needs it. Other
-    files in the same folder of the cache stay.
+    files in the same folder of the cache stay. What ggufvlm made from its projector goes with it.
     """
+    from ggufvlm.derived import derived_from
     from ggufvlm.errors import ModelError, UsageError
     from ggufvlm.hub_inventory import plan_removal
     from ggufvlm.hub_transfer import size_text
@@ -33,6 +34,9 @@ def rm(model: ModelArgument, yes: YesOption = False, *, plain: PlainOptions) -> 
             say(f"  {name}")
     if not yes and not typer.confirm(f"remove {wanted.name} ({size_text(removal.size)})?", default=False, err=True):
         raise typer.Exit(1)
-    freed = removal.run()
+    derived = [made for path in removal.paths for made in derived_from(path)]
+    freed = removal.run() + sum(made.stat().st_size for made in derived)
+    for made in derived:
+        made.unlink(missing_ok=True)
     if not plain.quiet:
         say(f"{wanted.name} removed: {size_text(freed)} are free again")

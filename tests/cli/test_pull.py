@@ -15,6 +15,7 @@ from ggufvlm import projector_choice, projector_setup
 from ggufvlm.cache import cache_dir
 from ggufvlm.cli.main import main
 from ggufvlm.cli.transfer import columns
+from ggufvlm.derived import content_id, projectors_folder
 from ggufvlm.hub_cache import blob_path, partial_path, repo_folder
 from ggufvlm.llama import devices
 from tests.hub_server import (
@@ -342,3 +343,14 @@ def test_progress_bar_on_a_terminal(tiny, folder):
 
 def test_columns():
     assert columns([("a", "10", "x"), ("bbb", "2", "")], right=(1,)) == "a    10  x\nbbb   2"
+
+
+def test_rm_takes_what_was_made_from_the_projector_along(tiny, ggufvlm):
+    ggufvlm("pull", "tiny:Q8_0")
+    made = projectors_folder() / f"{content_id(blob_path(REPO, sha256(PROJECTOR)))}-BF16-v1.gguf"
+    made.write_bytes(bytes(1_500_000))
+    of_another = made.with_name(f"{'0' * 32}-BF16-v1.gguf")
+    of_another.write_bytes(b"stays")
+    assert ggufvlm("rm", "tiny", "--yes")[0] == 0
+    assert not made.exists()
+    assert of_another.exists()
