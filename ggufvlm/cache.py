@@ -1,4 +1,4 @@
-"""The folder for what can be made again: derived projectors, what was seen in pictures, and what was found out about files and the library."""
+"""The folder for what can be made again: derived projectors, what was seen in pictures, notes on files and library."""
 
 from __future__ import annotations
 

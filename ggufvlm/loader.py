@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from ggufvlm.llama.model import Model
     from ggufvlm.llama.projector import Projector, TokenBudget
     from ggufvlm.llava_repair import Repair
+    from ggufvlm.media import Image
     from ggufvlm.offload import OffloadPlan
     from ggufvlm.pairing import PairReport
     from ggufvlm.projector_setup import Derived
     from ggufvlm.registry_schema import ImageFacts
+    from ggufvlm.reuse import KnownPictures
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +37,8 @@ class Loading:
         on_share: takes the loaded share of the model, 0 to 1.
         on_progress: takes the engine's progress before an answer begins.
         go_on: asked often while loading; False stops it.
+        pictures: of the first question, so that no projector is loaded for pictures that are known; may block until
+            they are read. ``None`` if that is not foreseen.
     """
 
     files: ModelFiles
@@ -44,6 +48,7 @@ class Loading:
     on_share: Callable[[float], None]
     on_progress: Callable[[Progress], None] | None
     go_on: Callable[[], bool]
+    pictures: Callable[[], Sequence[Image] | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,9 +80,10 @@ def load_engine(loading: Loading) -> Loaded:
     from ggufvlm.engine.engine import Engine
     from ggufvlm.engine.runner import Runner
     from ggufvlm.llama.devices import default_threads
+    from ggufvlm.llama.lazy_projector import LazyProjector
     from ggufvlm.llava_repair import find_repair
     from ggufvlm.offload import plan_offload
-    from ggufvlm.reuse import Origin, look_ahead, open_embeddings, open_snapshots
+    from ggufvlm.reuse import Origin, look_ahead, open_pictures, open_snapshots
 
     began = time.perf_counter()
     files, n_threads = loading.files, loading.config.n_threads or default_threads()
@@ -87,18 +93,26 @@ def load_engine(loading: Loading) -> Loaded:
     repair = find_repair(loading.report, files.model)
     derived = _derived_projector(loading, plan, repair)
     mmproj = derived.path if derived else _repaired_projector(loading, repair)
-    model, projector, config = _load_as_planned(loading, plan, repair, n_threads, mmproj)
-    vocab = model.vocab
     origin = Origin(
         model=files.model,
         mmproj=mmproj,
-        config=config,
+        config=plan.config,
         encoding=f"{_budget(loading, repair)}, drops last row {repair.class_token}",
-        n_embd_inp=model.n_embd_inp,
     )
-    runner = Runner(model, projector, config, n_threads=n_threads, embeddings=open_embeddings(origin))
+    known = open_pictures(origin)
+    to_load = _ToLoad(
+        loading=loading,
+        repair=repair,
+        mmproj=mmproj,
+        n_threads=n_threads,
+        is_wanted=lambda: not _all_known(loading, repair, known),
+    )
+    model, projector, config = _load_as_planned(to_load, plan)
+    vocab = model.vocab
+    lazy = LazyProjector(vocab, projector, lambda: _load_projector(to_load, model, config), known)
+    runner = Runner(model, lazy, config, n_threads=n_threads, embeddings=known.embeddings(model.n_embd_inp))
     return Loaded(
-        engine=Engine(runner, config, loading.on_progress, open_snapshots(origin)),
+        engine=Engine(runner, config, loading.on_progress, open_snapshots(replace(origin, config=config))),
         handler=_make_handler(loading, repair, model.chat_template, SpecialTokens(vocab.bos, vocab.eos)),
         adds_bos=vocab.adds_bos,
         adds_eos=vocab.adds_eos,
@@ -131,23 +145,45 @@ def _derived_projector(loading: Loading, plan: OffloadPlan, repair: Repair) -> D
     return derived
 
 
-def _load_as_planned(
-    loading: Loading, plan: OffloadPlan | None, repair: Repair, n_threads: int, mmproj: Path
-) -> tuple[Model, Projector, EngineConfig]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ToLoad:
+    """How the projector is loaded, and whether at once."""
+
+    loading: Loading
+    repair: Repair
+    mmproj: Path
+    n_threads: int
+    is_wanted: Callable[[], bool]
+
+
+def _all_known(loading: Loading, repair: Repair, known: KnownPictures) -> bool:
+    """Whether the first question needs no projector; waits until its pictures are told."""
+    from ggufvlm.media.prepare import planned_id
+
+    images = loading.pictures()
+    if not images:
+        return False
+    handler = _make_handler(loading, repair, None, SpecialTokens())
+    plans = [(image, handler.picture_plan(image.width, image.height)) for image in images]
+    return all(known.has(planned_id(image, plan), plan.width, plan.height) for image, plan in plans)
+
+
+def _load_as_planned(to_load: _ToLoad, plan: OffloadPlan | None) -> tuple[Model, Projector | None, EngineConfig]:
     from ggufvlm.llama.loading import load_pair
     from ggufvlm.pairing import check_pair
 
-    files, budget = loading.files, _budget(loading, repair)
+    loading, files = to_load.loading, to_load.loading.files
     refusal: ModelError | None = None
     while plan is not None:
         try:
             pair = load_pair(
                 files.model,
-                mmproj,
+                to_load.mmproj,
                 plan.config,
-                budget,
-                n_threads=n_threads,
-                drops_last_row=repair.class_token,
+                _budget(loading, to_load.repair),
+                n_threads=to_load.n_threads,
+                drops_last_row=to_load.repair.class_token,
+                is_wanted=to_load.is_wanted,
                 on_share=loading.on_share,
                 go_on=loading.go_on,
             )
@@ -156,8 +192,23 @@ def _load_as_planned(
             refusal, plan = error, plan.with_fewer_layers()
         else:
             return *pair, plan.config
-    check_pair(files.model, mmproj, thorough=True)  # has a better sentence than llama.cpp for most damage
+    check_pair(files.model, files.mmproj, thorough=True)  # has a better sentence than llama.cpp for most damage
     raise refusal or ModelError(f"{files.name}: llama.cpp cannot load this model")
+
+
+def _load_projector(to_load: _ToLoad, model: Model, config: EngineConfig) -> Projector:
+    """Raises: PairingError, LoadAborted."""
+    from ggufvlm.llama.projector import Projector
+
+    return Projector(
+        to_load.mmproj,
+        model,
+        config,
+        _budget(to_load.loading, to_load.repair),
+        to_load.n_threads,
+        drops_last_row=to_load.repair.class_token,
+        progress=lambda _share: to_load.loading.go_on(),
+    )
 
 
 def _repaired_projector(loading: Loading, repair: Repair) -> Path:

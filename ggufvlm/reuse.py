@@ -11,8 +11,10 @@ from ggufvlm.config import EngineConfig
 from ggufvlm.store import digest
 
 if TYPE_CHECKING:
-    from ggufvlm.engine.embedding_cache import EmbeddingCache
+    from ggufvlm.engine.embedding_cache import DiskEmbeddings, EmbeddingCache
     from ggufvlm.engine.snapshots import Snapshots
+    from ggufvlm.llama.layout import Layout
+    from ggufvlm.store import Store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,14 +25,68 @@ class Origin:
         model, mmproj: the files that are really loaded.
         config: devices, attention, cache types.
         encoding: of the projector: token budget, repairs.
-        n_embd_inp: length of an embedding.
     """
 
     model: Path
     mmproj: Path
     config: EngineConfig
     encoding: str
-    n_embd_inp: int
+
+
+class KnownPictures:
+    """What earlier processes left about pictures: the layout of each size, and embeddings.
+
+    Args:
+        store: where that lies; ``None`` if the user wants nothing kept.
+        identity: of all that decides about it, but for the picture.
+    """
+
+    def __init__(self, store: Store | None, identity: list[str]) -> None:
+        self._store = store
+        self._identity = identity
+        self._layouts: dict[tuple[int, int], Layout] = {}
+
+    def get(self, width: int, height: int) -> Layout | None:
+        """The layout of a size, if it is known."""
+        from ggufvlm.llama.layout import from_bytes
+
+        if (width, height) not in self._layouts:
+            entry = self._store.get(self._key(width, height)) if self._store is not None else None
+            layout = None if entry is None else from_bytes(bytes(entry.payload))
+            if layout is None:
+                return None
+            self._layouts[width, height] = layout
+        return self._layouts[width, height]
+
+    def put(self, width: int, height: int, layout: Layout) -> None:
+        """Keep a layout."""
+        from ggufvlm.llama.layout import to_bytes
+
+        self._layouts[width, height] = layout
+        if self._store is not None:
+            self._store.put(self._key(width, height), {}, [to_bytes(layout)])
+
+    def _key(self, width: int, height: int) -> str:
+        return digest("layout", *self._identity, f"{width}x{height}")
+
+    def embeddings(self, n_embd_inp: int) -> EmbeddingCache:
+        """The cache of projector output; in RAM only, if nothing is to be kept."""
+        from ggufvlm.engine.embedding_cache import EmbeddingCache
+
+        return EmbeddingCache(disk=self._disk(n_embd_inp))
+
+    def _disk(self, n_embd_inp: int) -> DiskEmbeddings | None:
+        from ggufvlm.engine.embedding_cache import DiskEmbeddings
+
+        return None if self._store is None else DiskEmbeddings(self._store, self._identity, n_embd_inp)
+
+    def has(self, picture_id: str, width: int, height: int) -> bool:
+        """Whether a picture needs no projector."""
+        layout = self.get(width, height)
+        disk = None if layout is None else self._disk(layout.n_embd_inp)
+        if layout is None or disk is None:
+            return False
+        return all(disk.has(picture_id, ordinal, tile.n_cells) for ordinal, tile in enumerate(layout.tiles))
 
 
 def look_ahead(model: Path) -> None:
@@ -42,15 +98,12 @@ def look_ahead(model: Path) -> None:
     pool.shutdown(wait=False)
 
 
-def open_embeddings(origin: Origin) -> EmbeddingCache:
-    """The cache of projector output; in RAM only, if the user wants nothing kept."""
+def open_pictures(origin: Origin) -> KnownPictures:
+    """What is known about pictures."""
     from ggufvlm.disk_cache import open_store
-    from ggufvlm.engine.embedding_cache import DiskEmbeddings, EmbeddingCache
 
     store = open_store("embeddings") if origin.config.use_cache else None
-    if store is None:
-        return EmbeddingCache()
-    return EmbeddingCache(disk=DiskEmbeddings(store, _of_encoder(origin), origin.n_embd_inp))
+    return KnownPictures(store, [] if store is None else _of_encoder(origin))
 
 
 def open_snapshots(origin: Origin) -> Snapshots | None:

@@ -6,6 +6,7 @@ import atexit
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from ggufvlm.engine.sequence import Sequence as EngineSequence
 from ggufvlm.errors import UsageError
 from ggufvlm.handlers import ChatHandler, Message, read_messages
 from ggufvlm.media import Image, load, prepare
+from ggufvlm.media.prepare import planned_id
 from ggufvlm.models import ModelFiles, find_model
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ggufvlm.mapping import Question, Result
 
 DEFAULT_PROMPT = "Describe this image."
+NOT_LOADED = "not loaded, the picture is known"
 Messages = Iterable[Mapping[str, Any] | Message]
 
 
@@ -46,8 +49,16 @@ class VLM:
         raw: bool = False,
         on_load: Callable[[float], None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        waits_for_pictures: bool = False,
     ) -> None:
-        """Begin to load; prefer :meth:`load`. ``on_load`` gets the loaded share, both callbacks another thread.
+        """Begin to load; prefer :meth:`load`.
+
+        Args:
+            files: what to load.
+            config: how.
+            raw: see :meth:`load`.
+            on_load, on_progress: get the loaded share and what comes before the first word, in another thread.
+            waits_for_pictures: the projector is loaded after :meth:`expect`, and only if it is needed.
 
         Raises:
             ModelError, PairingError: the files are damaged or do not belong together, before llama.cpp sees them.
@@ -61,6 +72,9 @@ class VLM:
         self._raw = raw
         self._cancelled = threading.Event()
         self._result: Loaded | None = None
+        self._expected: Future[Sequence[Image] | None] = Future()
+        if not waits_for_pictures:
+            self._expected.set_result(None)
         self._loading = Loading(
             files=files,
             report=check_pair(files.model, files.mmproj, thorough=False, allow_untyped=True),
@@ -69,6 +83,7 @@ class VLM:
             on_share=on_load or (lambda _share: None),
             on_progress=on_progress,
             go_on=lambda: not self._cancelled.is_set(),
+            pictures=self._expected.result,
         )
         self._worker = Worker(self._make_engine)
         atexit.register(self.close)
@@ -102,6 +117,11 @@ class VLM:
             vlm.close()
             raise
         return vlm
+
+    def expect(self, images: Sequence[Image]) -> None:
+        """Tell which pictures the first question is about: known ones need no projector in memory."""
+        if not self._expected.done():
+            self._expected.set_result(images)
 
     def wait_until_loaded(self) -> None:
         """Block until the model is in memory.
@@ -251,7 +271,7 @@ class VLM:
     def _picture(self, image: Image) -> PicturePart:
         plan = self.handler.picture_plan(image.width, image.height)
         return PicturePart(
-            id=f"{image.id}:{plan.id}",
+            id=planned_id(image, plan),
             source=image.source,
             width=plan.width,
             height=plan.height,
@@ -297,7 +317,7 @@ class VLM:
             ),
             seed=sequence.seed,
             repair=self._loaded.repair,
-            projector=self._loaded.projector,
+            projector=self._loaded.projector if self._worker.engine.has_projector else NOT_LOADED,
         )
 
     def stop_loading(self) -> None:
@@ -307,6 +327,7 @@ class VLM:
     def close(self) -> None:
         """Stop and free everything. Safe to call twice."""
         self._cancelled.set()
+        self.expect(())
         self._worker.close()
         atexit.unregister(self.close)  # last: if Ctrl-C comes before, the interpreter closes it at its end
 

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from ggufvlm import VLM, EngineConfig
+from ggufvlm.media import load
+from ggufvlm.models import find_model
+from ggufvlm.vlm import question
 
 from .scenes import Scene, random_scene
 
@@ -60,7 +63,7 @@ def test_other_settings_are_not_taken_for_the_same(image: Path) -> None:
 def test_damaged_entries_are_dropped_and_made_again(image: Path, tmp_path: Path) -> None:
     expected = describe(image, "Describe this image.")["text"]
     kept = [path for name in ("embeddings", "snapshots") for path in (tmp_path / "cache" / name).iterdir()]
-    assert len(kept) == 2
+    assert len(kept) == 3, "layout, embeddings, cells"
     for path in kept:
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 0xFF
@@ -83,3 +86,20 @@ def test_embeddings_from_disk_give_the_answers_of_fresh_ones() -> None:
         n_encoded = sum(answer.usage.n_images_encoded for answer in answers)
     assert told[0] == told[1]
     assert n_encoded == 0
+
+
+def test_a_known_picture_needs_no_projector_in_memory(image: Path) -> None:
+    files = find_model("demo")
+    loaded = []
+    for prompt in ("Describe this image.", "What is on the left?", "How many blocks are there?"):
+        with VLM(files, EngineConfig(), waits_for_pictures=True) as vlm:
+            seen = load(str(image))
+            vlm.expect([seen])
+            answer = vlm.stream(question([seen], prompt), temperature=0.0).answer
+            loaded.append(vlm._worker.engine._runner.projector.is_loaded)
+            if len(loaded) == 3:
+                other = vlm.describe(random_scene(random.Random(9), 196, 140).draw(196, 140), temperature=0.0)
+        assert answer.text == describe(image, prompt, "--no-cache")["text"]
+    assert loaded == [True, False, False]
+    assert other.usage.n_images_encoded == 1, "it is loaded when an unknown picture comes"
+    assert other.text == random_scene(random.Random(9), 196, 140).caption

@@ -1,10 +1,10 @@
-"""What describe and demo have in common: load while reading pictures, stream, report, choose the exit code."""
+"""What describe, demo and compare have in common: load while reading pictures, stream, report, choose the exit code."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -12,14 +12,45 @@ import typer
 
 from ggufvlm.cli import console
 from ggufvlm.cli.interruption import INTERRUPTED, leaving_at_once
-from ggufvlm.cli.options import HardwareOptions, ModelOptions, OutputOptions, SamplingOptions
+from ggufvlm.cli.options import (
+    HardwareOptions,
+    ModelOptions,
+    OutputOptions,
+    PromptOptions,
+    SamplingOptions,
+    text_or_file,
+)
 from ggufvlm.cli.transfer import fetcher
+from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
     from ggufvlm.answer import Answer, AnswerStream
     from ggufvlm.media import Image
 
 CUT_BY_GUARD = 6
+
+
+def read_question(arguments: Sequence[str], asked: PromptOptions, *, raw: bool) -> tuple[list[str], str]:
+    """Pictures and prompt of a command that takes ``IMAGE... [PROMPT]``.
+
+    Raises:
+        UsageError: no picture, two prompts, stdin twice.
+        ImageError: a picture that does not exist.
+        InputError: a prompt file that cannot be read.
+    """
+    from ggufvlm.media import expand
+    from ggufvlm.vlm import DEFAULT_PROMPT
+
+    sources, words = expand(arguments)
+    if not sources:
+        raise UsageError("no picture given", hint='pictures first: photo.jpg "What is this?"; - reads one from stdin')
+    if sources.count("-") > 1:
+        raise UsageError("- can be given once: there is one stdin")
+    if words is not None and asked.prompt is not None:
+        raise UsageError(f"two prompts: {words!r} and -p {asked.prompt!r}")
+    prompt = words if words is not None else asked.prompt
+    text = "" if prompt is None else text_or_file(prompt)
+    return sources, text if text.strip() or raw else DEFAULT_PROMPT
 
 
 def answer_question(
@@ -43,16 +74,24 @@ def answer_question(
     from ggufvlm.vlm import VLM, question
 
     if output.debug:
-        _log_to_stderr()
+        log_to_stderr()
     config, settings = hardware.config(), sampling.settings()
     try:
         files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))
         with console.Spinner(output) as spinner, ExitStack() as stack:
             with leaving_at_once(quiet=output.quiet):
                 vlm = stack.enter_context(
-                    VLM(files, config, raw=model.raw, on_load=spinner.on_load, on_progress=spinner.on_progress)
+                    VLM(
+                        files,
+                        config,
+                        raw=model.raw,
+                        on_load=spinner.on_load,
+                        on_progress=spinner.on_progress,
+                        waits_for_pictures=True,
+                    )
                 )
                 images = load_images()  # while the model loads
+                vlm.expect(images)
                 vlm.wait_until_loaded()
             stream = stack.enter_context(vlm.stream(question(images, prompt, system), prefill=prefill, **settings))
             _show(stream, spinner, output)
@@ -70,7 +109,7 @@ def _show(stream: AnswerStream, spinner: console.Spinner, output: OutputOptions)
     """
     interruption = None
     try:
-        pieces = _after_spinner(stream, spinner)
+        pieces = console.after_spinner(stream, spinner)
         if output.json:
             for _ in pieces:
                 pass
@@ -90,23 +129,24 @@ def _show(stream: AnswerStream, spinner: console.Spinner, output: OutputOptions)
         raise interruption
 
 
-def _after_spinner(stream: Iterable[str], spinner: console.Spinner) -> Iterator[str]:
-    """The pieces; the spinner goes away before the first one is shown."""
-    for piece in stream:
-        spinner.close()
-        yield piece
-
-
 def _report_end(answer: Answer, output: OutputOptions) -> None:
-    if answer.finish_reason == "length" and not output.quiet:
-        console.say(f"warning: the answer was cut after {answer.usage.n_generated} tokens; -n raises the limit")
+    warn_about_end(answer, output)
     if answer.finish_reason == "repetition":
-        if not output.quiet:
-            console.say("warning: the answer ran in circles and was cut; --repeat-penalty 1.1 or --temp 0.7 may help")
         raise typer.Exit(CUT_BY_GUARD)
 
 
-def _log_to_stderr() -> None:
+def warn_about_end(answer: Answer, output: OutputOptions) -> None:
+    """Say on stderr if the answer is not whole, and what may help."""
+    if output.quiet:
+        return
+    if answer.finish_reason == "length":
+        console.say(f"warning: the answer was cut after {answer.usage.n_generated} tokens; -n raises the limit")
+    if answer.finish_reason == "repetition":
+        console.say("warning: the answer ran in circles and was cut; --repeat-penalty 1.1 or --temp 0.7 may help")
+
+
+def log_to_stderr() -> None:
+    """For ``--debug``: llama.cpp's messages and our own."""
     import logging
 
     logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s", stream=sys.stderr)

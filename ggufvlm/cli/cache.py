@@ -50,7 +50,9 @@ def cache(context: typer.Context, as_json: JsonOption = False, *, plain: PlainOp
 def clear(
     embeddings: Annotated[bool, _part("--embeddings", "Only what projectors made of pictures.")] = False,
     snapshots: Annotated[bool, _part("--snapshots", "Only what models have read.")] = False,
-    projectors: Annotated[bool, _part("--projectors", "Only projectors made from published ones: corrected, or in another type.")] = False,
+    projectors: Annotated[
+        bool, _part("--projectors", "Only projectors made from published ones: corrected, or in another type.")
+    ] = False,
     yes: YesOption = False,
     *,
     plain: PlainOptions,

@@ -41,6 +41,10 @@ class DiskEmbeddings:
         rows = np.frombuffer(entry.payload, "<f4").reshape(shape).astype(np.float32, copy=False)
         return rows if np.isfinite(rows).all() else None
 
+    def has(self, picture_id: str, ordinal: int, n_cells: int) -> bool:
+        """Whether there is something, which :meth:`get` may still find damaged."""
+        return self._store.contains(self._key(picture_id, ordinal, n_cells))
+
     def put(self, picture_id: str, ordinal: int, embeddings: NDArray[np.float32]) -> None:
         """Keep embeddings [n_cells, n_embd_inp], unless something went wrong in them."""
         import numpy as np

@@ -71,6 +71,11 @@ class Engine:
         return self._scheduler.is_idle
 
     @property
+    def has_projector(self) -> bool:
+        """Whether a projector is in memory; known pictures need none."""
+        return self._runner.projector.is_loaded
+
+    @property
     def n_ctx(self) -> int:
         """Cells of the present context, 0 before the first request runs."""
         return self._runner.n_ctx

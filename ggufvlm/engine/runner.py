@@ -16,6 +16,7 @@ from ggufvlm.engine.sequence import PictureSegment, Segment, TextSegment
 from ggufvlm.errors import EngineError, UsageError
 from ggufvlm.llama.chunks import InputChunk, InputChunks, PictureInput, TextInput
 from ggufvlm.llama.context import AbortFlag, Context, ContextShape
+from ggufvlm.llama.lazy_projector import LazyProjector
 from ggufvlm.llama.model import Model
 from ggufvlm.llama.projector import Projector
 from ggufvlm.llama.sampler import Sampler
@@ -53,7 +54,7 @@ class Runner:
     def __init__(
         self,
         model: Model,
-        projector: Projector,
+        projector: Projector | LazyProjector,
         config: EngineConfig,
         *,
         n_threads: int,

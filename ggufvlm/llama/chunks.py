@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ggufvlm.errors import EngineError
 from ggufvlm.llama.bindings import mtmd
+from ggufvlm.llama.layout import PicturePiece
 
 _TEXT, _IMAGE = 0, 1  # mtmd_input_chunk_type
 
@@ -40,6 +41,7 @@ class InputChunk:
         n_pos: positions it takes; fewer than cells for an M-RoPE picture.
         tokens: token ids of text, ``None`` for a picture.
         picture_id: the :class:`PictureInput`'s id, ``None`` for text.
+        piece: of a picture whose layout was known, so that libmtmd was not asked; there is no ``handle`` then.
     """
 
     handle: Any
@@ -47,17 +49,15 @@ class InputChunk:
     n_pos: int
     tokens: tuple[int, ...] | None
     picture_id: str | None
+    piece: PicturePiece | None = None
 
 
 class InputChunks:
-    """The chunks of one prompt, in order; owns the native list."""
+    """The chunks of one prompt, in order; owns the native list, if they are libmtmd's."""
 
-    def __init__(self, handle: Any) -> None:
+    def __init__(self, handle: Any, chunks: Iterable[InputChunk] | None = None) -> None:
         self._handle = handle
-        self._chunks = [
-            _read_chunk(mtmd.mtmd_input_chunks_get(handle, index))
-            for index in range(mtmd.mtmd_input_chunks_size(handle))
-        ]
+        self._chunks = list(chunks) if chunks is not None else _read_chunks(handle)
 
     def __iter__(self) -> Iterator[InputChunk]:
         return iter(self._chunks)
@@ -71,6 +71,11 @@ class InputChunks:
             mtmd.mtmd_input_chunks_free(self._handle)
             self._handle = None
             self._chunks = []
+
+
+def _read_chunks(handle: Any) -> list[InputChunk]:
+    count = mtmd.mtmd_input_chunks_size(handle)
+    return [_read_chunk(mtmd.mtmd_input_chunks_get(handle, index)) for index in range(count)]
 
 
 def _read_chunk(handle: Any) -> InputChunk:

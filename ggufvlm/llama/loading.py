@@ -19,9 +19,10 @@ def load_pair(
     *,
     n_threads: int,
     drops_last_row: bool,
+    is_wanted: Callable[[], bool],
     on_share: Callable[[float], None],
     go_on: Callable[[], bool],
-) -> tuple[Model, Projector]:
+) -> tuple[Model, Projector | None]:
     """Load both files at the same time: each alone keeps only one core and half the disk busy.
 
     Args:
@@ -30,6 +31,7 @@ def load_pair(
         budget: bounds of a picture's tokens.
         n_threads: CPU threads of the encoder.
         drops_last_row: see :class:`Projector`.
+        is_wanted: whether the projector is needed at all; may take its time to answer.
         on_share: takes the loaded share of the language model, 0 to 1.
         go_on: asked often; False from it stops both.
 
@@ -39,7 +41,9 @@ def load_pair(
         LoadAborted: ``go_on`` returned False.
     """
 
-    def load_projector() -> Projector:
+    def load_projector() -> Projector | None:
+        if not is_wanted():
+            return None
         skeleton = Model.skeleton(model)
         try:
             return Projector(
@@ -65,8 +69,9 @@ def load_pair(
             n_gpu_layers = -1 if config.n_gpu_layers is None else config.n_gpu_layers
             loaded = Model.load(model, n_gpu_layers=n_gpu_layers, progress=watch)
         except BaseException:
-            if future.exception() is None:
-                future.result().close()
+            projector = None if future.exception() is not None else future.result()
+            if projector is not None:
+                projector.close()
             raise
         try:
             return loaded, future.result()

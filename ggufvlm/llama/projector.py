@@ -18,6 +18,7 @@ from ggufvlm.llama import log
 from ggufvlm.llama.bindings import llama, mtmd
 from ggufvlm.llama.chunks import InputChunk, InputChunks, PictureInput, TextInput, make_bitmap
 from ggufvlm.llama.context import _FLASH_ATTENTION
+from ggufvlm.llama.layout import Layout, PicturePiece, Piece, TextPiece
 from ggufvlm.llama.model import LoadWatch, Model, Progress
 
 _QWEN_DEFAULT_MIN, _QWEN_DEFAULT_MAX = 8, 4096
@@ -94,6 +95,8 @@ class Projector:
             self.close()
             raise PairingError(f"{path.name}: this projector reads no pictures")
         self.uses_mrope = bool(mtmd.mtmd_decode_use_mrope(self._handle))
+
+    is_loaded = True
 
     def tokenize(self, parts: Sequence[TextInput | PictureInput], *, add_special: bool) -> InputChunks:
         """Split a prompt into chunks. A picture without pixels gives chunks of the same counts, in microseconds.
@@ -176,10 +179,14 @@ class Projector:
 
     def is_causal(self, chunk: InputChunk) -> bool:
         """Whether the rows of this picture look only at rows before them."""
+        if chunk.piece is not None:
+            return chunk.piece.is_causal
         return not mtmd.mtmd_decode_use_non_causal(self._handle, chunk.handle)
 
     def positions(self, chunk: InputChunk, start: int) -> NDArray[np.int32]:
         """Positions [sections, n_cells] of a picture chunk that begins at ``start``."""
+        if chunk.piece is not None:
+            return chunk.piece.positions(start)
         count = chunk.n_cells
         if not self.uses_mrope:
             return np.arange(start, start + count, dtype=np.int32)[np.newaxis]
@@ -188,6 +195,29 @@ class Projector:
         mtmd.mtmd_helper_image_get_decoder_pos(image_tokens, start, native)
         t, x, y, z = np.frombuffer(native, np.uint32).reshape(count, 4).astype(np.int32).T
         return np.stack([t, y, x, z])
+
+    def layout(self, width: int, height: int) -> Layout:
+        """What becomes of a picture of that size.
+
+        Raises:
+            EngineError: libmtmd refuses the size.
+        """
+        chunks = self.tokenize([PictureInput("0", width, height)], add_special=False)
+        pieces = tuple(self._piece(chunk) for chunk in chunks)
+        chunks.close()
+        return Layout(pieces, self._n_embd_inp)
+
+    def _piece(self, chunk: InputChunk) -> Piece:
+        if chunk.tokens is not None:
+            return TextPiece(chunk.tokens)
+        offsets = self.positions(chunk, 0)
+        return PicturePiece(
+            n_cells=chunk.n_cells,
+            n_pos=chunk.n_pos,
+            is_causal=self.is_causal(chunk),
+            offsets=offsets,
+            slopes=self.positions(chunk, 1) - offsets,
+        )
 
     def close(self) -> None:
         """Free the projector. Safe to call twice."""

@@ -23,14 +23,24 @@ class Vocab:
         self.starts_words_with_space = llama.llama_vocab_type(self._handle) == _SENTENCEPIECE
 
     @property
+    def bos_id(self) -> int:
+        """The token that begins a sequence, -1 if there is none."""
+        return int(llama.llama_vocab_bos(self._handle))
+
+    @property
+    def eos_id(self) -> int:
+        """The token that ends a sequence, -1 if there is none."""
+        return int(llama.llama_vocab_eos(self._handle))
+
+    @property
     def bos(self) -> str:
         """Text of the token that begins a sequence, empty if there is none."""
-        return self._text(llama.llama_vocab_bos(self._handle))
+        return self._text(self.bos_id)
 
     @property
     def eos(self) -> str:
         """Text of the token that ends a sequence, empty if there is none."""
-        return self._text(llama.llama_vocab_eos(self._handle))
+        return self._text(self.eos_id)
 
     def _text(self, token: int) -> str:
         return self.piece(token, special=True).decode("utf-8", "replace") if self._is_valid(token) else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ggufvlm.media.image import Image
-from ggufvlm.media.resize import pad_to_square, resize
+from ggufvlm.media.resize import Resample, pad_to_square, resize
 
 MAX_SQUARE = 8192
 """Longer side, in pixels, beyond which a picture is made smaller before it is padded: a strip would become huge."""
@@ -17,27 +17,35 @@ class PicturePlan:
 
     Attributes:
         pad_color: centre it on a square of this colour (RGB, 0 to 255).
-        width, height: scale it to this, bicubic.
+        width, height: scale it to this.
+        resample: with this filter.
         roll_patch: side of a patch in pixels: each patch moves on by one in raster order, the last one comes first.
     """
 
     width: int
     height: int
     pad_color: tuple[int, int, int] | None = None
+    resample: Resample = "bicubic"
     roll_patch: int | None = None
 
     @property
     def id(self) -> str:
         """Identity of the plan: pictures that differ in nothing else must not be taken for each other."""
         pad = "" if self.pad_color is None else f":pad{bytes(self.pad_color).hex()}"
-        return f"{self.width}x{self.height}{pad}{f':roll{self.roll_patch}' if self.roll_patch else ''}"
+        filtered = "" if self.resample == "bicubic" else f":{self.resample}"
+        return f"{self.width}x{self.height}{filtered}{pad}{f':roll{self.roll_patch}' if self.roll_patch else ''}"
+
+
+def planned_id(image: Image, plan: PicturePlan) -> str:
+    """Identity of what the projector gets."""
+    return f"{image.id}:{plan.id}"
 
 
 def prepare(image: Image, plan: PicturePlan) -> Image:
     """Carry a plan out."""
     if plan.pad_color is not None:
         image = pad_to_square(_at_most(image, MAX_SQUARE), plan.pad_color)
-    image = resize(image, plan.width, plan.height)
+    image = resize(image, plan.width, plan.height, plan.resample)
     return roll_patches(image, plan.roll_patch) if plan.roll_patch else image
 
 

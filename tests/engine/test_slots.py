@@ -124,9 +124,9 @@ def test_too_few_cells_for_all_of_them_cost_time_and_no_answer(engines: MakeEngi
 def test_a_sequence_that_has_to_give_way_says_the_same(engines: MakeEngine) -> None:
     single = engines()
     single._runner.model.vocab.is_end = lambda token: False
-    settings = {"max_tokens": 120, "repetition_guard": False}
-    known = [know(single, prompt((q,)), **settings) for q in QUESTIONS[:4]]
-    engine = engines(n_slots=4, n_ctx=256)
+    settings = {"max_tokens": 700, "repetition_guard": False}
+    known = [know(single, prompt((q,)), **settings) for q in QUESTIONS[:2]]
+    engine = engines(n_slots=2, n_ctx=1152)  # room for two answers of the length that is reserved, not of theirs
     engine._runner.model.vocab.is_end = lambda token: False
     sequences = [add(engine, one.parts, **settings) for one in known]
     gave_way = 0
@@ -137,8 +137,8 @@ def test_a_sequence_that_has_to_give_way_says_the_same(engines: MakeEngine) -> N
         gave_way += len(engine._scheduler.running) < before and not any(output.is_last for output in outputs)
     for one, sequence in zip(known, sequences, strict=True):
         one.assert_same(sequence.generated)
-        assert len(sequence.generated) == 120
-    assert gave_way, "256 cells do not hold four such answers"
+        assert len(sequence.generated) == 700
+    assert gave_way
 
 
 def test_the_context_grows_under_several_answers(engines: MakeEngine) -> None:
