@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ggufvlm.config import EngineConfig
@@ -53,10 +53,14 @@ class ImageTextToTextPipeline:
             images, text = None, images
         sampling = _sampling({**(generate_kwargs or {}), **settings})
         if isinstance(text, (list, tuple)) and text and not isinstance(text[0], Mapping):
-            return [self._answer(item, images, return_full_text, sampling) for item in text]
-        return self._answer(text, images, return_full_text, sampling)
+            begun = [self._begin(item, images, return_full_text, sampling) for item in text]
+            return [finish() for finish in begun]
+        return self._begin(text, images, return_full_text, sampling)()
 
-    def _answer(self, text: Any, images: Any, full: bool, sampling: dict[str, Any]) -> list[dict[str, Any]]:
+    def _begin(
+        self, text: Any, images: Any, full: bool, sampling: dict[str, Any]
+    ) -> Callable[[], list[dict[str, Any]]]:
+        """Queue a dialogue; what comes back waits for its answer. So several are answered at a time."""
         spare = list(images) if isinstance(images, (list, tuple)) else [images] if images is not None else []
         if isinstance(text, str):
             content = [*({"type": "image"} for _ in spare), {"type": "text", "text": text}]
@@ -65,12 +69,16 @@ class ImageTextToTextPipeline:
             messages = text
         else:
             raise UsageError("the pipeline takes messages, or a text and pictures")
-        new = self.model.stream(messages, images=spare, **sampling).answer.text
-        if not full:
-            return [{"input_text": text, "generated_text": new}]
-        if isinstance(text, str):
-            return [{"input_text": text, "generated_text": text + new}]
-        return [{"input_text": text, "generated_text": _continued(messages, new)}]
+        stream = self.model.stream(messages, images=spare, **sampling)
+
+        def finish() -> list[dict[str, Any]]:
+            new = stream.answer.text
+            if not full:
+                return [{"input_text": text, "generated_text": new}]
+            whole = text + new if isinstance(text, str) else _continued(messages, new)
+            return [{"input_text": text, "generated_text": whole}]
+
+        return finish
 
 
 def _is_dialogue(value: Any) -> bool:
@@ -110,12 +118,14 @@ def pipeline(
     model: str | None = None,
     *,
     mmproj: str | None = None,
+    batch_size: int = 1,
     config: EngineConfig | None = None,
 ) -> ImageTextToTextPipeline:
     """A pipeline with a model loaded.
 
     Args:
         task: "image-text-to-text", the only one.
+        batch_size: dialogues that are answered at the same time, when several are given.
         model, mmproj, config: see :meth:`ggufvlm.VLM.load`.
 
     Raises:
@@ -124,4 +134,6 @@ def pipeline(
     """
     if task != TASK:
         raise UsageError(f"this pipeline does {TASK!r}, not {task!r}")
+    if config is None:
+        config = EngineConfig(n_slots=batch_size, priority="throughput")
     return ImageTextToTextPipeline(VLM.load(model, mmproj, config=config))

@@ -82,3 +82,13 @@ def test_settings(pipe: ImageTextToTextPipeline, scene: Scene) -> None:
         pipe(images=image, text="a", num_beams=4)
     with pytest.raises(UsageError, match="text-generation"):
         pipeline("text-generation")
+
+
+def test_several_dialogues_at_a_time(scene: Scene) -> None:
+    image = scene.draw(196, 140)
+    content = [{"type": "image", "image": image}, {"type": "text", "text": "Describe this image."}]
+    dialogues = [[{"role": "user", "content": content}] for _ in range(5)]
+    pipe = pipeline("image-text-to-text", model="demo", batch_size=3)
+    answers = pipe(text=dialogues, max_new_tokens=60, return_full_text=False, do_sample=False)
+    assert [answer[0]["generated_text"] for answer in answers] == [scene.caption] * 5
+    pipe.model.close()
