@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings
 from ggufvlm.engine.request import Part, PicturePart, Request, TextPart
 from ggufvlm.engine.sequence import PictureSegment
 from ggufvlm.engine.sequence import Sequence as EngineSequence
-from ggufvlm.errors import UsageError
+from ggufvlm.errors import GGUFVLMError, UsageError
 from ggufvlm.handlers import ChatHandler, Message, read_messages
 from ggufvlm.media import Image, load, prepare
 from ggufvlm.media.prepare import planned_id
@@ -72,6 +73,7 @@ class VLM:
         self._raw = raw
         self._cancelled = threading.Event()
         self._result: Loaded | None = None
+        self._preparing: tuple[Ticket, frozenset[str]] | None = None
         self._expected: Future[Sequence[Image] | None] = Future()
         if not waits_for_pictures:
             self._expected.set_result(None)
@@ -189,6 +191,29 @@ class VLM:
 
         return AnswerStream(iter(pieces()), ticket.abort, finish)
 
+    def prepare(self, messages: Messages, *, images: Sequence[Any] = ()) -> None:
+        """Begin to compute a dialogue that is likely to be asked about next, and return at once.
+
+        What a later question has in common with it need not be computed again: pictures are encoded while the user is
+        still typing. Whatever goes wrong here is told when the question itself comes. Another :meth:`prepare`, or a
+        question about other pictures, puts an end to it.
+
+        Args:
+            messages, images: as for :meth:`stream`; the text of the last message may be empty.
+        """
+        with contextlib.suppress(GGUFVLMError):
+            request = self._request(_read(messages, images), "", self.sampling)
+            self._stop_preparing(unless_within=request)
+            ticket = self._worker.submit(replace(request, only_prefill=True))
+            self._preparing = (ticket, _picture_ids(request))
+
+    def _stop_preparing(self, unless_within: Request) -> None:
+        if self._preparing is not None:
+            ticket, picture_ids = self._preparing
+            if not picture_ids <= _picture_ids(unless_within):
+                ticket.abort()
+            self._preparing = None
+
     def map(self, questions: Iterable[Question], *, n_ahead: int | None = None) -> Iterator[Result]:
         """Answer many questions, as many at a time as the engine has slots (``EngineConfig.n_slots``).
 
@@ -214,6 +239,7 @@ class VLM:
         """Start to answer; what comes back finishes the answer when its text is complete."""
         request = self._request(dialogue, prefill, replace(self.sampling, **settings))
         pictures = [image for message in dialogue for image in message.images]
+        self._stop_preparing(unless_within=request)
         ticket = self._worker.submit(request, outputs)
         return ticket, lambda text: self._answer(text, ticket.sequence, pictures, request)
 
@@ -342,6 +368,10 @@ def question(images: Sequence[Image], prompt: str, system: str | None = None) ->
     """The dialogue of one question: pictures first, in order, then the prompt."""
     messages = [Message("user", (*images, prompt))]
     return [Message("system", (system,)), *messages] if system else messages
+
+
+def _picture_ids(request: Request) -> frozenset[str]:
+    return frozenset(part.id for part in request.parts if isinstance(part, PicturePart))
 
 
 def _read(messages: Messages, images: Sequence[Any]) -> list[Message]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
 from ggufvlm import VLM, EngineConfig, ImageError, ModelError, UsageError
 
@@ -207,3 +208,31 @@ def test_closing_twice_and_asking_a_closed_model(pictures: tuple[Path, Path]) ->
     vlm.close()
     with pytest.raises(EngineError, match="closed"):
         vlm.describe(pictures[0])
+
+
+def test_a_question_that_was_prepared_has_only_its_words_left_to_compute(fresh_demo: VLM, scene: Scene) -> None:
+    image = scene.draw(196, 140)
+    picture = {"type": "image", "image": image}
+    fresh_demo.prepare([{"role": "user", "content": [picture]}])
+    messages = [{"role": "user", "content": [picture, {"type": "text", "text": "Describe this image."}]}]
+    first = fresh_demo.stream(messages, temperature=0.0).answer
+    assert first.text == scene.caption
+    assert first.usage.n_images_encoded == 0
+    assert first.usage.n_prompt - first.usage.n_cached < 20
+    messages.append({"role": "assistant", "content": first.text})
+    fresh_demo.prepare([*messages, {"role": "user", "content": ""}])
+    messages.append({"role": "user", "content": "What is on the left?"})
+    second = fresh_demo.stream(messages, temperature=0.0).answer
+    with VLM.load("demo", config=EngineConfig(use_cache=False)) as other:
+        assert second.text == other.stream(messages, temperature=0.0).answer.text
+    assert second.usage.n_cached > first.usage.n_prompt + first.usage.n_generated
+
+
+def test_preparing_for_other_pictures_does_not_keep_a_question_waiting_nor_wrong(fresh_demo: VLM, scene: Scene) -> None:
+    other = PillowImage.new("RGB", (400, 300), "red")
+    for _ in range(3):
+        fresh_demo.prepare([{"role": "user", "content": [{"type": "image", "image": other}]}])
+        answer = fresh_demo.describe(scene.draw(196, 140), "Describe this image.", temperature=0.0)
+        assert answer.text == scene.caption
+    fresh_demo.prepare([{"role": "user", "content": "What is this? " * 9000}])
+    assert fresh_demo.describe(scene.draw(196, 140), "Describe this image.", temperature=0.0).text == scene.caption

@@ -97,7 +97,8 @@ class Engine:
             prompt.close()
             raise _overflow(prompt, self.n_ctx_limit, can_grow=self.n_ctx_limit < self._runner.model.n_ctx_train)
         sampler = self._runner.make_sampler(request.sampling)
-        sequence = Sequence(self._next_id, prompt.segments, request.sampling.max_tokens, seed=sampler.seed)
+        max_tokens = 0 if request.only_prefill else request.sampling.max_tokens
+        sequence = Sequence(self._next_id, prompt.segments, max_tokens, seed=sampler.seed)
         self._next_id += 1
         self._tasks[sequence.id] = Task.make(request, prompt, sampler, time.perf_counter())
         self._scheduler.add(sequence)
@@ -285,6 +286,8 @@ class Engine:
         return outputs
 
     def _take_token(self, sequence: Sequence, row: int) -> Output:
+        if sequence.max_tokens == 0:
+            return self._finish(sequence, "length")
         task = self._tasks[sequence.id]
         began = time.perf_counter()
         token = self._runner.sample(task.sampler, row)

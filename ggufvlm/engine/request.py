@@ -46,12 +46,14 @@ class Request:
         sampling: how the answer is made.
         add_special: whether the tokenizer adds its own begin-of-sequence token.
         strip_start: drop blanks that the model puts before its answer.
+        only_prefill: compute the prompt and say nothing, so that a prompt that begins like it starts sooner.
     """
 
     parts: tuple[Part, ...]
     sampling: SamplingParams
     add_special: bool = True
     strip_start: bool = True
+    only_prefill: bool = False
 
 
 def merge_text(parts: tuple[Part, ...], control_tokens: Callable[[str], list[int]]) -> list[Part]:

@@ -103,7 +103,8 @@ class Room:
 
 
 def _room_for_answer(sequence: Sequence) -> int:
-    return ROOM_FOR_ANSWER if sequence.max_tokens == -1 else min(sequence.max_tokens, ROOM_FOR_ANSWER)
+    # one that only computes a prompt is followed by one that answers
+    return min(sequence.max_tokens, ROOM_FOR_ANSWER) if sequence.max_tokens > 0 else ROOM_FOR_ANSWER
 
 
 def _n_reserved(sequence: Sequence) -> int:
