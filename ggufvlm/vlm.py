@@ -5,20 +5,19 @@ from __future__ import annotations
 import atexit
 import contextlib
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ggufvlm.answer import Answer, AnswerStream, PromptSize, SeenImage, Times, Usage
+from ggufvlm.answer import Answer, AnswerStream, PromptSize, Times, Usage
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings
+from ggufvlm.dialogue import Messages, picture_ids, read_dialogue, seen_images
 from ggufvlm.engine.request import Part, PicturePart, Request, TextPart
-from ggufvlm.engine.sequence import PictureSegment
 from ggufvlm.engine.sequence import Sequence as EngineSequence
-from ggufvlm.errors import GGUFVLMError, UsageError
-from ggufvlm.handlers import ChatHandler, Message, read_messages
+from ggufvlm.errors import GGUFVLMError
+from ggufvlm.handlers import ChatHandler, Message
 from ggufvlm.media import Image, load, prepare
 from ggufvlm.media.prepare import planned_id
 from ggufvlm.models import ModelFiles, find_model
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PROMPT = "Describe this image."
 NOT_LOADED = "not loaded, the picture is known"
-Messages = Iterable[Mapping[str, Any] | Message]
 
 
 class VLM:
@@ -182,7 +180,7 @@ class VLM:
 
         Raises: as :meth:`describe`.
         """
-        ticket, finish = self._begin(_read(messages, images), prefill, settings)
+        ticket, finish = self._begin(read_dialogue(messages, images), prefill, settings)
 
         def pieces() -> Iterable[str]:
             if prefill:
@@ -202,15 +200,15 @@ class VLM:
             messages, images: as for :meth:`stream`; the text of the last message may be empty.
         """
         with contextlib.suppress(GGUFVLMError):
-            request = self._request(_read(messages, images), "", self.sampling)
+            request = self._request(read_dialogue(messages, images), "", self.sampling)
             self._stop_preparing(unless_within=request)
             ticket = self._worker.submit(replace(request, only_prefill=True))
-            self._preparing = (ticket, _picture_ids(request))
+            self._preparing = (ticket, picture_ids(request))
 
     def _stop_preparing(self, unless_within: Request) -> None:
         if self._preparing is not None:
             ticket, picture_ids = self._preparing
-            if not picture_ids <= _picture_ids(unless_within):
+            if not picture_ids <= picture_ids(unless_within):
                 ticket.abort()
             self._preparing = None
 
@@ -248,7 +246,7 @@ class VLM:
 
         Raises: as :meth:`describe`, but for ContextOverflow.
         """
-        request = self._request(_read(messages, images), prefill, self.sampling)
+        request = self._request(read_dialogue(messages, images), prefill, self.sampling)
         engine = self._worker.engine
         cells = self._worker.call(lambda: engine.measure(request))
         n_text = cells.pop(-1, 0)
@@ -324,7 +322,7 @@ class VLM:
             text=text,
             finish_reason=sequence.finish_reason or "error",
             model=self.files.name,
-            images=tuple(_seen(pictures, request, sequence)),
+            images=tuple(seen_images(pictures, request, sequence)),
             usage=Usage(
                 n_prompt=sequence.n_prompt,
                 n_cached=sequence.n_cached,
@@ -368,36 +366,3 @@ def question(images: Sequence[Image], prompt: str, system: str | None = None) ->
     """The dialogue of one question: pictures first, in order, then the prompt."""
     messages = [Message("user", (*images, prompt))]
     return [Message("system", (system,)), *messages] if system else messages
-
-
-def _picture_ids(request: Request) -> frozenset[str]:
-    return frozenset(part.id for part in request.parts if isinstance(part, PicturePart))
-
-
-def _read(messages: Messages, images: Sequence[Any]) -> list[Message]:
-    given = list(messages)
-    ready = [message for message in given if isinstance(message, Message)]
-    if not ready:
-        return read_messages([m for m in given if not isinstance(m, Message)], load, images)
-    if len(ready) != len(given) or images:
-        raise UsageError("messages must be all of one kind")
-    return ready
-
-
-def _seen(pictures: Sequence[Image], request: Request, sequence: EngineSequence) -> Iterable[SeenImage]:
-    parts = [part for part in request.parts if isinstance(part, PicturePart)]
-    cells: Counter[str] = Counter()
-    for segment in sequence.segments:
-        if isinstance(segment, PictureSegment):
-            cells[segment.picture_id] += segment.n_cells
-    times = Counter(part.id for part in parts)
-    for image, part in zip(pictures, parts, strict=True):
-        yield SeenImage(
-            source=image.source,
-            id=image.id,
-            width=image.width,
-            height=image.height,
-            seen_width=part.width,
-            seen_height=part.height,
-            n_tokens=cells[part.id] // times[part.id],
-        )

@@ -1,0 +1,58 @@
+"""Between what people pass to :class:`~ggufvlm.VLM` and what its engine takes and gives back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ggufvlm.answer import SeenImage
+from ggufvlm.engine.request import PicturePart, Request
+from ggufvlm.engine.sequence import PictureSegment
+from ggufvlm.engine.sequence import Sequence as EngineSequence
+from ggufvlm.errors import UsageError
+from ggufvlm.handlers import Message, read_messages
+from ggufvlm.media import Image, load
+
+Messages = Iterable[Mapping[str, Any] | Message]
+
+
+def picture_ids(request: Request) -> frozenset[str]:
+    """Identities of the pictures in a request."""
+    return frozenset(part.id for part in request.parts if isinstance(part, PicturePart))
+
+
+def read_dialogue(messages: Messages, images: Sequence[Any]) -> list[Message]:
+    """Messages in either form; ``images`` are for the entries that name none.
+
+    Raises:
+        UsageError: a mixture of both forms, or messages that make no sense.
+        ImageError: a picture cannot be read.
+    """
+    given = list(messages)
+    ready = [message for message in given if isinstance(message, Message)]
+    if not ready:
+        return read_messages([m for m in given if not isinstance(m, Message)], load, images)
+    if len(ready) != len(given) or images:
+        raise UsageError("messages must be all of one kind")
+    return ready
+
+
+def seen_images(pictures: Sequence[Image], request: Request, sequence: EngineSequence) -> Iterable[SeenImage]:
+    """What the model saw of each picture of a request."""
+    parts = [part for part in request.parts if isinstance(part, PicturePart)]
+    cells: Counter[str] = Counter()
+    for segment in sequence.segments:
+        if isinstance(segment, PictureSegment):
+            cells[segment.picture_id] += segment.n_cells
+    times = Counter(part.id for part in parts)
+    for image, part in zip(pictures, parts, strict=True):
+        yield SeenImage(
+            source=image.source,
+            id=image.id,
+            width=image.width,
+            height=image.height,
+            seen_width=part.width,
+            seen_height=part.height,
+            n_tokens=cells[part.id] // times[part.id],
+        )
