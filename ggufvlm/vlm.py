@@ -201,14 +201,15 @@ class VLM:
         """
         with contextlib.suppress(GGUFVLMError):
             request = self._request(read_dialogue(messages, images), "", self.sampling)
-            self._stop_preparing(unless_within=request)
+            self.stop_preparing(unless_within=request)
             ticket = self._worker.submit(replace(request, only_prefill=True))
             self._preparing = (ticket, picture_ids(request))
 
-    def _stop_preparing(self, unless_within: Request) -> None:
+    def stop_preparing(self, unless_within: Request | None = None) -> None:
+        """End what :meth:`prepare` began; what it has computed stays. Not if a request needs all its pictures."""
         if self._preparing is not None:
-            ticket, picture_ids = self._preparing
-            if not picture_ids <= picture_ids(unless_within):
+            ticket, prepared = self._preparing
+            if unless_within is None or not prepared <= picture_ids(unless_within):
                 ticket.abort()
             self._preparing = None
 
@@ -237,7 +238,7 @@ class VLM:
         """Start to answer; what comes back finishes the answer when its text is complete."""
         request = self._request(dialogue, prefill, replace(self.sampling, **settings))
         pictures = [image for message in dialogue for image in message.images]
-        self._stop_preparing(unless_within=request)
+        self.stop_preparing(unless_within=request)
         ticket = self._worker.submit(request, outputs)
         return ticket, lambda text: self._answer(text, ticket.sequence, pictures, request)
 
