@@ -9,6 +9,8 @@ What is wrong is told in :mod:`ggufvlm.llava_probe`. It is repaired from outside
 3. Row i of the output is then patch i, but for the last one, the class token: its left neighbour takes its place
    (``Projector``). So of 576 patches 575 are right.
 
+InternVL needs a third of that only: the rows of its position table, moved on by one (:mod:`ggufvlm.internvl_probe`).
+
 A derived projector is a whole file and is written once, into ``projectors`` in the cache folder.
 """
 
@@ -45,16 +47,18 @@ class Repair:
         add_type: ``clip.projector_type`` for a file of 2023 that has none.
         all_blocks: the last block of the file runs.
         class_token: the class token is put right: position table, rolled patches, last row.
+        positions: InternVL's position table is moved on by one row.
         one_tile: that costs LLaVA 1.6 its tiles; it sees the whole picture as one square.
     """
 
     add_type: str | None = None
     all_blocks: bool = False
     class_token: bool = False
+    positions: bool = False
     one_tile: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.add_type or self.all_blocks or self.class_token)
+        return bool(self.add_type or self.all_blocks or self.class_token or self.positions)
 
     @property
     def text(self) -> str | None:
@@ -63,12 +67,14 @@ class Repair:
             return "llava: class token, one tile" if self.one_tile else "llava: class token"
         if self.all_blocks:
             return "llava: last block"
+        if self.positions:
+            return "internvl: positions"
         return f"projector type {self.add_type}" if self.add_type else None
 
     @property
     def tag(self) -> str:
         """For the derived file's name."""
-        flags = [("b", self.all_blocks), ("c", self.class_token), ("t", self.one_tile)]
+        flags = [("b", self.all_blocks), ("c", self.class_token), ("p", self.positions), ("t", self.one_tile)]
         return f"v{_VERSION}{''.join(letter for letter, is_set in flags if is_set)}{self.add_type or ''}"
 
 
@@ -88,7 +94,13 @@ def find_repair(report: PairReport, model: Path) -> Repair:
     The library is asked only for a projector of the kind in question; others cost nothing.
     """
     add_type = report.projector_type if report.projector_type_inferred else None
-    if not may_need_repair(report) or is_switched_off():
+    if is_switched_off():
+        return Repair(add_type=add_type)
+    if report.projector_type == "internvl" and report.has_class_embedding:
+        from ggufvlm import internvl_probe
+
+        return Repair(positions=internvl_probe.examine_library(model, report.n_embd_inp) == "shifted")
+    if not may_need_repair(report):
         return Repair(add_type=add_type)
     from ggufvlm.llava_probe import examine_library
 
@@ -159,19 +171,20 @@ def _feature_layer(header: GGUFHeader) -> int:
 
 def _changed_tensors(source: Path, header: GGUFHeader, repair: Repair) -> list[NewTensor]:
     tensors = copied(source, header)
-    if not repair.class_token:
+    if not (repair.class_token or repair.positions):
         return tensors
     table = header.tensors.get(_POSITIONS)
     size, patch = (header.integer(f"clip.vision.{key}_size") or 1 for key in ("image", "patch"))
     side = size // patch
-    is_readable = table is not None and table.n_bytes is not None and len(table.shape) == 2
+    is_readable = table is not None and table.n_bytes is not None and table.shape[2:] in ((), (1,))
     if table is None or not is_readable or size % patch or table.shape[1] != side * side + 1:
         raise ModelError(f"{source.name}: damaged: its position table is not one of {side}x{side} patches")
+    change = rearrange if repair.class_token else rotate
     rearranged = NewTensor(
         name=_POSITIONS,
         shape=table.shape,
         ggml_type=table.ggml_type,
-        data=lambda: rearrange(read_tensor(source, header, table), side * side),
+        data=lambda: change(read_tensor(source, header, table), side * side),
     )
     return [rearranged if tensor.name == _POSITIONS else tensor for tensor in tensors]
 
@@ -181,3 +194,9 @@ def rearrange(table: bytes, n_patches: int) -> bytes:
     size = len(table) // (n_patches + 1)
     rows = [table[start : start + size] for start in range(0, len(table), size)]
     return b"".join([*(rows[1 + (slot - 1) % n_patches] for slot in range(n_patches)), rows[0]])
+
+
+def rotate(table: bytes, n_patches: int) -> bytes:
+    """The position table's rows (class token first) for patches that stay, with the class token behind them."""
+    size = len(table) // (n_patches + 1)
+    return table[size:] + table[:size]

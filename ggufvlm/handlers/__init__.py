@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from ggufvlm.handlers.base import ChatHandler, ModelFacts
+from ggufvlm.handlers.gemma import Gemma3Handler
+from ggufvlm.handlers.internvl import InternVLHandler
+from ggufvlm.handlers.lfm2 import Lfm2VLHandler
 from ggufvlm.handlers.llava import LlavaHandler
 from ggufvlm.handlers.messages import Message, read_messages
 from ggufvlm.handlers.moondream import MoondreamHandler
+from ggufvlm.handlers.pixtral import PixtralHandler
 from ggufvlm.handlers.plain import PlainHandler
-from ggufvlm.handlers.qwen_vl import QwenVLHandler
+from ggufvlm.handlers.qwen_vl import Qwen3VLHandler, QwenVLHandler
+from ggufvlm.handlers.smolvlm import SmolVLMHandler
 from ggufvlm.handlers.template import SpecialTokens
 
 __all__ = ["ChatHandler", "Message", "ModelFacts", "PlainHandler", "SpecialTokens", "find_handler", "read_messages"]
@@ -17,14 +22,19 @@ _BY_NAME: dict[str, type[ChatHandler]] = {
     "llava": LlavaHandler,
     "moondream": MoondreamHandler,
 }
-_BY_PROJECTOR = {
-    "qwen2vl_merger": "qwen_vl",
-    "qwen2.5vl_merger": "qwen_vl",
-    "qwen3vl_merger": "qwen_vl",
-    "mlp": "llava",
-    "mlp_norm": "llava",
-    "ldp": "llava",
-    "ldpv2": "llava",
+_BY_PROJECTOR: dict[str, type[ChatHandler]] = {
+    "qwen2vl_merger": QwenVLHandler,
+    "qwen2.5vl_merger": QwenVLHandler,
+    "qwen3vl_merger": Qwen3VLHandler,
+    "gemma3": Gemma3Handler,
+    "idefics3": SmolVLMHandler,
+    "internvl": InternVLHandler,
+    "pixtral": PixtralHandler,
+    "lfm2": Lfm2VLHandler,
+    "mlp": LlavaHandler,
+    "mlp_norm": LlavaHandler,
+    "ldp": LlavaHandler,
+    "ldpv2": LlavaHandler,
 }
 
 
@@ -32,14 +42,10 @@ def find_handler(name: str | None, projector_type: str | None, architecture: str
     """The handler of a family.
 
     Args:
-        name: the registry's word for it, if the model is in the registry.
-        projector_type: the projector's own word, decides otherwise.
+        name: the registry's word for it, if the model is in the registry; a word may cover several projectors.
+        projector_type: the projector's own word, more exact where it is known.
         architecture: of the language model; tells moondream's phi from LLaVA's.
     """
-    if name is None:
-        name = (
-            "moondream"
-            if projector_type == "mlp" and architecture == "phi2"
-            else _BY_PROJECTOR.get(projector_type or "")
-        )
-    return _BY_NAME.get(name or "", ChatHandler)
+    if name == "moondream" or (name is None and projector_type == "mlp" and architecture == "phi2"):
+        return MoondreamHandler
+    return _BY_PROJECTOR.get(projector_type or "") or _BY_NAME.get(name or "", ChatHandler)

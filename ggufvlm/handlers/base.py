@@ -9,9 +9,9 @@ from typing import ClassVar
 from ggufvlm.engine.request import TextPart
 from ggufvlm.errors import UsageError
 from ggufvlm.handlers.messages import Message
-from ggufvlm.handlers.template import SpecialTokens, render
+from ggufvlm.handlers.template import PictureStyle, SpecialTokens, render
 from ggufvlm.handlers.templates import BUILTIN_TEMPLATES
-from ggufvlm.media import Image, PicturePlan
+from ggufvlm.media import Image, PicturePlan, Resample
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +24,9 @@ class ModelFacts:
         tokens: begin and end of a sequence.
         patch_size, merge_size: pixels of a patch's side; patches per side that become one token.
         image_min_tokens, image_max_tokens: budget of a picture; ``None`` leaves it to the family.
+        image_size: side in pixels of the pictures, or tiles of pictures, that the tower was trained with.
+        longest_edge: to which libmtmd brings the longer side of a picture before it cuts it into tiles, in pixels;
+            ``None`` if the file does not say.
         square: side in pixels of the one square that the tower takes; ``None`` leaves the fitting to libmtmd.
         pad_color: what to fill it with beside the picture; ``None`` stretches the picture over it.
         rolls_patches: whether the repair of the class token wants its patches rolled.
@@ -36,6 +39,8 @@ class ModelFacts:
     merge_size: int = 1
     image_min_tokens: int | None = None
     image_max_tokens: int | None = None
+    image_size: int | None = None
+    longest_edge: int | None = None
     square: int | None = None
     pad_color: tuple[int, int, int] | None = None
     rolls_patches: bool = False
@@ -45,6 +50,8 @@ class ChatHandler:
     """A family of models. Knows no pixels and no llama.cpp."""
 
     fallback_template: ClassVar[str] = "chatml"
+    pictures: ClassVar[PictureStyle] = PictureStyle()
+    resample: ClassVar[Resample] = "bicubic"
 
     def __init__(self, facts: ModelFacts) -> None:
         self.facts = facts
@@ -74,7 +81,7 @@ class ChatHandler:
         Raises: UsageError, ModelError: see :func:`~ggufvlm.handlers.template.render`.
         """
         if self._uses_own_template and self.facts.template is not None:
-            return render(self.facts.template, messages, self.facts.tokens)
+            return render(self.facts.template, messages, self.facts.tokens, pictures=self.pictures)
         source = BUILTIN_TEMPLATES[self._builtin_name]
         return render(source, messages, self.facts.tokens, image_type="image")
 
@@ -96,7 +103,9 @@ class ChatHandler:
         width, height = self.target_size(width, height)
         facts = self.facts
         roll = facts.patch_size if facts.rolls_patches else None
-        return PicturePlan(width=width, height=height, pad_color=facts.pad_color, roll_patch=roll)
+        return PicturePlan(
+            width=width, height=height, pad_color=facts.pad_color, resample=self.resample, roll_patch=roll
+        )
 
     @property
     def library_budget(self) -> tuple[int | None, int | None]:

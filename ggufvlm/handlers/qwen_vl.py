@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 from ggufvlm.errors import UsageError
 from ggufvlm.handlers.base import ChatHandler
 
 MAX_ASPECT = 200
-DEFAULT_MIN_TOKENS = 4
 DEFAULT_MAX_TOKENS = 1024
 _LIBRARY_MAX_TOKENS = 4096
 
@@ -43,11 +43,12 @@ class QwenVLHandler(ChatHandler):
     """Resizes as the reference does, before libmtmd, which would letterbox with black bars."""
 
     fallback_template = "chatml"
+    default_min_tokens: ClassVar[int] = 4
 
     def target_size(self, width: int, height: int) -> tuple[int, int]:
         factor = self.facts.patch_size * self.facts.merge_size
         maximum = self.facts.image_max_tokens or max(DEFAULT_MAX_TOKENS, self.facts.image_min_tokens or 0)
-        minimum = min(self.facts.image_min_tokens or DEFAULT_MIN_TOKENS, maximum)
+        minimum = min(self.facts.image_min_tokens or self.default_min_tokens, maximum)
         pixels = factor * factor
         return smart_resize(width, height, factor=factor, min_pixels=minimum * pixels, max_pixels=maximum * pixels)
 
@@ -57,3 +58,9 @@ class QwenVLHandler(ChatHandler):
         return 1, max(
             _LIBRARY_MAX_TOKENS, 2 * (self.facts.image_max_tokens or 0), 2 * (self.facts.image_min_tokens or 0)
         )
+
+
+class Qwen3VLHandler(QwenVLHandler):
+    """Small pictures are made larger: the reference shows none at less than 256 x 256 pixels."""
+
+    default_min_tokens = 64

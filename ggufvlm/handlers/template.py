@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from typing import Any
 
 from ggufvlm.engine.request import TextPart
@@ -24,8 +25,28 @@ class SpecialTokens:
     eos: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PictureStyle:
+    """How pictures stand in a family's prompts. What libmtmd puts around a picture by itself is no part of it.
+
+    Attributes:
+        word: what the family's templates print for a picture; ``None`` if it is enough to show them a text instead.
+        around: texts that the reference has before and after a picture, in place of ``word``.
+        around_plain: the same where a template knows no pictures, so that it does not print them either.
+    """
+
+    word: str | None = None
+    around: tuple[str, str] = ("", "")
+    around_plain: tuple[str, str] = ("", "")
+
+
 def render(
-    source: str, messages: Sequence[Message], tokens: SpecialTokens, *, image_type: str = "text"
+    source: str,
+    messages: Sequence[Message],
+    tokens: SpecialTokens,
+    *,
+    image_type: str = "text",
+    pictures: PictureStyle | None = None,
 ) -> list[TextPart | Image]:
     """Render a dialogue and the beginning of the answer.
 
@@ -39,20 +60,26 @@ def render(
         tokens: what ``bos_token`` and ``eos_token`` mean.
         image_type: the ``type`` of picture parts; "text" keeps a template from printing its own wrapper around
             a picture, which libmtmd adds.
+        pictures: if the template prints the family's word for a picture, parts are shown to it as pictures first,
+            since it may print something else beside them than beside texts.
 
     Raises:
         ModelError: the template is broken.
         UsageError: the template refuses the dialogue (for instance two user messages in a row).
     """
     compiled = _compile(source)
-    words = _Words(messages)
+    style = pictures or PictureStyle()
+    words = _Words(messages, style)
+    knows_pictures = style.word is not None and style.word in source
     refusal = ""
-    for shape in (_with_parts, _with_strings, _system_first_with_parts, _system_first_with_strings):
+    for kind, shape in product(("image", image_type) if knows_pictures else (image_type,), _SHAPES):
         try:
-            text = compiled(shape(words.numbered, image_type), tokens)
+            text = compiled(shape(words.numbered, kind), tokens)
         except _Refused as error:
             refusal = refusal or str(error)
             continue
+        if knows_pictures:
+            text = words.put_for_pictures(text)
         if words.found_in(text) == words.all and not words.are_quoted_in(text):
             return words.split(text)
     if refusal:
@@ -73,27 +100,44 @@ class _NumberedMessage:
 
 
 class _Words:
-    """Unguessable words that stand for the texts and pictures of a dialogue."""
+    """Unguessable words that stand for the texts and pictures of a dialogue.
 
-    def __init__(self, messages: Sequence[Message]) -> None:
+    The blanks around a text stay around its word: some templates trim texts.
+    """
+
+    def __init__(self, messages: Sequence[Message], style: PictureStyle) -> None:
         self._stem = f"ggufvlm{secrets.token_hex(12)}x"
+        self._style = style
         self._items = [item for message in messages for item in message.content]
         numbers: Iterator[int] = iter(range(len(self._items)))
         self.numbered = [
-            _NumberedMessage(
-                m.role, tuple((f"{self._stem}{next(numbers)}x", isinstance(item, Image)) for item in m.content)
-            )
+            _NumberedMessage(m.role, tuple((self._word(next(numbers)), isinstance(item, Image)) for item in m.content))
             for m in messages
         ]
         self.all = list(range(len(self._items)))
         self._pattern = re.compile(f"{self._stem}(\\d+)x")
+
+    def _word(self, number: int) -> str:
+        item, stem = self._items[number], f"{self._stem}{number}x"
+        if isinstance(item, Image):
+            return stem.join(self._style.around_plain)
+        return item[: len(item) - len(item.lstrip())] + stem + item[len(item.rstrip()) :] if item.strip() else stem
+
+    def put_for_pictures(self, text: str) -> str:
+        """Put the words of the pictures where the template printed its own for them."""
+        numbers = [number for number, item in enumerate(self._items) if isinstance(item, Image)]
+        word = self._style.word
+        if word is None or text.count(word) != len(numbers):
+            return text
+        stems = iter([f"{self._stem}{number}x".join(self._style.around) for number in numbers])
+        return re.sub(re.escape(word), lambda _match: next(stems), text)
 
     def found_in(self, text: str) -> list[int]:
         return [int(number) for number in self._pattern.findall(text)]
 
     def are_quoted_in(self, text: str) -> bool:
         """Whether the template printed the list of parts itself, which happens where it expects a string."""
-        return re.search(f"""['"]text['"]: ?['"]{self._stem}""", text) is not None
+        return re.search(rf"""['"]text['"]: ?['"](\s|\\[nrt])*{self._stem}""", text) is not None
 
     def split(self, text: str) -> list[TextPart | Image]:
         parts: list[TextPart | Image] = []
@@ -102,7 +146,7 @@ class _Words:
                 parts.append(TextPart(piece, trusted=True))
                 continue
             item = self._items[int(piece)]
-            parts.append(item if isinstance(item, Image) else TextPart(item))
+            parts.append(item if isinstance(item, Image) else TextPart(item.strip() or item))
         return [part for part in parts if not isinstance(part, TextPart) or part.text]
 
 
@@ -137,6 +181,9 @@ def _system_first_with_parts(messages: Sequence[_NumberedMessage], image_type: s
 
 def _system_first_with_strings(messages: Sequence[_NumberedMessage], image_type: str) -> Shape:
     return _with_strings(_system_in_user(messages), image_type)
+
+
+_SHAPES = (_with_parts, _with_strings, _system_first_with_parts, _system_first_with_strings)
 
 
 def _compile(source: str) -> Callable[[Shape, SpecialTokens], str]:

@@ -33,7 +33,7 @@ _LLAVA_MISTRAL = (
     "{% if message.role == 'system' %}{% set ns.system = '<<SYS>>\\n' + show(message.content) + '\\n<</SYS>>\\n\\n' %}"
     "{% elif message.role == 'user' %}{{ '[INST] ' + ns.system + show(message.content) + ' [/INST]' }}"
     "{% set ns.system = '' %}"
-    "{% else %}{{ ' ' + show(message.content) + eos_token }}{% endif %}{% endfor %}"
+    "{% else %}{{ ' ' + show(message.content) + ' ' + eos_token }}{% endif %}{% endfor %}"
 )
 _CHATML = (
     _PICTURE_LINE + "{% for message in messages %}"

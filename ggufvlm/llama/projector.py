@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError, PairingError
+from ggufvlm.gguf_header import read_header
+from ggufvlm.gguf_writer import read_tensor
 from ggufvlm.llama import log
 from ggufvlm.llama.bindings import llama, mtmd
 from ggufvlm.llama.chunks import InputChunk, InputChunks, PictureInput, TextInput, make_bitmap
@@ -21,6 +23,7 @@ from ggufvlm.llama.context import _FLASH_ATTENTION
 from ggufvlm.llama.layout import Layout, PicturePiece, Piece, TextPiece
 from ggufvlm.llama.model import LoadWatch, Model, Progress
 
+_LINE_END = "v.token_embd.img_break"
 _QWEN_DEFAULT_MIN, _QWEN_DEFAULT_MAX = 8, 4096
 
 
@@ -66,6 +69,7 @@ class Projector:
             LoadAborted: ``progress`` returned False.
         """
         log.forget()
+        self._path = path
         self._model = model
         self._handle: Any = None
         self._n_embd_inp = model.n_embd_inp
@@ -138,7 +142,7 @@ class Projector:
 
         Raises:
             EncodeAborted: :meth:`stop` was called meanwhile.
-            EngineError: libmtmd failed.
+            EngineError: libmtmd failed, or gave numbers that are none.
         """
         log.forget()
         self._on_layer, self._layers_done, self._error = on_layer, 0, None
@@ -154,7 +158,25 @@ class Projector:
         embeddings: NDArray[np.float32] = np.ctypeslib.as_array(pointer, shape=shape).copy()  # the next one reuses it
         if self._drops_last_row and chunk.n_cells > 1:
             embeddings[-1] = embeddings[-2]
+        is_broken = ~np.isfinite(embeddings).all(axis=1)
+        if is_broken.any():
+            embeddings[is_broken] = self._line_end()
         return embeddings
+
+    def _line_end(self) -> NDArray[np.float32]:
+        """The embedding that stands at the end of each line of patches (Pixtral's [IMG_BREAK]).
+
+        This llama.cpp makes these rows of memory that it has not written before, times zero (``pixtral.cpp``), so
+        that what lay there before may turn them into numbers that are none.
+
+        Raises:
+            EngineError: this projector has no such rows, so its numbers are wrong for another reason.
+        """
+        header = read_header(self._path)
+        tensor = header.tensors.get(_LINE_END)
+        if tensor is None or tensor.ggml_type != 0:
+            raise EngineError(f"{self._path.name}: llama.cpp computed a picture to numbers that are none")
+        return np.frombuffer(read_tensor(self._path, header, tensor), np.float32)
 
     def stop(self) -> None:
         """Make a running or the next :meth:`encode` end at the next layer. From any thread."""

@@ -17,6 +17,7 @@ class PicturePlan:
 
     Attributes:
         pad_color: centre it on a square of this colour (RGB, 0 to 255).
+        by_way_of: scale it to this width and height before; where a reference resizes twice, once gives other pixels.
         width, height: scale it to this.
         resample: with this filter.
         roll_patch: side of a patch in pixels: each patch moves on by one in raster order, the last one comes first.
@@ -25,6 +26,7 @@ class PicturePlan:
     width: int
     height: int
     pad_color: tuple[int, int, int] | None = None
+    by_way_of: tuple[int, int] | None = None
     resample: Resample = "bicubic"
     roll_patch: int | None = None
 
@@ -33,7 +35,10 @@ class PicturePlan:
         """Identity of the plan: pictures that differ in nothing else must not be taken for each other."""
         pad = "" if self.pad_color is None else f":pad{bytes(self.pad_color).hex()}"
         filtered = "" if self.resample == "bicubic" else f":{self.resample}"
-        return f"{self.width}x{self.height}{filtered}{pad}{f':roll{self.roll_patch}' if self.roll_patch else ''}"
+        before = "" if self.by_way_of is None else "{}x{}:".format(*self.by_way_of)
+        return (
+            f"{before}{self.width}x{self.height}{filtered}{pad}{f':roll{self.roll_patch}' if self.roll_patch else ''}"
+        )
 
 
 def planned_id(image: Image, plan: PicturePlan) -> str:
@@ -45,6 +50,8 @@ def prepare(image: Image, plan: PicturePlan) -> Image:
     """Carry a plan out."""
     if plan.pad_color is not None:
         image = pad_to_square(_at_most(image, MAX_SQUARE), plan.pad_color)
+    if plan.by_way_of is not None:
+        image = resize(image, *plan.by_way_of, plan.resample)
     image = resize(image, plan.width, plan.height, plan.resample)
     return roll_patches(image, plan.roll_patch) if plan.roll_patch else image
 

@@ -5,7 +5,7 @@ import pytest
 from ggufvlm.engine.request import TextPart
 from ggufvlm.errors import ModelError, UsageError
 from ggufvlm.handlers.messages import Message
-from ggufvlm.handlers.template import SpecialTokens, render
+from ggufvlm.handlers.template import PictureStyle, SpecialTokens, render
 from ggufvlm.media import Image
 
 RED = Image.from_rgb(1, 1, b"\xff\0\0", "red.png")
@@ -74,7 +74,7 @@ def test_a_template_that_knows_only_strings() -> None:
 
 def test_a_template_without_a_system_role_gets_it_in_the_first_user_message() -> None:
     dialogue = [Message("system", ("be brief. ",)), user(RED, "hi")]
-    assert shown(render(NO_SYSTEM, dialogue, TOKENS)) == "<s><user>«be brief. »(red)«hi»</><assistant>"
+    assert shown(render(NO_SYSTEM, dialogue, TOKENS)) == "<s><user>«be brief.» (red)«hi»</><assistant>"
 
 
 def test_what_a_template_refuses_is_told_in_its_words() -> None:
@@ -104,3 +104,61 @@ def test_a_broken_template_is_an_error() -> None:
 def test_the_sandbox_holds(source: str) -> None:
     with pytest.raises(UsageError):
         render(source, [user("a")], TOKENS)
+
+
+# -- templates that show pictures otherwise than texts
+
+# as SmolVLM's: no blank after the colon where a picture follows
+COLON = (
+    "{% for m in messages %}{{ m.role }}{{ ':' if m.content[0].type == 'image' else ': ' }}"
+    "{% for c in m.content %}{{ '<image>' if c.type == 'image' else c.text }}{% endfor %};{% endfor %}assistant:"
+)
+# as Gemma 3's: texts are trimmed
+TRIMMED = (
+    "{% for m in messages %}[{% for c in m.content %}"
+    "{{ '<start_of_image>' if c.type == 'image' else (c.text | trim) }}{% endfor %}]{% endfor %}"
+)
+
+
+def test_a_template_may_treat_pictures_otherwise_than_texts() -> None:
+    style = PictureStyle(word="<image>")
+    assert shown(render(COLON, [user(RED, "hi")], TOKENS, pictures=style)) == "user:(red)«hi»;assistant:"
+    assert shown(render(COLON, [user("hi", RED)], TOKENS, pictures=style)) == "user: «hi»(red);assistant:"
+    assert shown(render(COLON, [user("hi")], TOKENS, pictures=style)) == "user: «hi»;assistant:"
+    assert shown(render(COLON, [user(RED, "hi")], TOKENS)) == "user: (red)«hi»;assistant:"
+
+
+def test_pictures_of_several_turns_stay_in_order() -> None:
+    dialogue = [user(RED, BLUE, "a"), Message("assistant", ("b",)), user(BLUE, "c")]
+    parts = render(COLON, dialogue, TOKENS, pictures=PictureStyle(word="<image>"))
+    assert shown(parts) == "user:(red)(blue)«a»;assistant: «b»;user:(blue)«c»;assistant:"
+
+
+def test_a_picture_s_word_in_a_user_s_text_is_text() -> None:
+    parts = render(COLON, [user(RED, "what is <image>?")], TOKENS, pictures=PictureStyle(word="<image>"))
+    assert shown(parts) == "user:(red)«what is <image>?»;assistant:"
+
+
+def test_a_family_may_set_pictures_apart() -> None:
+    style = PictureStyle(word="<start_of_image>", around=("\n\n", "\n\n"), around_plain=("<", ">"))
+    assert shown(render(TRIMMED, [user(RED, "hi")], TOKENS, pictures=style)) == "[\n\n(red)\n\n«hi»]"
+    # where the template prints no word for pictures, they are shown to it as texts
+    assert shown(render(QWEN, [user(RED, "hi")], TOKENS, pictures=style)).endswith(
+        "user\n<(red)>«hi»<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_blanks_around_a_text_are_the_template_s_to_keep_or_to_trim() -> None:
+    style = PictureStyle(word="<start_of_image>")
+    assert shown(render(TRIMMED, [user(RED, " hi\n there \n")], TOKENS, pictures=style)) == "[(red)«hi\n there»]"
+    assert shown(render(STRINGS_ONLY, [user(RED, " hi ")], TOKENS)) == "[user] (red) «hi» \n[assistant]"
+    assert shown(render(STRINGS_ONLY, [user(RED, "  ")], TOKENS)) == "[user] (red)«  »\n[assistant]"
+
+
+def test_a_template_that_moves_pictures_is_shown_texts_instead() -> None:
+    source = (
+        "{% for c in messages[0].content %}{% if c.type == 'image' %}<image>{% endif %}{% endfor %}"
+        "{% for c in messages[0].content %}{% if c.type == 'text' %}{{ c.text }}{% endif %}{% endfor %}"
+    )
+    parts = render(source, [user("hi", RED)], TOKENS, pictures=PictureStyle(word="<image>"))
+    assert shown(parts) == "«hi»(red)"

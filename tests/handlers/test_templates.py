@@ -26,8 +26,12 @@ PUBLISHED = {
     ("vicuna", "again"): (f"{VICUNA} USER: <image>\nWhat is this? ASSISTANT: A cat.</s>USER: Which color? ASSISTANT:"),
     ("vicuna", "system"): "Be brief. USER: <image>\nWhat is this? ASSISTANT:",
     ("llava-mistral", "asked"): "[INST] <image>\nWhat is this? [/INST]",
-    ("llava-mistral", "again"): "[INST] <image>\nWhat is this? [/INST] A cat.</s>[INST] Which color? [/INST]",
+    ("llava-mistral", "again"): "[INST] <image>\nWhat is this? [/INST] A cat. </s>[INST] Which color? [/INST]",
     ("llava-mistral", "system"): "[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n<image>\nWhat is this? [/INST]",
+    ("llava-chatml", "again"): (
+        "<|im_start|>system\nAnswer the questions.<|im_end|><|im_start|>user\n<image>\nWhat is this?<|im_end|>"
+        "<|im_start|>assistant\nA cat.<|im_end|><|im_start|>user\nWhich color?<|im_end|><|im_start|>assistant\n"
+    ),
     ("llava-chatml", "asked"): (
         "<|im_start|>system\nAnswer the questions.<|im_end|>"
         "<|im_start|>user\n<image>\nWhat is this?<|im_end|><|im_start|>assistant\n"
@@ -41,6 +45,16 @@ PUBLISHED = {
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
     ),
     ("phi-3", "asked"): "<|user|>\n<image>\nWhat is this?<|end|>\n<|assistant|>\n",
+    ("llama-3", "again"): (
+        "<|start_header_id|>user<|end_header_id|>\n\n<image>\nWhat is this?<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\nA cat.<|eot_id|>"
+        "<|start_header_id|>user<|end_header_id|>\n\nWhich color?<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    ),
+    ("phi-3", "again"): (
+        "<|user|>\n<image>\nWhat is this?<|end|>\n<|assistant|>\nA cat.<|end|>\n"
+        "<|user|>\nWhich color?<|end|>\n<|assistant|>\n"
+    ),
     ("bakllava", "asked"): "USER: <image>\nWhat is this?\nASSISTANT:",
     ("moondream", "asked"): "<image>\n\nQuestion: What is this?\n\nAnswer:",
     ("moondream", "again"): (

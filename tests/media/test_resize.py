@@ -74,3 +74,35 @@ def test_save_says_what_it_cannot_do(tmp_path):
     assert ".png" in caught.value.hint
     with pytest.raises(UsageError, match="cannot be written"):
         media.save(image, tmp_path / "missing" / "out.png")
+
+
+def test_sixel_draws_the_same_pixels() -> None:
+    picture = media.load(halves(30, 14))
+    drawn = media.to_sixel(picture)
+    assert drawn.startswith('\x1bP0;1q"1;1;30;14')
+    assert drawn.endswith("\x1b\\")
+    assert read_sixel(drawn, 30, 14) == picture.rgb
+
+
+def read_sixel(drawn: str, width: int, height: int) -> bytes:
+    """What a terminal shows after this sequence."""
+    import re
+
+    pixels, palette, color, x, top = bytearray(3 * width * height), {}, 0, 0, 0
+    body = drawn[drawn.index('"') :].removesuffix("\x1b\\")
+    token = r'"[\d;]+|#(\d+)(?:;2;(\d+);(\d+);(\d+))?|(?:!(\d+))?([?-~])|([$-])'
+    for number, red, green, blue, times, sign, move in re.findall(token, body):
+        if number:
+            color = int(number)
+            if red:
+                palette[color] = bytes(round(int(part) * 2.55) for part in (red, green, blue))
+        elif sign:
+            for _ in range(int(times or 1)):
+                for row in range(6):
+                    if (ord(sign) - 63) >> row & 1:
+                        at = 3 * ((top + row) * width + x)
+                        pixels[at : at + 3] = palette[color]
+                x += 1
+        elif move:
+            x, top = 0, top + 6 * (move == "-")
+    return bytes(pixels)

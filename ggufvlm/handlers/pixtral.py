@@ -1,0 +1,44 @@
+"""Pixtral and Mistral Small: pictures at their own resolution, rounded up to whole tokens."""
+
+from __future__ import annotations
+
+import math
+
+from ggufvlm.handlers.base import ChatHandler
+
+DEFAULT_MAX_TOKENS = 1024
+_LONGEST_EDGE = 1024
+_LIBRARY_MAX_TOKENS = 16384
+
+
+def round_up(width: int, height: int, *, factor: int, longest_edge: int) -> tuple[int, int]:
+    """Sides that are multiples of ``factor``, none above ``longest_edge``; pictures are never made larger than that.
+
+    The formula is ``get_resize_output_image_size`` of Transformers' ``image_processing_pixtral.py``.
+    """
+    ratio = max(width, height) / longest_edge
+    if ratio > 1:
+        width, height = max(1, math.floor(width / ratio)), max(1, math.floor(height / ratio))
+    return -(-width // factor) * factor, -(-height // factor) * factor
+
+
+class PixtralHandler(ChatHandler):
+    """Resizes as the reference does, before libmtmd, which would round to the nearest and put black bars beside."""
+
+    def target_size(self, width: int, height: int) -> tuple[int, int]:
+        factor = self.facts.patch_size * self.facts.merge_size
+        w, h = round_up(width, height, factor=factor, longest_edge=self.facts.image_size or _LONGEST_EDGE)
+        most = (self.facts.image_max_tokens or DEFAULT_MAX_TOKENS) * factor * factor
+        least = min((self.facts.image_min_tokens or 1) * factor * factor, most)
+        if w * h > most:
+            shrink = math.sqrt(width * height / most)
+            w, h = (max(factor, math.floor(side / shrink / factor) * factor) for side in (width, height))
+        elif w * h < least:
+            grow = math.sqrt(least / (width * height))
+            w, h = (math.ceil(side * grow / factor) * factor for side in (width, height))
+        return w, h
+
+    @property
+    def library_budget(self) -> tuple[int | None, int | None]:
+        # wide enough that libmtmd takes our size as it is
+        return 1, max(_LIBRARY_MAX_TOKENS, 2 * (self.facts.image_max_tokens or 0))
