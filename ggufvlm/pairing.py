@@ -110,6 +110,7 @@ class PairReport:
     image_size: int | None
     patch_size: int | None
     spatial_merge_size: int | None
+    longest_edge: int | None
     image_mean: tuple[float, ...]
     image_std: tuple[float, ...]
     min_pixels: int | None
@@ -167,6 +168,7 @@ def compare(model: GGUFHeader, projector: GGUFHeader, *, allow_untyped: bool = F
         image_size=projector.integer("clip.vision.image_size"),
         patch_size=projector.integer("clip.vision.patch_size"),
         spatial_merge_size=projector.integer("clip.vision.spatial_merge_size"),
+        longest_edge=projector.integer("clip.vision.preproc_image_size"),
         image_mean=_floats(projector, "clip.vision.image_mean"),
         image_std=_floats(projector, "clip.vision.image_std"),
         min_pixels=projector.integer("clip.vision.image_min_pixels"),

@@ -93,6 +93,31 @@ def test_lfm2_two_tiles_are_large_enough_to_be_cut() -> None:
     assert width * height > 2 * 256 * 32 * 32  # libmtmd's should_tile: strictly more
 
 
+@given(st.integers(600, 6000), st.integers(300, 6000))
+def test_libmtmd_finds_the_same_grid_for_the_stretched_picture(width: int, height: int) -> None:
+    target = Lfm2VLHandler(ModelFacts(patch_size=16, merge_size=2)).target_size(width, height)
+    if target != (width, height):
+        grids = [nearest_grid(*size, tile=512, min_tiles=2, max_tiles=10) for size in ((width, height), target)]
+        assert grids[0] == grids[1]
+
+
+def library_canvas(width: int, height: int) -> Size:
+    """As libmtmd's select_best_resolution: as many of the picture's pixels as possible, then the least area."""
+    best, most, least = (0, 0), 0, 0
+    for w, h in ((448 * c, 448 * r) for c in range(1, 13) for r in range(1, 12 // c + 1)):
+        scale = min(w / width, h / height)
+        kept = min(int(width * scale) * int(height * scale), width * height)
+        if kept > most or (kept == most and w * h - kept < least):
+            best, most, least = (w, h), kept, w * h - kept
+    return best
+
+
+@given(SIDES, SIDES)
+def test_libmtmd_cuts_internvl_s_stretched_picture_as_it_is(width: int, height: int) -> None:
+    size = InternVLHandler(ModelFacts()).target_size(width, height)
+    assert library_canvas(*size) == size
+
+
 @pytest.mark.parametrize("size", PIXTRAL_SIZES)
 def test_pixtral_rounds_up(size: Size) -> None:
     assert round_up(*size, factor=16, longest_edge=1024) == PIXTRAL_SIZES[size]

@@ -10,6 +10,7 @@ from typing import Any
 import transformers as hf
 
 from .llava_projector import write_projector
+from .reference import LEAST_MARGIN
 from .vocabulary import make_tokenizer
 
 _QWEN = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
@@ -32,6 +33,8 @@ class Family:
 
     Attributes:
         build: takes the chat template.
+        seed: where the search for weights with clear answers begins; it ended there.
+        least_margin: see reference.py.
         renamed: beginnings of tensor names that published checkpoints, and so the converter, call otherwise than
             Transformers does now.
         has_template: whether published GGUFs carry the template.
@@ -41,6 +44,8 @@ class Family:
 
     name: str
     build: Callable[[str], Built]
+    seed: int = 0
+    least_margin: float = LEAST_MARGIN
     renamed: tuple[tuple[str, str], ...] = ()
     has_template: bool = True
     write_projector: Callable[[Any, Path], None] | None = None
@@ -310,14 +315,22 @@ _MODEL = (("vision_tower.", "model.vision_tower."), ("multi_modal_projector.", "
 FAMILIES = {
     family.name: family
     for family in (
-        Family("qwen2_vl", _qwen2_vl),
-        Family("qwen2_5_vl", _qwen2_5_vl),
-        Family("qwen3_vl", _qwen3_vl),
-        Family("gemma3", _gemma3, renamed=_TOWER),
-        Family("smolvlm", _smolvlm),
-        Family("llava", _llava, has_template=False, write_projector=write_projector, disturb=_last_patch),
-        Family("pixtral", _pixtral, renamed=_EMBEDDINGS),
-        Family("lfm2_vl", _lfm2_vl, renamed=_TOWER_IN_MODEL),
-        Family("internvl", _internvl, renamed=_MODEL),
+        Family("qwen2_vl", _qwen2_vl, seed=298),
+        Family("qwen2_5_vl", _qwen2_5_vl, seed=357),
+        Family("qwen3_vl", _qwen3_vl, seed=2455),
+        Family("gemma3", _gemma3, seed=1266, renamed=_TOWER),
+        Family("smolvlm", _smolvlm, seed=466),
+        Family(
+            "llava",
+            _llava,
+            seed=25,
+            least_margin=0.02,
+            has_template=False,
+            write_projector=write_projector,
+            disturb=_last_patch,
+        ),
+        Family("pixtral", _pixtral, seed=29, least_margin=0.03, renamed=_EMBEDDINGS),
+        Family("lfm2_vl", _lfm2_vl, seed=1, least_margin=0.02, renamed=_TOWER_IN_MODEL),
+        Family("internvl", _internvl, seed=10, least_margin=0.02, renamed=_MODEL),
     )
 }

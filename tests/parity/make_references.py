@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from .cases import DATA, Case, cases, draw
 from .convert import convert
 from .families import FAMILIES, Built, Family
-from .reference import LEAST_DISTINCT, LEAST_MARGIN, Reference, compute
+from .reference import LEAST_DISTINCT, Reference, compute
 from .sizes import SIZES
 from .weights import randomize
 
@@ -73,14 +73,14 @@ def _first_clear(
     family: Family, built: Built, quiet: list[int], dialogues: list[Case]
 ) -> tuple[int, dict[str, Reference]]:
     """Weights with which no greedy token is a tie that rounding decides, and no answer one token over and over."""
-    for seed in range(1000):
+    for seed in range(family.seed, family.seed + 5000):
         randomize(built.model, quiet, seed)
         built.model.generation_config.eos_token_id = None
         references: dict[str, Reference] = {}
         for case in dialogues:
             model = built.model.eval()
             one = compute(model, built.processor, case, built.picture_tokens)
-            if one.margins.min() < LEAST_MARGIN or len(set(one.answer.tolist())) < LEAST_DISTINCT:
+            if one.margins.min() < family.least_margin or len(set(one.answer.tolist())) < LEAST_DISTINCT:
                 break
             if family.disturb:
                 other = compute(model, built.processor, case, built.picture_tokens, family.disturb)

@@ -13,7 +13,7 @@ from torch import nn
 from .cases import N_ANSWER, Case
 
 PICTURE_ROW = -1  # in place of a token
-LEAST_MARGIN = 0.02  # between the best two logits, in standard deviations: below, rounding decides
+LEAST_MARGIN = 0.05  # between the best two logits, in standard deviations: below, rounding decides
 LEAST_DISTINCT = 4  # tokens of an answer
 
 Disturb = Callable[[torch.Tensor], torch.Tensor]

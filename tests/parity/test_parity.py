@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ggufvlm import VLM
+from ggufvlm import VLM, EngineConfig
 from ggufvlm.errors import EngineError
+from ggufvlm.gguf_header import read_header
+from ggufvlm.gguf_writer import copied, read_pairs, write_gguf
+from ggufvlm.handlers import smolvlm
 
-from .cases import N_ANSWER, Case, cases
+from .cases import DATA, N_ANSWER, Case, cases
 from .compare import cosines, equal_tokens, logit_difference, stored
 from .ours import ask, load
 from .sizes import SIZES
@@ -105,3 +108,36 @@ def test_numbers_that_are_none_do_not_reach_the_model(monkeypatch: pytest.Monkey
         else:
             with pytest.raises(EngineError, match="numbers that are none"):
                 ask(vlm, case)
+
+
+def changed(family: str, target: Path, *dropped: str) -> VLM:
+    """A family whose projector lacks these keys."""
+    source = DATA / family / "mmproj.gguf"
+    header = read_header(source)
+    pairs = {key: value for key, value in read_pairs(source, header).items() if key not in dropped}
+    with target.open("wb") as file:
+        write_gguf(file, pairs, copied(source, header))
+    return VLM.load(DATA / family / "model.gguf", target, config=EngineConfig(use_cache=False))
+
+
+@pytest.mark.parametrize("case", cases(SIZES["smolvlm"]), ids=lambda case: case.name)
+def test_smolvlm_from_a_file_that_names_no_longest_edge(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, case: Case
+) -> None:
+    monkeypatch.setattr(smolvlm, "_TILES_A_SIDE", 2)  # the small model's, where published ones have 4
+    reference = stored("smolvlm", case)
+    with changed("smolvlm", tmp_path / "p.gguf", "clip.vision.preproc_image_size") as vlm:
+        ours = ask(vlm, case)
+    np.testing.assert_array_equal(ours.tokens, reference.tokens)
+    if case.keeps_embeddings:
+        rows = cosines(ours.embeddings, reference.embeddings)  # libmtmd makes the thumbnails by another filter
+        assert rows.min() >= 0.99
+        assert rows.mean() >= LEAST_COSINE
+
+
+def test_pixtral_from_a_file_that_names_no_merge_size(tmp_path: Path) -> None:
+    case = next(case for case in cases(SIZES["pixtral"]) if case.name == "odd-131x97")
+    with changed("pixtral", tmp_path / "p.gguf", "clip.vision.spatial_merge_size") as vlm:
+        ours, reference = ask(vlm, case), stored("pixtral", case)
+    np.testing.assert_array_equal(ours.tokens, reference.tokens)
+    assert cosines(ours.embeddings, reference.embeddings).min() >= LEAST_COSINE
