@@ -25,7 +25,7 @@ from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
     from ggufvlm.answer import Answer, AnswerStream
-    from ggufvlm.media import Image
+    from ggufvlm.documents import Material
 
 CUT_BY_GUARD = 6
 
@@ -54,7 +54,7 @@ def read_question(arguments: Sequence[str], asked: PromptOptions, *, raw: bool) 
 
 
 def answer_question(
-    load_images: Callable[[], Sequence[Image]],
+    read: Callable[[], Material],
     prompt: str,
     *,
     system: str | None,
@@ -64,14 +64,14 @@ def answer_question(
     hardware: HardwareOptions,
     output: OutputOptions,
 ) -> None:
-    """Ask one question and show the answer.
+    """Ask one question about what ``read`` gives, and show the answer.
 
     Raises:
         typer.Exit: with 6 if the repetition guard cut the answer, with 130 after Ctrl-C.
         GGUFVLMError: anything that went wrong.
     """
     from ggufvlm.models import find_model
-    from ggufvlm.vlm import VLM, question
+    from ggufvlm.vlm import VLM
 
     if output.debug:
         log_to_stderr()
@@ -90,10 +90,13 @@ def answer_question(
                         waits_for_pictures=True,
                     )
                 )
-                images = load_images()  # while the model loads
-                vlm.expect(images)
+                material = read()  # while the model loads
+                vlm.expect(material.first_images)
                 vlm.wait_until_loaded()
-            stream = stack.enter_context(vlm.stream(question(images, prompt, system), prefill=prefill, **settings))
+                messages, notes = material.fit(vlm, prompt, system, prefill)
+            for note in notes if not output.quiet else ():
+                spinner.say(note)
+            stream = stack.enter_context(vlm.stream(messages, prefill=prefill, **settings))
             _show(stream, spinner, output)
     except KeyboardInterrupt:
         if not output.quiet:

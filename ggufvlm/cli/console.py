@@ -96,6 +96,14 @@ class Spinner:
         else:
             self.update(f"reading the prompt: {progress.done} of {progress.total} tokens")
 
+    def say(self, text: str) -> None:
+        """A line for the user on stderr, which stays."""
+        with self._lock:
+            if self._live is None:
+                say(text)
+            else:
+                self._live.console.print(text, markup=False, soft_wrap=True)
+
     def close(self) -> None:
         """Take the line away. Safe to call twice."""
         with self._lock:

@@ -7,21 +7,47 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from markdown_it.token import Token
     from rich.console import Console
     from rich.live import Live
     from rich.markdown import Markdown
     from rich.text import Text
 
 
-def _parse(text: str) -> Markdown:
+def parse(text: str) -> Markdown:
+    """Text of a model as Markdown. Its line breaks are kept, and nothing that it says disappears."""
+    from markdown_it import MarkdownIt
     from rich.markdown import Markdown
 
-    markdown = Markdown(text)
+    markdown = Markdown("")
+    # HTML tags and link definitions are words here: nobody would see them otherwise
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).disable("reference")
+    markdown.parsed = _with_empty_blocks_as_text(parser.parse(text), text.split("\n"))
     for block in markdown.parsed:
         for inline in block.children or ():
             if inline.type == "softbreak":  # models mean the line breaks they write
                 inline.type = "hardbreak"
     return markdown
+
+
+def _with_empty_blocks_as_text(tokens: list[Token], lines: list[str]) -> list[Token]:
+    """The answer ``3.`` is a list without a word to Markdown; it is shown as it was written."""
+    from markdown_it.token import Token
+
+    kept: list[Token] = []
+    block: list[Token] = []
+    for token in tokens:
+        block.append(token)
+        if token.level or token.nesting == 1:
+            continue
+        first, is_block = block[0], token.nesting == -1
+        if is_block and first.map and not any(inline.content for inline in block):
+            written = "\n".join(lines[slice(*first.map)]).strip()
+            words = Token("inline", "", 0, content=written, children=[Token("text", "", 0, content=written)])
+            block = [Token("paragraph_open", "p", 1), words, Token("paragraph_close", "p", -1)]
+        kept += block
+        block = []
+    return kept + block
 
 
 class MarkdownStream:
@@ -60,17 +86,17 @@ class MarkdownStream:
     def _rendered(self) -> list[Text]:
         from rich.text import Text
 
-        lines = self._console.render_lines(_parse(self._text), pad=False)
+        lines = self._console.render_lines(parse(self._text), pad=False)
         return [Text.assemble(*((s.text, s.style or "") for s in line if not s.control)) for line in lines]
 
     def _n_before_open_table(self, n_lines: int) -> int:
         """Rendered lines before a table at the end of the text; all lines if there is none."""
-        blocks = [block for block in _parse(self._text).parsed if block.level == 0]
+        blocks = [block for block in parse(self._text).parsed if block.level == 0]
         if not blocks or blocks[-1].type != "table_close":
             return n_lines
         start = next(block.map[0] for block in reversed(blocks) if block.type == "table_open" and block.map)
         before = "\n".join(self._text.split("\n")[:start])
-        return len(self._console.render_lines(_parse(before), pad=False)) if before.strip() else 0
+        return len(self._console.render_lines(parse(before), pad=False)) if before.strip() else 0
 
     def _draw(self, lines: list[Text]) -> None:
         from rich.live import Live

@@ -48,3 +48,28 @@ def test_streaming_leaves_what_drawing_once_leaves(columns: int, rows: int, size
 def test_line_breaks_that_the_model_writes_are_kept() -> None:
     lines = screen_after("first line\nsecond line\n", 5, live=True, columns=80, rows=24)
     assert lines[:2] == ["first line", "second line"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "3.",
+        "12)",
+        "-",
+        "#",
+        ">",
+        "<b>bold</b>",
+        "<table>\n<tr><td>7</td></tr>\n</table>",
+        "[1]: https://example.org",
+    ],
+)
+def test_an_answer_that_markdown_would_swallow_is_shown(answer: str) -> None:
+    for live in (True, False):
+        shown = "\n".join(screen_after(answer, 2, live=live, columns=80, rows=24)).strip()
+        assert shown == answer
+
+
+def test_empty_blocks_between_others() -> None:
+    words = " ".join(screen_after("One\n\n3.\n\n- a\n-\n\n# Title", 3, live=True, columns=40, rows=24)).split()
+    assert words[:2] == ["One", "3."]
+    assert words[-1] == "Title"

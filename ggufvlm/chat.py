@@ -1,0 +1,334 @@
+"""A dialogue that keeps its pictures: turns, staged pictures, undo, save and load. Knows nothing of KV cells."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ggufvlm.answer import Answer, AnswerStream, PromptSize
+from ggufvlm.errors import ImageError, UsageError
+from ggufvlm.handlers import Message
+from ggufvlm.media import Image, load, local_path
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ggufvlm.config import SamplingSettings
+    from ggufvlm.engine.sequence import FinishReason
+    from ggufvlm.vlm import VLM
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MissingImage:
+    """The place of a picture that was not found again when a dialogue was loaded.
+
+    Attributes:
+        source: what the user had given.
+        id: sha256 of the picture that was there.
+        width, height: its pixels.
+        reason: why it is not here.
+    """
+
+    source: str
+    id: str
+    width: int
+    height: int
+    reason: str
+
+
+Picture = Image | MissingImage
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question and its answer.
+
+    Attributes:
+        pictures: come before the text of the question.
+        finish_reason: "abort" if the user stopped the answer.
+    """
+
+    pictures: tuple[Picture, ...]
+    text: str
+    answer: str
+    finish_reason: FinishReason = "stop"
+
+
+class Chat:
+    """Questions to one model that remember what was said before.
+
+    >>> chat = Chat(vlm)
+    >>> print(chat.send("What is on the left?", ["blocks.png"]))
+    >>> print(chat.send("And on the right?"))
+
+    Attributes:
+        vlm: answers; may be replaced by another one between two questions.
+        system: the system message; None has none, and the model's template may put in its own.
+        settings: fields of :class:`~ggufvlm.SamplingParams` that differ from the model's own.
+        turns: what was said, oldest first.
+        staged: pictures that go with the next question.
+        last_answer: with the numbers of the newest answer that was made here.
+        files: where pictures were read from, by their id.
+    """
+
+    def __init__(self, vlm: VLM, *, system: str | None = None, **settings: Unpack[SamplingSettings]) -> None:
+        self.vlm = vlm
+        self.system = system
+        self.settings = settings
+        self.turns: list[Turn] = []
+        self.staged: list[Picture] = []
+        self.last_answer: Answer | None = None
+        self.files: dict[str, Path] = {}
+
+    # -- asking
+
+    def send(self, text: str, images: Iterable[Any] = ()) -> Answer:
+        """Ask, and wait for the whole answer.
+
+        Args:
+            text: the question.
+            images: pictures for it, behind those that are staged: whatever :meth:`stage` takes.
+
+        Raises:
+            ImageError: a picture cannot be read, or one of the dialogue is missing.
+            UsageError, ContextOverflow, EngineError: see there. The dialogue is then as it was.
+        """
+        return self.stream(text, images).answer
+
+    def stream(self, text: str, images: Iterable[Any] = ()) -> AnswerStream:
+        """Ask, and get the answer piece by piece. It is part of the dialogue when the iteration has ended.
+
+        An answer that is stopped (``close``) stays as far as it came; one that is stopped before its first word is
+        as if it had not been asked for.
+
+        Raises: as :meth:`send`.
+        """
+        given = list(self.staged)
+        self.stage(*images)
+        try:
+            return self._ask(tuple(self.staged), text)
+        except BaseException:
+            self.staged = given
+            raise
+
+    def regen(self) -> AnswerStream:
+        """Ask the last question again; its answer takes the place of the old one when it is complete.
+
+        Raises:
+            UsageError: nothing has been asked yet.
+            Else as :meth:`send`.
+        """
+        turn = self._last()
+        return self._ask(turn.pictures, turn.text, instead_of=turn)
+
+    def _ask(self, pictures: tuple[Picture, ...], text: str, *, instead_of: Turn | None = None) -> AnswerStream:
+        if not text and not pictures:
+            raise UsageError("there is no question")
+        before = self.turns[:-1] if instead_of else self.turns
+        inner = self.vlm.stream([*self._messages(before), _question(pictures, text)], **self.settings)
+
+        def finish(_text: str) -> Answer:
+            answer = inner.answer
+            self.last_answer = answer
+            if answer.text or answer.finish_reason != "abort":
+                turn = Turn(pictures, text, answer.text, answer.finish_reason)
+                self.turns = [*before, turn]
+                if not instead_of:
+                    self.staged = []
+            return answer
+
+        return AnswerStream(iter(inner), inner.abort, finish)
+
+    def _messages(self, turns: Sequence[Turn]) -> list[Message]:
+        messages = [Message("system", (self.system,))] if self.system is not None else []
+        for turn in turns:
+            messages += [_question(turn.pictures, turn.text), Message("assistant", (turn.answer,))]
+        return messages
+
+    @property
+    def messages(self) -> list[Message]:
+        """The dialogue as :meth:`VLM.stream` takes it, without what is staged.
+
+        Raises:
+            ImageError: one of its pictures is missing.
+        """
+        return self._messages(self.turns)
+
+    def measure(self, text: str | None = None, *, again: bool = False) -> PromptSize:
+        """What the dialogue takes of the context, with what is staged. Nothing is computed.
+
+        Args:
+            text: the next question, if there is one already.
+            again: measure what :meth:`regen` would ask instead.
+
+        Raises:
+            ImageError: one of its pictures is missing.
+        """
+        if again:
+            turn = self._last()
+            return self.vlm.measure([*self._messages(self.turns[:-1]), _question(turn.pictures, turn.text)])
+        messages = self.messages
+        if text is not None or self.staged or not self.turns:
+            messages.append(_question(tuple(self.staged), text or ""))
+        return self.vlm.measure(messages)
+
+    def prepare(self) -> None:
+        """Begin to compute what the next question will begin with, while it is being typed. Returns at once."""
+        if not self.missing and (self.turns or self.staged):
+            self.vlm.prepare([*self.messages, _question(tuple(self.staged), "")])
+
+    # -- pictures: numbered from 1, those of the dialogue before those that are staged
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """All pictures in order; their numbers begin at 1."""
+        return (*(picture for turn in self.turns for picture in turn.pictures), *self.staged)
+
+    @property
+    def missing(self) -> dict[int, MissingImage]:
+        """Pictures that were not found again, by number."""
+        numbered = enumerate(self.pictures, 1)
+        return {number: picture for number, picture in numbered if isinstance(picture, MissingImage)}
+
+    def picture(self, number: int) -> Picture:
+        """One of the pictures.
+
+        Raises:
+            UsageError: there are not as many.
+        """
+        self._check(number)
+        return self.pictures[number - 1]
+
+    def stage(self, *sources: Any) -> tuple[Image, ...]:
+        """Put pictures before the next question.
+
+        Args:
+            sources: a path, URL, data URI, bytes, an :class:`~ggufvlm.Image`, a Pillow image or an array.
+
+        Raises:
+            ImageError: one cannot be read; none is staged then.
+        """
+        images = tuple(self._load(source) for source in sources)
+        self.staged += images
+        return images
+
+    def drop_image(self, number: int) -> Picture:
+        """Take a picture out of the dialogue, or off the stage; what was said about it stays.
+
+        Raises:
+            UsageError: there is no picture of this number.
+        """
+        dropped = self.picture(number)
+        self._put(number, ())
+        return dropped
+
+    def replace_image(self, number: int, source: Any) -> Image:
+        """Put another picture in the place of one, missing or not.
+
+        Raises:
+            UsageError: there is no picture of this number.
+            ImageError: the new one cannot be read.
+        """
+        self._check(number)
+        image = self._load(source)
+        self._put(number, (image,))
+        return image
+
+    def _load(self, source: Any) -> Image:
+        image = load(source)
+        path = local_path(source)
+        if path is not None:
+            self.files[image.id] = path
+        return image
+
+    def _check(self, number: int) -> None:
+        count = len(self.pictures)
+        if not 1 <= number <= count:
+            raise UsageError(f"there is no image {number}: " + (f"there are {count}" if count else "there is none yet"))
+
+    def _put(self, number: int, pictures: tuple[Picture, ...]) -> None:
+        place = number - 1
+        for index, turn in enumerate(self.turns):
+            if place < len(turn.pictures):
+                kept = (*turn.pictures[:place], *pictures, *turn.pictures[place + 1 :])
+                self.turns[index] = replace(turn, pictures=kept)
+                return
+            place -= len(turn.pictures)
+        self.staged[place : place + 1] = pictures
+
+    # -- turns
+
+    def undo(self) -> Turn:
+        """Forget the last question and its answer, pictures included. Nothing is staged again.
+
+        Raises:
+            UsageError: nothing has been asked yet.
+        """
+        turn = self._last()
+        self.turns = self.turns[:-1]
+        return turn
+
+    def drop_turn(self, number: int = 1) -> Turn:
+        """Forget a question and its answer, pictures included; 1 is the oldest.
+
+        Raises:
+            UsageError: there are not as many.
+        """
+        if not 1 <= number <= len(self.turns):
+            raise UsageError(f"there is no turn {number}: there are {len(self.turns)}")
+        turn = self.turns[number - 1]
+        self.turns = [*self.turns[: number - 1], *self.turns[number:]]
+        return turn
+
+    def clear(self) -> None:
+        """Begin anew: no turns, nothing staged. System message and settings stay."""
+        self.turns, self.staged, self.last_answer = [], [], None
+
+    def _last(self) -> Turn:
+        if not self.turns:
+            raise UsageError("nothing has been asked yet")
+        return self.turns[-1]
+
+    # -- files
+
+    def save(self, path: str | os.PathLike[str]) -> list[Path]:
+        """Write the dialogue as JSON. Pictures that are no files of their own are written beside it as PNG.
+
+        Returns:
+            The pictures that were written.
+
+        Raises:
+            UsageError: the file exists and is no saved dialogue, or cannot be written.
+        """
+        from ggufvlm.chat_file import save
+
+        return save(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], vlm: VLM) -> Chat:
+        """Read a dialogue that :meth:`save` wrote, for any model.
+
+        A picture that is gone or is not the same any more becomes a :class:`MissingImage`: see :attr:`missing`,
+        :meth:`replace_image` and :meth:`drop_image`. Nothing can be asked before it is dealt with.
+
+        Raises:
+            InputError: the file cannot be read or is no saved dialogue.
+        """
+        from ggufvlm.chat_file import read
+
+        return read(cls(vlm), Path(path))
+
+
+def _question(pictures: Sequence[Picture], text: str) -> Message:
+    images: list[Image] = []
+    for picture in pictures:
+        if isinstance(picture, MissingImage):
+            raise ImageError(
+                f"{picture.source} of this dialogue is missing: {picture.reason}",
+                hint="put another in its place (/replace N PATH), or leave it out (/drop N)",
+            )
+        images.append(picture)
+    return Message("user", (*images, text))

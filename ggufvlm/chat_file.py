@@ -1,0 +1,203 @@
+"""A dialogue as a file: readable JSON in the Hub's chat format, with the identity of each picture."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from ggufvlm import __version__
+from ggufvlm.chat import Chat, MissingImage, Picture, Turn
+from ggufvlm.engine.sequence import FinishReason
+from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
+from ggufvlm.media import Image, load, to_png
+
+if TYPE_CHECKING:
+    from ggufvlm.config import SamplingParams
+
+FORMAT = 1
+
+
+def save(chat: Chat, path: Path) -> list[Path]:
+    """See :meth:`Chat.save`."""
+    path = path.expanduser()
+    if path.exists():
+        _check_that_it_is_ours(path)
+    written: list[Path] = []
+    places = _places(chat, path, written)
+    state = {
+        "ggufvlm": __version__,
+        "format": FORMAT,
+        "model": chat.vlm.files.name,
+        "system": chat.system,
+        "settings": dict(chat.settings),
+        "messages": [message for turn in chat.turns for message in _turn_to_json(turn, places)],
+        "staged": [_picture_to_json(picture, places) for picture in chat.staged],
+    }
+    write(path, json.dumps(state, ensure_ascii=False, indent=2) + "\n")
+    return written
+
+
+def write(path: Path, text: str | bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    data = text.encode("utf-8", "replace") if isinstance(text, str) else text
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def copy_beside(image: Image, path: Path) -> Path:
+    """Write a picture into the folder of ``path``, under a name made of both.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    copy = path.with_name(f"{path.stem}-{image.id[:12]}.png")
+    if not _is_same(copy, image.id):
+        write(copy, to_png(image))
+    return copy
+
+
+def _check_that_it_is_ours(path: Path) -> None:
+    try:
+        _read_state(path)
+    except InputError as error:
+        raise UsageError(f"{path} is there already and is no saved dialogue", hint="choose another name") from error
+
+
+def _places(chat: Chat, path: Path, written: list[Path]) -> dict[str, str]:
+    """Where each picture can be read again, by id; those that are no files are written beside ``path``."""
+    folder = path.absolute().parent
+    places: dict[str, str] = {}
+    for picture in chat.pictures:
+        if isinstance(picture, MissingImage) or picture.id in places:
+            continue
+        file = chat.files.get(picture.id)
+        if file is None or not _is_same(file, picture.id):
+            file = copy_beside(picture, path.absolute())
+            written.append(file)
+        places[picture.id] = str(file.relative_to(folder) if file.is_relative_to(folder) else file)
+    return places
+
+
+def _is_same(path: Path, id: str) -> bool:
+    try:
+        return path.is_file() and load(path).id == id
+    except ImageError:
+        return False
+
+
+def _turn_to_json(turn: Turn, places: dict[str, str]) -> list[dict[str, Any]]:
+    content = [_picture_to_json(picture, places) for picture in turn.pictures]
+    return [
+        {"role": "user", "content": [*content, {"type": "text", "text": turn.text}]},
+        {"role": "assistant", "content": turn.answer, "finish_reason": turn.finish_reason},
+    ]
+
+
+def _picture_to_json(picture: Picture, places: dict[str, str]) -> dict[str, Any]:
+    return {
+        "type": "image",
+        "path": places.get(picture.id, picture.source),
+        "source": picture.source,
+        "sha256": picture.id,
+        "width": picture.width,
+        "height": picture.height,
+    }
+
+
+def read(chat: Chat, path: Path) -> Chat:
+    """Fill a new dialogue from a file. See :meth:`Chat.load`."""
+    path = path.expanduser()
+    state = _read_state(path)
+    try:
+        chat.system = _expect(state.get("system"), (str, type(None)))
+        settings = _expect(state.get("settings", {}), dict)
+        if "stop" in settings:
+            settings["stop"] = tuple(settings["stop"])
+        chat.settings = settings
+        _validate(chat.vlm.sampling, settings)
+        chat.turns = _turns(chat, _expect(state["messages"], list), path.absolute().parent)
+        staged = _expect(state.get("staged", []), list)
+        chat.staged = [_picture(chat, entry, path.absolute().parent) for entry in staged]
+    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+        raise InputError(f"{path}: a damaged dialogue ({error})") from error
+    return chat
+
+
+def saved_model(path: Path) -> str:
+    """The model that answered in a saved dialogue.
+
+    Raises:
+        InputError: the file cannot be read or is no saved dialogue.
+    """
+    return str(_read_state(path.expanduser()).get("model", ""))
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a saved dialogue ({error})") from error
+    if not isinstance(state, dict) or "ggufvlm" not in state or "messages" not in state:
+        raise InputError(f"{path}: not a saved dialogue")
+    if state.get("format") != FORMAT:
+        raise InputError(f"{path}: saved in format {state.get('format')}, this ggufvlm reads {FORMAT}")
+    return state
+
+
+def _validate(sampling: SamplingParams, settings: dict[str, Any]) -> None:
+    replace(sampling, **settings)
+
+
+def _expect(value: Any, kinds: type | tuple[type, ...]) -> Any:
+    if not isinstance(value, kinds):
+        raise TypeError(f"{value!r:.60} is not what belongs there")
+    return value
+
+
+def _turns(chat: Chat, messages: list[dict[str, Any]], folder: Path) -> list[Turn]:
+    turns = []
+    for asked, answered in zip(messages[::2], messages[1::2], strict=True):
+        if (asked["role"], answered["role"]) != ("user", "assistant"):
+            raise ValueError("questions and answers do not take turns")
+        content = _expect(asked["content"], list)
+        pictures = tuple(_picture(chat, entry, folder) for entry in content if entry["type"] == "image")
+        text = "".join(_expect(entry["text"], str) for entry in content if entry["type"] == "text")
+        reason: Any = answered.get("finish_reason", "stop")
+        if reason not in get_args(FinishReason):
+            raise ValueError(f"an answer cannot end by {reason!r}")
+        turns.append(Turn(pictures, text, _expect(answered["content"], str), reason))
+    return turns
+
+
+def _picture(chat: Chat, entry: dict[str, Any], folder: Path) -> Picture:
+    path, id = folder / _expect(entry["path"], str), _expect(entry["sha256"], str)
+    try:
+        image = load(path)
+    except GGUFVLMError as error:
+        reason = str(error)
+    else:
+        if image.id == id:
+            chat.files[id] = path
+            return replace(image, source=_expect(entry.get("source", entry["path"]), str))
+        reason = f"{entry['path']} is another picture now"
+    return MissingImage(
+        source=_expect(entry.get("source", entry["path"]), str),
+        id=id,
+        width=int(entry["width"]),
+        height=int(entry["height"]),
+        reason=reason,
+    )

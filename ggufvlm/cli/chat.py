@@ -1,0 +1,114 @@
+"""``ggufvlm chat [IMAGE...]``: a dialogue that keeps its images."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ggufvlm.cli import chat_layout, console
+from ggufvlm.cli.interruption import INTERRUPTED, leaving_at_once
+from ggufvlm.cli.options import (
+    HardwareOptions,
+    ModelOptions,
+    OutputOptions,
+    SamplingOptions,
+    grouped,
+    text_or_file,
+)
+from ggufvlm.errors import UsageError
+
+if TYPE_CHECKING:
+    from ggufvlm.cli.chat_session import Reader, Session
+
+
+@grouped
+def chat(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IMAGE...] [MESSAGE]",
+            help="Images to begin with, as for describe; then, if you like, the first message.",
+            show_default=False,
+        ),
+    ] = None,
+    system: Annotated[
+        str | None,
+        typer.Option("-s", "--system", help="System message, or @FILE.", metavar="TEXT|@FILE", show_default=False),
+    ] = None,
+    *,
+    model: ModelOptions,
+    sampling: SamplingOptions,
+    hardware: HardwareOptions,
+    output: OutputOptions,
+) -> None:
+    """Talk about pictures: a dialogue that keeps its images.
+
+    ggufvlm chat photo.jpg
+
+    /help lists the commands. Answers go to stdout, all else to stderr. Without a terminal the messages and commands
+    are the lines of stdin, and the first error ends it: ggufvlm chat < script.txt; --json gives one line a turn.
+    """
+    from ggufvlm.media import expand
+
+    sources, first = expand(arguments or [])
+    if "-" in sources:
+        raise UsageError("- is no image here: messages come from stdin", hint="ggufvlm chat photo.jpg")
+    if output.debug:
+        from ggufvlm.cli.answering import log_to_stderr
+
+        log_to_stderr()
+    session = _open(sources, system, model, sampling, hardware, output)
+    from ggufvlm.cli import chat_repl  # while the model loads
+
+    try:
+        with closing(session):
+            chat_repl.run(session, text_or_file(first) if first else None)
+    except KeyboardInterrupt:
+        if not output.quiet:
+            console.say("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    if session.exit_code:
+        raise typer.Exit(session.exit_code)
+
+
+def _open(
+    sources: list[str],
+    system: str | None,
+    model: ModelOptions,
+    sampling: SamplingOptions,
+    hardware: HardwareOptions,
+    output: OutputOptions,
+) -> Session:
+    """Begin to load the model; while it loads, read the images and make the line ready."""
+    from ggufvlm.cli.chat_model import ModelLoader
+
+    loader = ModelLoader(model, hardware.config(), output)
+    settings, system = sampling.settings(), text_or_file(system) if system else None
+    files = loader.find(model.model)
+    with leaving_at_once(quiet=output.quiet):
+        vlm = loader.begin(files, waits_for_pictures=bool(sources))
+        from ggufvlm.chat import Chat
+        from ggufvlm.cli.chat_session import Session
+
+        session = Session(Chat(vlm, system=system, **settings), loader, _reader(output), output)
+        loader.on_change = session.reader.refresh
+        if session.reader.is_interactive and not output.quiet:
+            chat_layout.say(f"{files.name}; /help lists the commands, Ctrl-D leaves")
+        vlm.expect(session.stage(*sources))
+    return session
+
+
+def _reader(output: OutputOptions) -> Reader:
+    from ggufvlm.cli.chat_repl import LineReader
+
+    if not sys.stdin.isatty():
+        return LineReader(is_interactive=False)
+    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        return LineReader(is_interactive=True)
+    from ggufvlm.cli.chat_input import TerminalReader
+
+    return TerminalReader(output)
