@@ -5,6 +5,7 @@
     GGUFVLMError               1
     |-- EngineError            1   llama.cpp failed: out of memory, a decode that went wrong
     |   `-- ContextOverflow    1   the prompt does not fit into the context
+    |-- OutputError            1   a result could not be written: no space, no permission
     |-- UsageError             2   a setting or a combination of settings that makes no sense
     |   `-- MissingExtra       2   an optional package is needed: the message names the extra
     |-- InputError             3   an input could not be read
@@ -35,6 +36,10 @@ class EngineError(GGUFVLMError):
 
 class ContextOverflow(EngineError):  # noqa: N818 - reads as what happened
     """The prompt does not fit into the context."""
+
+
+class OutputError(GGUFVLMError):
+    """A result could not be written: no space, no permission, a failing disk."""
 
 
 class UsageError(GGUFVLMError):

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_LIMIT = 256 * 2**20
+LIMIT_BESIDE_DISK = 64 * 2**20
+"""What is on disk comes back within milliseconds: no need to hold much of it."""
 _LAYOUT = "float32 rows, 1"
 
 
@@ -63,11 +65,14 @@ class EmbeddingCache:
     """Embeddings [n_cells, n_embd_inp] by (picture id, chunk ordinal).
 
     Args:
-        limit: bytes to keep in RAM at most. Something larger than that alone is not kept there.
+        limit: bytes to keep in RAM at most, less by default where there is a disk. Something larger than that alone
+            is not kept there.
         disk: where they are kept as well.
     """
 
-    def __init__(self, limit: int = DEFAULT_LIMIT, disk: DiskEmbeddings | None = None) -> None:
+    def __init__(self, limit: int | None = None, disk: DiskEmbeddings | None = None) -> None:
+        if limit is None:
+            limit = DEFAULT_LIMIT if disk is None else LIMIT_BESIDE_DISK
         self._limit = limit
         self._disk = disk
         self._entries: OrderedDict[tuple[str, int], NDArray[np.float32]] = OrderedDict()

@@ -1,0 +1,149 @@
+"""Cells of a table row -> pictures, prompt, system message and id."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ggufvlm.batch.item import Item, Source, clean, shown
+from ggufvlm.errors import GGUFVLMError, InputError, UsageError
+from ggufvlm.media.data_uri import is_data_uri
+from ggufvlm.media.labels import label, url_label
+from ggufvlm.media.sources import is_file_url, is_url
+
+_IMAGE = (
+    *("image", "images", "image_path", "path", "file", "file_path", "filepath", "filename", "file_name", "image_file"),
+    *("url", "image_url", "img", "src", "photo", "picture"),
+    *("image_bytes", "bytes", "image_base64", "base64", "b64"),
+)
+_PROMPT = ("prompt", "question", "instruction", "query")
+_SYSTEM = ("system", "system_prompt")
+_ID = ("id", "image_id", "uuid", "key")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]{64,}={0,2}\s*")
+_SHORT = 200  # characters: longer cells are no use in a prompt
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Columns:
+    """Names of the columns to use; ``None`` looks for the usual ones.
+
+    Attributes:
+        guesses_prompt: whether a column with a usual name may give the prompt.
+    """
+
+    image: str | None = None
+    prompt: str | None = None
+    system: str | None = None
+    id: str | None = None
+    guesses_prompt: bool = True
+
+    def of(self, names: Iterable[str], *, where: str) -> Columns:
+        """The columns of one table.
+
+        Raises:
+            UsageError: a named one is not there, or none can be the picture's.
+        """
+        known = {name.casefold(): name for name in names}
+
+        def pick(given: str | None, usual: Iterable[str]) -> str | None:
+            if given is None:
+                return next((known[name] for name in usual if name in known), None)
+            if given not in known.values():
+                raise UsageError(f"{where}: no column {given!r}", hint=f"there are: {', '.join(known.values())}")
+            return given
+
+        image = pick(self.image, _IMAGE)
+        if image is None:
+            listed = ", ".join(label(name) for name in known.values())
+            raise UsageError(f"{where}: which column has the pictures?", hint=f"--image-column, one of: {listed}")
+        prompt = pick(self.prompt, _PROMPT if self.guesses_prompt else ())
+        return Columns(image=image, prompt=prompt, system=pick(self.system, _SYSTEM), id=pick(self.id, _ID))
+
+
+def item_of(row: Mapping[str, Any], columns: Columns, *, folder: Path, origin: str) -> Item:
+    """An input from a row of a table; its id is not yet told from others.
+
+    Args:
+        folder: what relative paths start from; where nothing is there, they start from the working folder.
+        origin: the table and the row's number, in place of an id and for messages.
+    """
+    fields = {name: text for name, value in row.items() if (text := _text(value)) is not None}
+    error: GGUFVLMError | None = None
+    sources: tuple[Source, ...] = ()
+    try:
+        columns = columns.of(row, where=origin)
+        assert columns.image is not None
+        sources = tuple(_sources(row[columns.image], columns.image, folder))
+        if not sources:
+            error = InputError(f"{origin}: no picture in column {columns.image!r}")
+    except GGUFVLMError as refusal:
+        error = refusal
+    path = _name(sources[0]) if sources else None
+    return Item(
+        id=_cell(row, columns.id) or path or origin,
+        path=path,
+        sources=sources,
+        fields=fields,
+        prompt=_cell(row, columns.prompt),
+        system=_cell(row, columns.system),
+        error=error,
+    )
+
+
+def _cell(row: Mapping[str, Any], column: str | None) -> str | None:
+    value = row.get(column) if column else None
+    return clean(str(value)) if value not in (None, "") else None
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, (bytes, list, dict)):
+        return None
+    text = clean(str(value))
+    return text if text and (len(text) <= _SHORT or not _BASE64.fullmatch(text)) else None
+
+
+def _sources(value: Any, column: str, folder: Path) -> Iterable[Source]:
+    if isinstance(value, dict):  # as Hugging Face's datasets keep pictures
+        value = next((value[key] for key in ("bytes", "path", "url") if value.get(key)), None)
+    if isinstance(value, (bytes, bytearray)) and value:
+        yield bytes(value)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _sources(part, column, folder)
+    elif isinstance(value, str) and value.strip():
+        yield _source(value.strip(), column, folder)
+    elif value not in (None, "", b"") and not isinstance(value, str):
+        raise InputError(f"column {column!r} holds no picture but a {type(value).__name__}")
+
+
+def _source(text: str, column: str, folder: Path) -> Source:
+    if is_url(text) or is_data_uri(text) or is_file_url(text):
+        return text
+    if re.search("base64|b64", column, re.IGNORECASE) or _BASE64.fullmatch(text):
+        decoded = _decoded(text)
+        if decoded is not None:
+            return decoded
+    path = Path(text).expanduser() if text.startswith("~") else Path(text)
+    beside = folder / path
+    return path if not beside.exists() and path.exists() else beside
+
+
+def _decoded(text: str) -> bytes | None:
+    plain = "".join(text.split()).replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _name(source: Source) -> str | None:
+    if isinstance(source, bytes):
+        return None
+    if isinstance(source, Path):
+        return shown(source)
+    return url_label(source) if is_url(source) else label(source)

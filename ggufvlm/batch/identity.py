@@ -1,0 +1,78 @@
+"""What an answer depends on: equal keys, equal answers. So rows are known again after renames and restarts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings
+from ggufvlm.models import ModelFiles
+from ggufvlm.store import digest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """Model and settings of a run.
+
+    Attributes:
+        model: the model's name with its quantization.
+        model_hash, mmproj_hash: fingerprints of the two files.
+        sampling: all settings, the model's own defaults among them.
+        settings_hash: of ``sampling`` and what else changes an answer.
+    """
+
+    model: str
+    model_hash: str
+    mmproj_hash: str
+    sampling: SamplingParams
+    settings_hash: str
+
+    def key(self, image_ids: Sequence[str], prompt: str, system: str | None) -> str:
+        """64 hexadecimal digits that stand for one question about these pictures."""
+        asked = (prompt, "" if system is None else f"system:{system}")
+        return digest(*asked, self.model_hash, self.mmproj_hash, self.settings_hash, *image_ids)
+
+    def seed(self, key: str) -> int:
+        """The seed of a row: the user's, or one that another run draws again."""
+        return int(key[:16], 16) % (2**32 - 1) if self.sampling.seed is None else self.sampling.seed
+
+
+def identify(
+    files: ModelFiles, config: EngineConfig, sampling: SamplingParams, *, prefill: str = "", raw: bool = False
+) -> Identity:
+    """Look at the model's files and gather what changes an answer.
+
+    Slots, threads and devices are left out: they change the time an answer takes.
+
+    Raises:
+        ModelError: a file is damaged.
+    """
+    from ggufvlm.fingerprint import file_fingerprint
+    from ggufvlm.hub_pick import quant_of
+
+    settings = {
+        "sampling": asdict(sampling),
+        "image_tokens": [config.image_min_tokens, config.image_max_tokens],
+        "cache_types": [config.cache_type_k, config.cache_type_v],
+        "prefill": prefill,
+        "raw": raw,
+    }
+    quant = quant_of(files.model.name)
+    return Identity(
+        model=files.name if ":" in files.name or quant is None else f"{files.name}:{quant}",
+        model_hash=file_fingerprint(files.model),
+        mmproj_hash=file_fingerprint(files.mmproj),
+        sampling=sampling,
+        settings_hash=digest(json.dumps(settings, sort_keys=True))[:32],
+    )
+
+
+def sampling_of(files: ModelFiles, settings: SamplingSettings) -> SamplingParams:
+    """The model's own settings with some changed.
+
+    Raises:
+        UsageError: they make no sense.
+    """
+    own = SamplingParams(**(files.spec.sampling.given() if files.spec else {}))
+    return replace(own, **settings)

@@ -1,0 +1,120 @@
+"""What is written of one input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from ggufvlm.answer import Answer
+from ggufvlm.batch.identity import Identity
+from ggufvlm.batch.item import Item
+from ggufvlm.errors import GGUFVLMError
+from ggufvlm.store import digest
+
+Row: TypeAlias = "dict[str, Any]"
+
+COLUMNS: dict[str, type] = {
+    "id": str,
+    "path": str,
+    "image": str,
+    "width": int,
+    "height": int,
+    "prompt": str,
+    "prompt_hash": str,
+    "answer": str,
+    "finish_reason": str,
+    "retries": int,
+    "n_prompt": int,
+    "n_cached": int,
+    "n_generated": int,
+    "time_encode": float,
+    "time_prefill": float,
+    "time_decode": float,
+    "seed": int,
+    "model": str,
+    "model_hash": str,
+    "settings_hash": str,
+    "same_as": str,
+    "files": str,
+    "key": str,
+    "error": dict,
+}
+"""Names of a row's values, in order. Times are in seconds; hashes are hexadecimal."""
+
+OWN = frozenset({"id", "path", "files"})
+"""What is an input's own; the rest belongs to its answer."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """A question as it is put.
+
+    Attributes:
+        image_ids: sha256 of each picture's pixels and size.
+        file_ids: sha256 of each picture file.
+        width, height: of the first picture, in pixels; ``None`` if it was not decoded.
+    """
+
+    prompt: str
+    system: str | None
+    key: str
+    image_ids: tuple[str, ...]
+    file_ids: tuple[str, ...]
+    width: int | None = None
+    height: int | None = None
+
+
+def answered(item: Item, asked: Asked, answer: Answer, identity: Identity, retries: int) -> Row:
+    """The row of an input that was answered."""
+    row = _row(item, identity, asked)
+    usage, times = answer.usage, answer.times
+    row |= {
+        "answer": answer.text,
+        "finish_reason": answer.finish_reason,
+        "retries": retries,
+        "n_prompt": usage.n_prompt,
+        "n_cached": usage.n_cached,
+        "n_generated": usage.n_generated,
+        "time_encode": round(times.encode, 4),
+        "time_prefill": round(times.prefill, 4),
+        "time_decode": round(times.decode, 4),
+        "seed": answer.seed,
+    }
+    if answer.finish_reason == "repetition":
+        row["error"] = {"class": "Repetition", "text": "the answer ran in circles and was cut"}
+    return row
+
+
+def failed(item: Item, error: GGUFVLMError, identity: Identity, asked: Asked | None = None) -> Row:
+    """The row of an input that could not be answered."""
+    return _row(item, identity, asked) | {"error": {"class": type(error).__name__, "text": str(error)}}
+
+
+def same_answer(item: Item, known: Row, file_ids: Sequence[str]) -> Row:
+    """The row of an input whose answer is that of another one."""
+    row = dict(known)
+    row |= {"id": item.id, "path": item.path, "files": " ".join(file_ids), "same_as": known["same_as"] or known["id"]}
+    return row
+
+
+def _row(item: Item, identity: Identity, asked: Asked | None) -> Row:
+    row: Row = dict.fromkeys(COLUMNS)
+    row |= {
+        "id": item.id,
+        "path": item.path,
+        "model": identity.model,
+        "model_hash": identity.model_hash,
+        "settings_hash": identity.settings_hash,
+    }
+    if asked is not None:
+        row |= {
+            "image": " ".join(asked.image_ids),
+            "width": asked.width,
+            "height": asked.height,
+            "prompt": asked.prompt,
+            "prompt_hash": digest(asked.prompt)[:32],
+            "files": " ".join(asked.file_ids),
+            "key": asked.key,
+        }
+    return row

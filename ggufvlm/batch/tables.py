@@ -1,0 +1,139 @@
+"""CSV, TSV, JSONL and Parquet files, read row by row."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+from ggufvlm.batch.item import shown
+from ggufvlm.errors import GGUFVLMError, InputError, MissingExtra
+
+Row: TypeAlias = "Mapping[str, Any] | GGUFVLMError"
+_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq")
+_LARGEST_CELL = 2**31 - 1  # characters: pictures in base64
+_AT_A_TIME = 32  # rows of a Parquet file, which may hold whole pictures
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table, by its ending."""
+    return path.suffix.lower() in _SUFFIXES
+
+
+class Table:
+    """A table file. Rows that cannot be read come as errors.
+
+    Attributes:
+        columns: their names, ``None`` where every row may have others.
+
+    Raises:
+        InputError: it cannot be opened, or is not what its ending says.
+        MissingExtra: Parquet without pyarrow.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = shown(path)
+        kind = path.suffix.lower()
+        self._is_parquet, self._is_json = kind in (".parquet", ".pq"), kind in (".jsonl", ".ndjson")
+        self._delimiter = "\t" if kind in (".tsv", ".tab") else None
+        self.columns = None if self._is_json else tuple(self._header())
+
+    def __iter__(self) -> Iterator[Row]:
+        if self._is_parquet:
+            for batch in self._parquet().iter_batches(batch_size=_AT_A_TIME):
+                yield from batch.to_pylist()
+        elif self._is_json:
+            with self._open() as file:
+                yield from read_json_lines(file)
+        else:
+            yield from self._csv_rows()
+
+    def __len__(self) -> int:
+        if self._is_parquet:
+            return int(self._parquet().metadata.num_rows)
+        return sum(1 for _ in self)
+
+    def _header(self) -> Iterable[str]:
+        if self._is_parquet:
+            return list(self._parquet().schema_arrow.names)
+        with self._open() as file:
+            try:
+                return next(self._reader(file), [])
+            except csv.Error as error:
+                raise InputError(f"{self.name}: {error}") from error
+
+    def _csv_rows(self) -> Iterator[Row]:
+        with self._open() as file:
+            reader = self._reader(file)
+            header: list[str] = next(reader, [])
+            while True:
+                try:
+                    cells = next(reader, None)
+                except csv.Error as error:
+                    yield InputError(f"{self.name}: line {reader.line_num}: {error}")
+                    continue
+                if cells is None:
+                    return
+                if len(cells) > len(header):
+                    yield InputError(f"{self.name}: line {reader.line_num}: {len(cells)} cells, not {len(header)}")
+                elif cells:
+                    yield dict(zip(header, cells, strict=False))
+
+    def _reader(self, file: IO[str]) -> Any:
+        csv.field_size_limit(_LARGEST_CELL)
+        return csv.reader(file, delimiter=self._delimiter or self._guessed_delimiter())
+
+    def _guessed_delimiter(self) -> str:
+        with self._open() as file:
+            first = file.readline()
+        return max(",;\t", key=first.count)
+
+    def _open(self) -> IO[str]:
+        try:
+            # names of files need not be UTF-8
+            return self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+        except OSError as error:
+            raise InputError(f"{self.name}: cannot be read ({error.strerror or error})") from error
+
+    def _parquet(self) -> Any:
+        try:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+        except ImportError as error:
+            raise MissingExtra(f"{self.name}: Parquet", "parquet") from error
+        try:
+            return pq.ParquetFile(self.path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise InputError(f"{self.name}: {str(error).splitlines()[0]}") from error
+
+
+def read_json_lines(lines: Iterable[str]) -> Iterator[Row]:
+    """Rows of JSON objects, one a line; a line with a string is a picture."""
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            yield InputError(f"line {number} is not JSON: {error}")
+            continue
+        if isinstance(row, str):
+            row = {"image": row}
+        yield row if isinstance(row, dict) else InputError(f"line {number} is no JSON object")
+
+
+def read_mixed_lines(lines: Iterable[bytes]) -> Iterator[Row]:
+    """Rows from standard input: JSON objects or plain paths, one a line."""
+    for number, data in enumerate(lines, 1):
+        line = data.rstrip(b"\r\n")
+        if not line.strip():
+            continue
+        if line.lstrip()[:1] == b"{":
+            for row in read_json_lines([line.decode("utf-8", "surrogateescape")]):
+                yield InputError(f"line {number} is not JSON") if isinstance(row, GGUFVLMError) else row
+        else:
+            yield {"image": os.fsdecode(line)}

@@ -1,0 +1,214 @@
+"""``ggufvlm batch INPUT... -p PROMPT -o OUT``: one row for each of many pictures."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ggufvlm.cli import console
+from ggufvlm.cli.answering import log_to_stderr
+from ggufvlm.cli.batch_options import InputOptions, RowOptions, RunOptions, SidecarOptions, TalkOptions
+from ggufvlm.cli.batch_preflight import show_preflight
+from ggufvlm.cli.batch_progress import BatchProgress, duration, rate
+from ggufvlm.cli.interruption import INTERRUPTED, leaving_at_once
+from ggufvlm.cli.options import (
+    HardwareOptions,
+    ModelOptions,
+    OutputOptions,
+    PromptOptions,
+    SamplingOptions,
+    grouped,
+    text_or_file,
+)
+from ggufvlm.errors import UsageError
+
+if TYPE_CHECKING:
+    from ggufvlm.batch.inputs import Inputs
+    from ggufvlm.batch.presets import Preset
+    from ggufvlm.batch.run import Ask, Progress, Task
+    from ggufvlm.batch.session import Engine, Session
+
+ROWS_FAILED = 5
+
+
+@grouped
+def batch(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Files, folders, patterns, URLs, .csv .tsv .jsonl .parquet tables, - for one path or JSON a line.",
+            show_default=False,
+        ),
+    ],
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset", help="caption, detailed, alt, tags, ocr, or your own.", metavar="NAME", show_default=False
+        ),
+    ] = None,
+    *,
+    asked: PromptOptions,
+    model: ModelOptions,
+    inputs: InputOptions,
+    rows: RowOptions,
+    sidecars: SidecarOptions,
+    running: RunOptions,
+    sampling: SamplingOptions,
+    hardware: HardwareOptions,
+    talk: TalkOptions,
+) -> None:
+    """Ask about many pictures, and write a row for each.
+
+    ggufvlm batch photos/ -p "Describe this image." -o captions.jsonl
+
+    Run the same command again after Ctrl-C, a crash or a power cut: it goes on where it was. Prompts may have fields:
+    {stem} {name} {folder} {exif.DateTimeOriginal} and the columns of tables. Exit code 5 if a row is an error.
+    """
+    from ggufvlm.batch.presets import find_preset
+
+    found, output = find_preset(preset) if preset else None, talk.output()
+    task = _task(asked, found, rows, running)
+    given = _inputs(arguments, inputs, asked, found)
+    task.template.check(given.known_fields)
+    engine = _engine(model, sampling, hardware, running, output, found)
+    if running.dry_run:
+        show_preflight(given, task, engine, rows.out)
+        return
+    with _session(given, task, engine, rows, sidecars) as session:
+        interrupted = _run(session, engine, given, rows, output)
+        _report(session.progress, rows, output, interrupted=interrupted)
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if session.progress.errors:
+        raise typer.Exit(ROWS_FAILED)
+
+
+def _task(asked: PromptOptions, preset: Preset | None, rows: RowOptions, running: RunOptions) -> Task:
+    from ggufvlm.batch.run import Task
+    from ggufvlm.batch.templates import parse
+    from ggufvlm.vlm import DEFAULT_PROMPT
+
+    given = text_or_file(asked.prompt) if asked.prompt is not None else ""
+    system = text_or_file(asked.system) if asked.system else None
+    return Task(
+        template=parse(given or (preset.prompt if preset else DEFAULT_PROMPT)),
+        system=system or (preset.system if preset else None),
+        prefill=asked.prefill,
+        n_retries=running.retries,
+        max_errors=rows.max_errors,
+        window=running.slots + 2,
+    )
+
+
+def _inputs(arguments: list[str], inputs: InputOptions, asked: PromptOptions, preset: Preset | None) -> Inputs:
+    from ggufvlm.batch.cells import Columns
+    from ggufvlm.batch.inputs import Inputs
+    from ggufvlm.batch.walk import Filter
+
+    columns = Columns(
+        image=inputs.image_column,
+        prompt=inputs.prompt_column,
+        system=inputs.system_column,
+        id=inputs.id_column,
+        guesses_prompt=asked.prompt is None and preset is None,
+    )
+    return Inputs(arguments, Filter(inputs.include or (), inputs.exclude or ()), columns)
+
+
+def _engine(
+    model: ModelOptions,
+    sampling: SamplingOptions,
+    hardware: HardwareOptions,
+    running: RunOptions,
+    output: OutputOptions,
+    preset: Preset | None,
+) -> Engine:
+    from ggufvlm.batch.identity import sampling_of
+    from ggufvlm.batch.session import Engine
+    from ggufvlm.cli.transfer import fetcher
+    from ggufvlm.models import find_model
+
+    settings = sampling.settings()
+    if preset is not None and preset.max_tokens is not None:
+        settings.setdefault("max_tokens", preset.max_tokens)
+    if preset is not None and preset.temperature is not None:
+        settings.setdefault("temperature", preset.temperature)
+    config = replace(hardware.config(), n_slots=running.slots)
+    files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))
+    return Engine(
+        files=files,
+        config=config,
+        sampling=sampling_of(files, settings),
+        raw=model.raw,
+        isolate=running.isolate,
+        debug=output.debug,
+    )
+
+
+def _session(given: Inputs, task: Task, engine: Engine, rows: RowOptions, sidecars: SidecarOptions) -> Session:
+    from ggufvlm.batch.session import Output, Session
+    from ggufvlm.batch.sidecar import SidecarStyle
+
+    if rows.out is None:
+        raise UsageError("no output named", hint="-o captions.jsonl; or .csv, .tsv, .parquet")
+    style = None
+    if sidecars.sidecar is not None:
+        style = SidecarStyle(
+            kind=sidecars.sidecar.value,
+            prefix=sidecars.prefix,
+            suffix=sidecars.suffix,
+            trigger_word=sidecars.trigger_word,
+            existing=sidecars.sidecar_exists.value,
+        )
+    output = Output(
+        path=rows.out,
+        ordered=rows.ordered,
+        restart=rows.restart,
+        sync_every=rows.sync_every,
+        sidecar=style,
+        html=rows.html,
+    )
+    return Session(given, task, engine, output)
+
+
+def _run(session: Session, engine: Engine, given: Inputs, rows: RowOptions, output: OutputOptions) -> bool:
+    """Returns whether it was interrupted."""
+    from ggufvlm.batch.session import load_engine
+
+    def load(stack: ExitStack) -> Ask:
+        if engine.starts_process(given.count):
+            return load_engine(engine, given.count, stack)
+        with leaving_at_once(quiet=output.quiet):
+            return load_engine(engine, given.count, stack)
+
+    if output.debug:
+        log_to_stderr()
+    with BatchProgress(output, as_json=rows.json_progress) as shown:
+        interrupted = False
+        shown(session.progress)
+        try:
+            session.run(shown, load, shown.on_row)
+        except KeyboardInterrupt:
+            interrupted = True
+        shown.end(session.progress, finished=not (interrupted or session.progress.stopped))
+    return interrupted
+
+
+def _report(progress: Progress, rows: RowOptions, output: OutputOptions, *, interrupted: bool) -> None:
+    if output.quiet or rows.json_progress:
+        return
+    parts = [f"{progress.answered} answered"]
+    parts += [f"{progress.kept} there before"] if progress.kept else []
+    parts += [f"{progress.copied} same as another"] if progress.copied else []
+    parts += [f"{progress.errors} errors"] if progress.errors else []
+    seconds = time.monotonic() - progress.began
+    console.say(f"{rows.out}: {', '.join(parts)}; {duration(seconds)}, {rate(progress):.2f} pictures/s")
+    if interrupted:
+        console.say("interrupted; the same command goes on from here")
+    if progress.stopped:
+        console.say(f"stopped after {progress.errors} errors (--max-errors)")

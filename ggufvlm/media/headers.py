@@ -1,0 +1,89 @@
+"""What a picture file says about itself, read without decoding its pixels."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from pathlib import Path
+
+from ggufvlm.errors import ImageError
+from ggufvlm.media.damage import explained
+from ggufvlm.media.plugins import open_picture
+from ggufvlm.media.sources import read_source
+
+_PREFIX = 256 * 1024  # bytes: holds the header of nearly every file, EXIF thumbnail included
+_ORIENTATION = 0x0112
+_UNREADABLE_EXIF = (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error)
+
+
+def header_size(source: str | os.PathLike[str] | bytes) -> tuple[int, int]:
+    """Width and height in pixels, upright, as the header tells them; damage behind it stays unseen.
+
+    Args:
+        source: what :func:`~ggufvlm.media.load` takes as a path, URL or bytes.
+
+    Raises:
+        ImageError: missing, unreadable, not a picture.
+    """
+    if isinstance(source, bytes):
+        return _size(source, "<bytes>")
+    if isinstance(source, os.PathLike):
+        start = _prefix(Path(source))
+        if start is not None:
+            try:
+                return _size(start, os.fspath(source))
+            except ImageError:
+                pass  # some formats keep their header at the end
+    return _size(*read_source(source))
+
+
+def exif_fields(data: bytes) -> dict[str, str]:
+    """The EXIF entries of a picture file by their names, as text; damaged ones count as none."""
+    from PIL.ExifTags import GPSTAGS, IFD, TAGS
+
+    try:
+        with open_picture(data, "<bytes>") as picture:
+            exif = picture.getexif()
+            found = {TAGS[tag]: _text(value) for tag, value in exif.items() if tag in TAGS}
+            for block, names in ((IFD.Exif, TAGS), (IFD.GPSInfo, GPSTAGS)):
+                entries = exif.get_ifd(block)
+                found |= {names[tag]: _text(value) for tag, value in entries.items() if tag in names}
+    except (*_UNREADABLE_EXIF, ImageError):
+        return {}
+    return {name: text for name, text in found.items() if text}
+
+
+def is_exif_name(name: str) -> bool:
+    """Whether EXIF knows an entry of this name."""
+    from PIL.ExifTags import GPSTAGS, TAGS
+
+    return name in TAGS.values() or name in GPSTAGS.values()
+
+
+def _prefix(path: Path) -> bytes | None:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return None
+        with path.open("rb") as file:
+            return file.read(_PREFIX)
+    except (OSError, ValueError):
+        return None
+
+
+def _size(data: bytes, name: str) -> tuple[int, int]:
+    if not data:
+        raise ImageError(f"{name}: the file is empty")
+    with open_picture(data, name) as picture, explained(name, picture.format or "picture"):
+        width, height = picture.size
+        try:
+            turned = picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        except _UNREADABLE_EXIF:
+            turned = False
+    return (height, width) if turned else (width, height)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return "".join(character for character in str(value) if character.isprintable()).strip()

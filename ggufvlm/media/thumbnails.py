@@ -1,0 +1,24 @@
+"""Small JPEGs of pictures, for pages that show many."""
+
+from __future__ import annotations
+
+import io
+import os
+
+from ggufvlm.media.loading import load
+from ggufvlm.media.resize import to_pillow
+
+_QUALITY = 70
+
+
+def thumbnail(source: str | os.PathLike[str] | bytes, side: int = 256) -> bytes:
+    """The picture as a JPEG file whose longer side is at most ``side`` pixels.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    picture = to_pillow(load(source))
+    picture.thumbnail((side, side))
+    encoded = io.BytesIO()
+    picture.save(encoded, "JPEG", quality=_QUALITY, optimize=True)
+    return encoded.getvalue()

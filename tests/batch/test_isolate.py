@@ -1,0 +1,95 @@
+"""The engine in a process of its own: it may crash, the run goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from ggufvlm import EngineConfig, EngineError, ModelError, Question
+from ggufvlm.batch.isolate import IsolatedEngine
+from ggufvlm.mapping import Result
+from ggufvlm.media import Image, load
+from ggufvlm.models import ModelFiles, find_model
+
+from .conftest import CONFIG, draw_scenes, scene
+
+GREEDY = {"temperature": 0.0, "max_tokens": 60}
+
+
+def questions(folder: Path, count: int) -> list[Question]:
+    draw_scenes(folder / "shots", count)
+    return [
+        Question(
+            images=[load(folder / "shots" / f"s{n:03}.png")], prompt="Describe this image.", settings=GREEDY, tag=n
+        )
+        for n in range(count)
+    ]
+
+
+def told(results: list[Result]) -> list[bool]:
+    by_number = {result.question.tag: result.answer for result in results}
+    assert sorted(by_number) == list(range(len(results)))
+    return [(answer.text if answer else None) == scene(n).caption for n, answer in sorted(by_number.items())]
+
+
+def test_it_answers_as_in_one_process(folder: Path) -> None:
+    with IsolatedEngine(find_model("demo"), CONFIG) as engine:
+        engine.start()
+        assert sum(told(list(engine.map(questions(folder, 12))))) >= 11
+        again = list(engine.map(questions(folder, 2)))
+        assert (len(again), engine.n_restarts) == (2, 0)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGABRT])
+def test_a_process_that_is_killed_is_replaced_and_nothing_is_lost(folder: Path, how: signal.Signals) -> None:
+    with IsolatedEngine(find_model("demo"), CONFIG) as engine:
+        engine.start()
+        results = []
+        for result in engine.map(questions(folder, 16)):
+            results.append(result)
+            if len(results) == 4:
+                assert engine.pid is not None
+                os.kill(engine.pid, how)
+        assert all(result.error is None for result in results)
+        assert (len(told(results)), engine.n_restarts) == (16, 1)
+
+
+def test_a_picture_that_kills_twice_is_marked_and_the_others_are_answered(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GGUFVLM_TEST_CRASH_ON", "boom")
+    asked = questions(folder, 10)
+    asked[5] = Question(images=asked[5].images, prompt="boom", settings=GREEDY, tag=5)
+    with IsolatedEngine(find_model("demo"), CONFIG) as engine:
+        engine.start()
+        results = {result.question.tag: result for result in engine.map(asked)}
+    assert sorted(results) == list(range(10))
+    assert [n for n, result in results.items() if result.error] == [5]
+    assert "SIGABRT" in str(results[5].error)
+
+
+def test_an_engine_that_always_dies_ends_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GGUFVLM_TEST_CRASH_ON", "Describe")
+    with IsolatedEngine(find_model("demo"), EngineConfig(n_slots=1)) as engine:
+        engine.start()
+        with pytest.raises(EngineError, match="every picture"):
+            list(engine.map(questions(folder, 6)))
+
+
+def test_errors_of_questions_keep_their_class_and_hint(folder: Path) -> None:
+    with IsolatedEngine(find_model("demo"), EngineConfig(n_ctx=64)) as engine:
+        engine.start()
+        image = Image.from_rgb(4, 4, bytes(48), "dot")
+        (result,) = engine.map([Question(images=[image], prompt="word " * 500, settings=GREEDY, tag=0)])
+    assert type(result.error).__name__ == "ContextOverflow"
+
+
+def test_a_model_that_cannot_be_loaded(folder: Path) -> None:
+    files = find_model("demo")
+    (folder / "cut.gguf").write_bytes(files.model.read_bytes()[:100_000])
+    broken = ModelFiles(name="cut", model=folder / "cut.gguf", mmproj=files.mmproj)
+    with IsolatedEngine(broken, CONFIG) as engine, pytest.raises(ModelError, match="cut"):
+        engine.start()

@@ -1,0 +1,183 @@
+"""CSV, Parquet, sidecars and the gallery, read by others' tools."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ggufvlm.batch.gallery import write_gallery
+from ggufvlm.batch.item import Item
+from ggufvlm.batch.journal import Journal
+from ggufvlm.batch.rows import COLUMNS, Row
+from ggufvlm.batch.sidecar import Sidecars, SidecarStyle
+from ggufvlm.batch.writers import find_writer, journal_path
+from ggufvlm.errors import UsageError
+
+from .conftest import draw_scenes
+
+NASTY = 'a "quoted", comma;\nnew line\t\u2028 <script>alert(1)</script> \N{CAT} =1+1'
+
+
+def row(name: str, answer: str | None = NASTY, **more: Any) -> Row:
+    found: Row = dict.fromkeys(COLUMNS)
+    error = None if answer is not None else {"class": "ImageError", "text": f"{name}: <b>cut</b> off"}
+    return found | {"id": name, "path": name, "answer": answer, "width": 4, "time_encode": 0.5, "error": error} | more
+
+
+ROWS = [row("a.png"), row("b.png", None), row("c.png", "")]
+
+
+def write(name: str) -> Path:
+    writer = find_writer(Path(name))
+    assert writer is not None
+    writer(Path(name), iter(ROWS))
+    return Path(name)
+
+
+def test_csv(folder: Path) -> None:
+    with write("out.csv").open(newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    assert [line["answer"] for line in found] == [NASTY, "", ""]
+    assert (found[1]["error_class"], found[1]["error_text"]) == ("ImageError", "b.png: <b>cut</b> off")
+
+
+def test_csv_and_parquet_in_pandas_and_duckdb(folder: Path) -> None:
+    pytest.importorskip("pyarrow")
+    pandas, duckdb = pytest.importorskip("pandas"), pytest.importorskip("duckdb")
+    write("out.csv"), write("out.parquet")
+    for frame in (pandas.read_csv("out.csv"), pandas.read_parquet("out.parquet")):
+        assert (len(frame), frame["answer"][0], frame["error_class"][1]) == (3, NASTY, "ImageError")
+    found = duckdb.sql("select answer, error_class, width from 'out.parquet' order by id").fetchall()
+    assert found[0] == (NASTY, None, 4)
+
+
+def test_jsonl_in_jq_pandas_and_duckdb(folder: Path) -> None:
+    with Journal(Path("out.jsonl")) as journal:
+        for item in ROWS:
+            journal.append(item)
+    if shutil.which("jq"):
+        command = ["jq", "-j", 'select(.id == "a.png") | .answer', "out.jsonl"]
+        done = subprocess.run(command, capture_output=True, check=True)
+        assert done.stdout.decode() == NASTY
+    pandas, duckdb = pytest.importorskip("pandas"), pytest.importorskip("duckdb")
+    assert pandas.read_json("out.jsonl", lines=True)["answer"][0] == NASTY
+    assert duckdb.sql("select answer from 'out.jsonl' where id = 'a.png'").fetchall() == [(NASTY,)]
+
+
+def test_an_empty_parquet_file_has_its_columns(folder: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    find_writer(Path("out.parquet"))(Path("out.parquet"), iter([]))  # type: ignore[misc]
+    assert "answer" in pq.read_table("out.parquet").column_names
+
+
+def test_where_the_rows_are_kept() -> None:
+    assert journal_path(Path("a.jsonl")) == Path("a.jsonl")
+    assert journal_path(Path("d/a.csv")) == Path("d/a.csv.journal.jsonl")
+    with pytest.raises(UsageError, match=r"a\.xlsx"):
+        find_writer(Path("a.xlsx"))
+
+
+# -- sidecars
+
+
+def sidecar(folder: Path, before: str | None = None, answer: str | None = " A cat. ", **style: Any) -> str | None:
+    target = folder / "cat.txt"
+    if before is not None:
+        target.write_text(before)
+    item = Item(id="cat", path="cat.jpg", sources=(folder / "cat.jpg",))
+    with Journal(folder / "j.jsonl") as journal:
+        Sidecars(SidecarStyle(kind="txt", **style), journal)(item, row("cat", answer))
+    return target.read_text() if target.exists() else None
+
+
+@pytest.mark.parametrize(
+    ("style", "before", "after"),
+    [
+        ({}, None, "A cat.\n"),
+        ({"prefix": "<", "suffix": ">", "trigger_word": "sks"}, None, "sks, <A cat.>\n"),
+        ({}, "old\n", "A cat.\n"),
+        ({"existing": "skip"}, "old\n", "old\n"),
+        ({"existing": "append"}, "old", "old\nA cat.\n"),
+        ({"existing": "append"}, None, "A cat.\n"),
+    ],
+)
+def test_text_sidecars(folder: Path, style: dict[str, Any], before: str | None, after: str) -> None:
+    assert sidecar(folder, before, **style) == after
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == [], "nothing half written stays"
+
+
+def test_errors_leave_sidecars_alone(folder: Path) -> None:
+    assert sidecar(folder, "old", answer=None) == "old"
+
+
+def test_json_sidecars(folder: Path) -> None:
+    item = Item(id="cat", path="cat.jpg", sources=(folder / "cat.jpg",))
+    with Journal(folder / "j.jsonl") as journal:
+        Sidecars(SidecarStyle(kind="json"), journal)(item, row("cat", "A cat."))
+        Sidecars(SidecarStyle(kind="json"), journal)(Item(id="u", path=None, sources=(b"",)), row("u"))
+    assert json.loads((folder / "cat.json").read_text())["answer"] == "A cat."
+
+
+def test_a_sidecar_that_a_killed_run_did_not_write_is_made_up_for(folder: Path) -> None:
+    item = Item(id="cat", path="cat.jpg", sources=(folder / "cat.jpg",))
+    with Journal(folder / "j.jsonl") as journal:
+        journal.append(row("cat", "A cat."))
+        write_it = Sidecars(SidecarStyle(kind="txt"), journal)
+        write_it(item, None)
+        assert (folder / "cat.txt").read_text() == "A cat.\n"
+        (folder / "cat.txt").write_text("mended by hand")
+        write_it(item, None)
+    assert (folder / "cat.txt").read_text() == "mended by hand"
+
+
+# -- the gallery
+
+
+class Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.shown = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.shown += data
+
+
+def test_the_gallery_shows_pictures_answers_and_errors(folder: Path) -> None:
+    shots = draw_scenes(folder / "shots", 2)
+    rows = [row(str(path), image="x") for path in sorted(shots.iterdir())]
+    write_gallery(folder / "g.html", [*rows, row("b.png", None)], title="<My> pictures")
+    text = (folder / "g.html").read_text(encoding="utf-8")
+    page = Page(text)
+    images = [values for tag, values in page.tags if tag == "img"]
+    assert [str(values["src"])[:22] for values in images] == ["data:image/jpeg;base64"] * 2
+    assert all(values["alt"] == NASTY for values in images)
+    assert sum(tag == "script" for tag, _ in page.tags) == 1, "an answer is text, whatever stands in it"
+    assert NASTY.replace("\r", "") in page.shown
+    assert "b.png: <b>cut</b> off" in page.shown
+    assert "<My> pictures" in page.shown
+    addresses = [values.get(name) for _, values in page.tags for name in ("src", "href") if values.get(name)]
+    assert all(str(address).startswith("data:") for address in addresses), "nothing is asked of the network"
+
+
+def test_the_policy_of_the_page_allows_its_own_script_only(folder: Path) -> None:
+    import base64
+    import hashlib
+
+    write_gallery(folder / "g.html", [], title="t")
+    text = (folder / "g.html").read_text(encoding="utf-8")
+    script = text.split("<script>")[1].split("</script>")[0]
+    style = text.split("<style>")[1].split("</style>")[0]
+    for part in (script, style):
+        assert base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() in text

@@ -1,0 +1,262 @@
+"""``ggufvlm batch`` as a user runs it: killed, interrupted, on a full disk, over broken files."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ggufvlm import VLM
+from tests.batch.conftest import draw_scenes
+from tests.test_exports import loaded_by
+
+from .conftest import Run
+
+PROMPT = "Describe this image."
+COMMAND = [sys.executable, "-m", "ggufvlm", "batch"]
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().decode("utf-8").splitlines()]
+
+
+def answers(path: Path) -> dict[str, str]:
+    found = rows(path)
+    assert len({row["id"] for row in found}) == len(found), "one row each"
+    return {row["id"]: row["answer"] for row in found}
+
+
+@pytest.fixture
+def shots(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GGUFVLM_MODEL", "demo")
+    return draw_scenes(folder / "shots", 6)
+
+
+def test_a_folder_becomes_rows_and_stdout_stays_empty(run: Run, shots: Path, folder: Path) -> None:
+    done = run("batch", "shots", "-p", PROMPT, "-o", "out.jsonl", "--ordered")
+    assert (done.returncode, done.stdout) == (0, b""), done.stderr
+    assert b"6 answered" in done.stderr
+    assert list(answers(folder / "out.jsonl")) == [f"shots/s00{n}.png" for n in range(6)]
+    again = run("batch", "shots", "-p", PROMPT, "-o", "out.jsonl", "-q")
+    assert (again.returncode, again.stderr) == (0, b"")
+
+
+@pytest.mark.slow
+def test_ten_kills_lose_nothing_and_answer_nothing_twice(shots: Path, folder: Path, demo: VLM) -> None:
+    draw_scenes(shots, 300)
+    serial = {str(path.relative_to(folder)): demo.describe(path, PROMPT).text for path in sorted(shots.iterdir())}
+    command = [*COMMAND, "shots", "-p", PROMPT, "-o", "out.jsonl", "-q"]
+    out, rng = folder / "out.jsonl", random.Random(1)
+    for number in range(10):
+        process = subprocess.Popen([*command, "--isolate" if number % 2 else "--no-isolate"], cwd=folder)
+        wanted = (out.stat().st_size if out.exists() else 0) + rng.randint(1, 25_000)
+        while process.poll() is None and (not out.exists() or out.stat().st_size < wanted):
+            time.sleep(rng.uniform(0, 0.02))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, f"run {number} was over before it could be killed"
+    subprocess.run(command, cwd=folder, check=True)
+    assert answers(out) == serial
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(shots: Path, folder: Path) -> None:
+    draw_scenes(shots, 120)
+    command = [*COMMAND, "shots", "-p", PROMPT, "-o", "out.csv", "--json-progress"]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE)
+    journal = folder / "out.csv.journal.jsonl"
+    while not journal.exists() or journal.stat().st_size < 5_000:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    kept = len((folder / "out.csv").read_text().splitlines()) - 1
+    assert 0 < kept < 120
+    state = json.loads(said.splitlines()[-1])
+    assert (state["done"], state["finished"]) == (kept, False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    state = json.loads(done.stderr.splitlines()[-1])
+    assert (state["total"], state["kept"], state["answered"], state["finished"]) == (120, kept, 120 - kept, True)
+    assert len((folder / "out.csv").read_text().splitlines()) == 121
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(shots: Path, folder: Path) -> None:
+    command = [*COMMAND, "shots", "-p", PROMPT, "-o", "out.jsonl"]
+
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_500, 2_500))
+
+    environment = {**os.environ, "GGUFVLM_CACHE_DIR": "/dev/null/none"}
+    full = subprocess.run(
+        [*command, "--no-cache", "-q"],
+        cwd=folder,
+        capture_output=True,
+        preexec_fn=small_disk,
+        env=environment,
+        check=False,
+    )
+    assert full.returncode == 1, full.stderr
+    lines = full.stderr.decode().splitlines()
+    assert lines[0].startswith("error: out.jsonl: cannot be written: ")
+    assert lines[1].startswith("hint: make room")
+    assert len(lines) == 2
+    kept = len(rows(folder / "out.jsonl"))
+    assert 0 < kept < 6
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    assert f"{6 - kept} answered, {kept} there before" in done.stderr.decode()
+    assert len(answers(folder / "out.jsonl")) == 6
+
+
+def break_files(shots: Path) -> set[str]:
+    """Twelve kinds of trouble; returns the ids of all of them."""
+    good = (shots / "s000.png").read_bytes()
+    bomb = bytearray(good)
+    bomb[16:24] = (60_000).to_bytes(4, "big") * 2
+    contents = {
+        "truncated.png": good[: len(good) // 2],
+        "bomb.png": bytes(bomb),
+        "text.jpg": b"Dear diary",
+        "zero.png": b"",
+        "page.png": b"<!doctype html><html></html>",
+        "pointer.png": b"version https://git-lfs.github.com/spec/v1\n",
+        "video.png": b"\0\0\0\x18ftypisom" + bytes(50),
+        "zeros.webp": bytes(500),
+    }
+    for name, data in contents.items():
+        (shots / name).write_bytes(data)
+    (shots / "folder.png").mkdir()
+    (shots / "dangling.png").symlink_to("gone.png")
+    os.mkfifo(shots / "pipe.png")
+    names = {*contents, "folder.png", "dangling.png", "pipe.png"}
+    if os.geteuid():
+        (shots / "secret.png").write_bytes(good)
+        (shots / "secret.png").chmod(0)
+        names.add("secret.png")
+    return {f"shots/{name}" for name in names}
+
+
+def test_broken_files_are_rows_and_stop_nothing(run: Run, shots: Path, folder: Path) -> None:
+    draw_scenes(shots, 40)
+    bad = break_files(shots)
+    shutil.copy(shots / "s000.png", os.fsencode(shots) + b"/caf\xe9.png")
+    shutil.copy(shots / "s001.png", shots / "wrong-ending.jpg")
+    done = run("batch", "shots", "-p", PROMPT, "-o", "out.jsonl", "--html", "g.html")
+    assert done.returncode == 5, done.stderr
+    found = rows(folder / "out.jsonl")
+    assert {row["id"] for row in found if row["error"]} == bad
+    assert len(found) == 42 + len(bad)
+    assert all(row["error"]["class"] == "ImageError" for row in found if row["error"])
+    for name in bad:
+        assert name.encode() in done.stderr
+    assert "shots/caf\\xe9.png" in {row["id"] for row in found if row["answer"]}
+
+
+def test_a_picture_that_kills_the_engine_is_passed_over(
+    run: Run, shots: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GGUFVLM_TEST_CRASH_ON", "s003")
+    done = run("batch", "shots", "-p", "What is in {stem}?", "-o", "out.jsonl", "--isolate")
+    assert done.returncode == 5, done.stderr
+    failed = [row for row in rows(folder / "out.jsonl") if row["error"]]
+    assert [(row["id"], row["error"]["class"]) for row in failed] == [("shots/s003.png", "EngineCrash")]
+
+
+def test_an_answer_that_runs_in_circles_is_tried_again_then_marked(run: Run, stuck: list[str], folder: Path) -> None:
+    asked = ["batch", *stuck, "-p", "Hi", "-n", "500", "-o", "out.jsonl"]
+    done = run(*asked, "--top-k", "1")  # the same token at any temperature
+    (row,) = rows(folder / "out.jsonl")
+    assert (done.returncode, row["finish_reason"], row["retries"]) == (5, "repetition", 2), done.stderr
+    assert row["error"]["class"] == "Repetition"
+    assert row["answer"]
+    before = (folder / "out.jsonl").read_bytes()
+    again = run(*asked, "--top-k", "1")
+    assert (again.returncode, (folder / "out.jsonl").read_bytes()) == (5, before), "it would be the same again"
+    assert run(*asked).returncode == 0, "at random it finds a way out"
+    assert [(row["retries"], row["error"]) for row in rows(folder / "out.jsonl")] == [(1, None)]
+
+
+def test_paths_through_a_pipe_sidecars_and_parquet(run: Run, shots: Path, folder: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    listed = "\n".join(str(path) for path in sorted(shots.iterdir()))
+    done = run(
+        "batch",
+        "-",
+        "-p",
+        PROMPT,
+        "-o",
+        "out.parquet",
+        "--sidecar",
+        "txt",
+        "--trigger-word",
+        "sks",
+        input=listed.encode(),
+    )
+    assert done.returncode == 0, done.stderr
+    table = pq.read_table(folder / "out.parquet").to_pylist()
+    assert len(table) == 6
+    for row in table:
+        assert Path(row["path"]).with_suffix(".txt").read_text() == f"sks, {row['answer']}\n"
+
+
+def test_a_dry_run_writes_nothing(run: Run, shots: Path, folder: Path) -> None:
+    (shots / "bad.png").write_bytes(b"nothing")
+    done = run("batch", "shots", "--preset", "caption", "--dry-run", "-o", "out.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert b"inputs      7, of them 1 unreadable" in done.stdout
+    assert b"shots/bad.png" in done.stdout
+    assert not (folder / "out.jsonl").exists()
+
+
+WRONG = {
+    "no output": (["shots"], 2, "-o"),
+    "an output of no known kind": (["shots", "-o", "out.xlsx"], 2, "out.xlsx"),
+    "an input that is not there": (["shot", "-o", "out.jsonl"], 3, "shot"),
+    "a field that cannot be": (["shots", "-p", "In {place}?", "-o", "out.jsonl"], 2, "{place}"),
+    "an unknown preset": (["shots", "--preset", "capton", "-o", "out.jsonl"], 2, "capton"),
+    "somebody else's file": (["shots", "-o", "mine.jsonl"], 2, "--restart"),
+    "an output without its journal": (["shots", "-o", "mine.csv"], 2, "--restart"),
+    "an output that is a folder": (["shots", "-o", "d.jsonl"], 2, "d.jsonl"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_usage_is_one_line_before_anything_is_loaded(run: Run, shots: Path, folder: Path, case: str) -> None:
+    arguments, code, named = WRONG[case]
+    (folder / "mine.jsonl").write_text('{"text": "mine"}\n')
+    (folder / "mine.csv").write_text("mine\n")
+    (folder / "d.jsonl").mkdir()
+    done = run("batch", *arguments)
+    said = done.stderr.decode()
+    assert done.returncode == code, said
+    assert named in said
+    assert "Traceback" not in said
+    assert (folder / "mine.jsonl").read_text() == '{"text": "mine"}\n'
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = ["import sys", "sys.argv = ['ggufvlm', 'batch', '--help']", "from ggufvlm.cli.main import main"]
+    assert loaded_by("\n".join([*code, "try: main()", "except SystemExit: pass"])) == set()
+
+
+@pytest.mark.parametrize("isolation", ["--isolate", "--no-isolate"])
+def test_a_terminal_shows_how_far_it_is_and_ctrl_c_keeps_the_rows(shots: Path, folder: Path, isolation: str) -> None:
+    pexpect = pytest.importorskip("pexpect")
+    draw_scenes(shots, 100)
+    arguments = [*COMMAND[1:], "shots", "-p", PROMPT, "-o", "out.jsonl", isolation]
+    child = pexpect.spawn(COMMAND[0], arguments, cwd=folder, dimensions=(24, 100), encoding="utf-8", timeout=30)
+    child.expect(r"\d+/100")
+    child.expect(r"[1-9]\d*/100")
+    child.sendintr()
+    child.expect("interrupted; the same command goes on")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+    assert 0 < len(answers(folder / "out.jsonl")) < 100
