@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ggufvlm.answer import Answer, AnswerStream, PromptSize, SeenImage, Times, Usage
+    from ggufvlm.chat import Chat
     from ggufvlm.config import EngineConfig, SamplingParams
     from ggufvlm.errors import (
         ContextOverflow,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         InputError,
         MissingExtra,
         ModelError,
+        OutputError,
         PairingError,
         UsageError,
     )
@@ -34,6 +36,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "answer": ("Answer", "AnswerStream", "PromptSize", "SeenImage", "Times", "Usage"),
+    "chat": ("Chat",),
     "config": ("EngineConfig", "SamplingParams"),
     "errors": (
         "ContextOverflow",
@@ -44,6 +47,7 @@ _HOMES = {
         "InputError",
         "MissingExtra",
         "ModelError",
+        "OutputError",
         "PairingError",
         "UsageError",
     ),
@@ -58,6 +62,7 @@ __all__ = [
     "VLM",
     "Answer",
     "AnswerStream",
+    "Chat",
     "ContextOverflow",
     "DownloadError",
     "EngineConfig",
@@ -68,6 +73,7 @@ __all__ = [
     "InputError",
     "MissingExtra",
     "ModelError",
+    "OutputError",
     "PairingError",
     "PromptSize",
     "Question",

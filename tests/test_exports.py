@@ -7,7 +7,20 @@ import sys
 
 import ggufvlm
 
-HEAVY = ("llama_cpp", "huggingface_hub", "PIL", "numpy", "httpx", "jinja2", "rich")
+HEAVY = (
+    "llama_cpp",
+    "huggingface_hub",
+    "PIL",
+    "numpy",
+    "httpx",
+    "jinja2",
+    "rich",
+    "prompt_toolkit",
+    "av",
+    "pypdfium2",
+    "pyspark",
+    "markdown_it",
+)
 
 
 def test_every_public_name_is_there_and_listed_once_in_order() -> None:
@@ -34,5 +47,6 @@ def test_help_loads_nothing_heavy() -> None:
         "try: main()\n"
         "except SystemExit as done: assert done.code == 0, done.code"
     )
-    for arguments in (["--help"], ["describe", "--help"], ["demo", "--help"], ["--version"]):
+    helps = ([command, "--help"] for command in ("describe", "demo", "chat", "compare", "alt"))
+    for arguments in (["--help"], *helps, ["--version"]):
         assert loaded_by(help_of.format(arguments=arguments)) == set(), arguments

@@ -32,6 +32,7 @@ def demo(
     take a real model with describe.
     """
     from ggufvlm import media
+    from ggufvlm.documents import Material
 
     image = media.load(Path(__file__).parent.parent / "demo" / f"blocks-{picture}.png")
     if save is not None:
@@ -42,7 +43,7 @@ def demo(
             console.draw_image(image, output)
         console.say(f"> {prompt}")
     answer_question(
-        lambda: [image],
+        lambda: Material.of([image]),
         prompt,
         system=None,
         prefill="",

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ggufvlm.cli.answering import answer_question
+from ggufvlm.cli.answering import answer_question, read_question
+from ggufvlm.cli.document_options import DocumentOptions
 from ggufvlm.cli.options import (
     HardwareOptions,
     ModelOptions,
@@ -16,7 +17,6 @@ from ggufvlm.cli.options import (
     grouped,
     text_or_file,
 )
-from ggufvlm.errors import UsageError
 
 
 @grouped
@@ -30,31 +30,24 @@ def describe(
         ),
     ],
     asked: PromptOptions,
+    documents: DocumentOptions,
     model: ModelOptions,
     sampling: SamplingOptions,
     hardware: HardwareOptions,
     output: OutputOptions,
 ) -> None:
-    """Ask about one or several pictures.
+    """Ask about one or several pictures; pages of a PDF and frames of a video are pictures, too.
 
     ggufvlm describe photo.jpg "What is on the table?"
-    """
-    from ggufvlm.media import expand, load
-    from ggufvlm.vlm import DEFAULT_PROMPT
 
-    sources, words = expand(arguments)
-    if not sources:
-        raise UsageError("no picture given", hint='ggufvlm describe photo.jpg "What is this?"; - reads one from stdin')
-    if sources.count("-") > 1:
-        raise UsageError("- can be given once: there is one stdin")
-    if words is not None and asked.prompt is not None:
-        raise UsageError(f"two prompts: {words!r} and -p {asked.prompt!r}")
-    prompt = words if words is not None else asked.prompt
-    text = "" if prompt is None else text_or_file(prompt)
-    if not text.strip() and not model.raw:
-        text = DEFAULT_PROMPT
+    ggufvlm describe report.pdf --pages 1-5 "What is the total?"
+    """
+    from ggufvlm.documents import Material
+
+    sources, text = read_question(arguments, asked, raw=model.raw)
+    selection = documents.selection()
     answer_question(
-        lambda: [load(source) for source in sources],
+        lambda: Material.read(sources, selection),
         text,
         system=text_or_file(asked.system) if asked.system else None,
         prefill=asked.prefill,

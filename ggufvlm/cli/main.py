@@ -15,7 +15,23 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import typer
 
 from ggufvlm import __version__
-from ggufvlm.cli import demo, describe, doctor, list_models, pull, quantize, rm, show, verify
+from ggufvlm.cli import (
+    alt,
+    batch,
+    bench,
+    cache,
+    chat,
+    compare,
+    demo,
+    describe,
+    doctor,
+    list_models,
+    pull,
+    quantize,
+    rm,
+    show,
+    verify,
+)
 from ggufvlm.errors import GGUFVLMError
 
 app = typer.Typer(
@@ -27,14 +43,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(describe.describe)
+app.command()(chat.chat)
+app.command()(batch.batch)
+app.command()(compare.compare)
+app.command()(alt.alt)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
+app.command()(bench.bench)
 app.command()(quantize.quantize)
 app.command()(pull.pull)
 app.command("list")(list_models.list_models)
 app.command()(show.show)
 app.command()(rm.rm)
 app.command()(verify.verify)
+app.add_typer(cache.app, name="cache")
 
 
 def _show_version(wanted: bool) -> None:

@@ -8,12 +8,16 @@ _READABLE = (
     ".apng .avif .bmp .cur .dds .dib .gif .heic .heif .hif .icns .ico .j2k .jfif .jp2 .jpe .jpeg .jpf .jpg .jpx "
     ".pbm .pcx .pfm .pgm .png .pnm .ppm .psd .qoi .sgi .tga .tif .tiff .webp .xbm .xpm"
 )
-_UNREADABLE = ".ai .arw .cr2 .cr3 .dng .eps .nef .orf .pdf .ps .raf .rw2 .svg"
+_UNREADABLE = ".ai .arw .cr2 .cr3 .dng .eps .nef .orf .ps .raf .rw2 .svg"
 
 PICTURE_SUFFIXES = frozenset(_READABLE.split())
 """Endings of files that can be read, lower case, with the dot."""
 
-_MEANT_AS_PICTURE = PICTURE_SUFFIXES.union(_UNREADABLE.split())
+_DOCUMENTS = ".pdf .3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .webm .wmv"
+DOCUMENT_SUFFIXES = frozenset(_DOCUMENTS.split())
+"""Endings of files that hold many pictures: PDFs and videos."""
+
+_MEANT_AS_PICTURE = PICTURE_SUFFIXES.union(_UNREADABLE.split(), DOCUMENT_SUFFIXES)
 
 
 def is_picture_name(name: str) -> bool:
@@ -22,8 +26,13 @@ def is_picture_name(name: str) -> bool:
 
 
 def looks_like_picture_name(name: str) -> bool:
-    """Whether whoever typed this name meant a picture, readable or not (``.svg``, ``.pdf``, camera raw)."""
+    """Whether whoever typed this name meant a picture, readable or not (``.svg``, camera raw), or a PDF or video."""
     return _suffix(name) in _MEANT_AS_PICTURE
+
+
+def is_document_name(name: str) -> bool:
+    """Whether a file name ends like a PDF or a video."""
+    return _suffix(name) in DOCUMENT_SUFFIXES
 
 
 def _suffix(name: str) -> str:
@@ -35,7 +44,7 @@ _TO_PICTURE = "convert it to PNG or JPEG first"
 _FOREIGN: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), kind, hint)
     for pattern, kind, hint in (
-        (rb"%PDF-", "a PDF, not a picture", "convert a page to a picture first: pdftoppm -png -r 150 FILE.pdf page"),
+        (rb"%PDF-", "a PDF, not a picture", "its pages can be asked about: ggufvlm describe FILE.pdf"),
         (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript is not read", _TO_PICTURE),
         (rb"(<\?xml[^>]*>|<!--.*?-->|<!doctype svg.*?>|\s)*<svg[\s>]", "an SVG drawing, not a picture", _TO_PICTURE),
         (
@@ -47,7 +56,7 @@ _FOREIGN: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
         (
             rb"....ftyp(isom|iso\d|mp4\d|m4v |avc1|qt  |3g..|dash)|\x1a\x45\xdf\xa3|\0\0\x01[\xb3\xba]|RIFF....AVI ",
             "a video, not a picture",
-            "take a frame out of it first: ffmpeg -i FILE -frames:v 1 frame.png",
+            "its frames can be asked about: ggufvlm describe FILE.mp4",
         ),
         (rb"....ftypcrx ", "a camera raw file", _TO_PICTURE),
     )

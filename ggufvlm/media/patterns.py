@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.formats import is_picture_name
+from ggufvlm.media.formats import is_document_name, is_picture_name
 from ggufvlm.media.labels import label
 from ggufvlm.media.sources import expand_user
 
@@ -40,7 +40,9 @@ def pictures_in(argument: str) -> list[str]:
     name = label(argument)
     try:
         found = list(folder.iterdir()) if folder.is_dir() else list(_matches(argument))
-        pictures = [path for path in found if _is_picture(path)]
+        # PDFs and videos only for whoever asks for their ending: *.pdf
+        takes = is_document_name if is_document_name(argument) else is_picture_name
+        pictures = [path for path in found if _is_visible_file(path) and takes(path.name)]
     except PermissionError as error:
         raise ImageError(f"{name}: permission denied") from error
     except OSError as error:
@@ -60,9 +62,9 @@ def natural_key(path: Path) -> tuple[tuple[tuple[str | int, ...], ...], str]:
     return parts, str(path)
 
 
-def _is_picture(path: Path) -> bool:
+def _is_visible_file(path: Path) -> bool:
     # macOS leaves ._photo.jpg next to photo.jpg on foreign disks: no picture, whatever its ending says.
-    return not path.name.startswith(".") and is_picture_name(path.name) and not path.is_dir()
+    return not path.name.startswith(".") and not path.is_dir()
 
 
 def _matches(pattern: str) -> Iterator[Path]:

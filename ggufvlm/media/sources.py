@@ -69,6 +69,19 @@ def expand_user(text: str) -> Path:
         return Path(text)
 
 
+def local_path(source: object) -> Path | None:
+    """The file that a source names, absolute; None for everything that is no file.
+
+    Raises:
+        ImageError: a ``file://`` URL of another computer.
+    """
+    if isinstance(source, os.PathLike):
+        return Path(source).absolute()
+    if not isinstance(source, str) or (is_special(source) and not is_file_url(source)):
+        return None
+    return (_path_of(source) if is_file_url(source) else expand_user(source)).absolute()
+
+
 def _read_stdin() -> bytes:
     # sys.stdin is None where there is no console, and a terminal would wait for a picture to be typed.
     if sys.stdin is None or sys.stdin.isatty():
@@ -93,7 +106,16 @@ def _path_of(url: str) -> Path:
     return path
 
 
-def _read_path(path: Path, name: str) -> tuple[bytes, str]:
+def read_start(path: Path, name: str, n_bytes: int) -> bytes:
+    """The beginning of a file.
+
+    Raises:
+        ImageError: missing, not allowed, not a file.
+    """
+    return _read_path(path, name, n_bytes)[0]
+
+
+def _read_path(path: Path, name: str, n_bytes: int | None = None) -> tuple[bytes, str]:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -101,7 +123,10 @@ def _read_path(path: Path, name: str) -> tuple[bytes, str]:
         # FIFOs are what process substitution gives: <(convert ...). Devices and sockets may never end.
         if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
             raise ImageError(f"{name}: not a regular file")
-        return path.read_bytes(), name
+        if n_bytes is None:
+            return path.read_bytes(), name
+        with path.open("rb") as file:
+            return file.read(n_bytes), name
     except FileNotFoundError:
         raise ImageError(f"no such image: {name}") from None
     except PermissionError as error:

@@ -1,0 +1,1 @@
+"""Alternative texts for the images of web pages and Markdown files."""

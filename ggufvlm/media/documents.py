@@ -1,0 +1,102 @@
+"""A PDF or a video as a row of pictures that can be counted before they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ggufvlm.errors import UsageError
+from ggufvlm.media.image import Image
+from ggufvlm.media.kinds import FileKind, MediaFile
+from ggufvlm.media.pdf import DEFAULT_DPI, Pdf
+from ggufvlm.media.video import Clip, timestamp
+
+DEFAULT_FRAMES = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """Which pictures of PDFs and videos are wanted.
+
+    Attributes:
+        pages: of PDFs, as in ``1-5,8``; ``None`` is all.
+        every: of videos, seconds between frames.
+        frames: of videos, a number of frames in place of ``every``; if neither is given, 8.
+        dpi: of pages, dots per inch.
+    """
+
+    pages: str | None = None
+    every: float | None = None
+    frames: int | None = None
+    dpi: float = DEFAULT_DPI
+
+    def __post_init__(self) -> None:
+        if self.every is not None and self.frames is not None:
+            raise UsageError("frames are taken either every so many seconds, or as a number of them")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A PDF or a video, and where in it the wanted pictures are. It is open only while pictures are made.
+
+    Attributes:
+        file: what it is.
+        places: numbers of pages, or seconds, of the wanted pictures.
+        n_pages: of a PDF; ``None`` for a video.
+    """
+
+    file: MediaFile
+    places: tuple[float, ...]
+    dpi: float
+    n_pages: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What the user called it."""
+        return self.file.name
+
+    def pictures(self, places: Sequence[float] | None = None) -> Iterator[tuple[float, Image]]:
+        """Make the pictures of these places, or of all, one at a time. A frame that stands on comes once.
+
+        Raises:
+            ImageError: the file is damaged there.
+        """
+        wanted = self.places if places is None else places
+        if self.n_pages is None:
+            with Clip(self.file) as clip:
+                yield from clip.at(wanted)
+            return
+        with Pdf(self.file) as pdf:
+            for number in wanted:
+                yield number, pdf.page(int(number), dpi=self.dpi)
+
+    def label(self, place: float) -> str:
+        """What a place is called: ``page 3``, ``0:12.0``."""
+        return timestamp(place) if self.n_pages is None else f"page {place:.0f}"
+
+    def fewer(self, places: Sequence[float], n: int) -> list[float]:
+        """At most ``n`` of these places: the first pages; frames from the whole length."""
+        if n >= len(places):
+            return list(places)
+        if self.n_pages is not None:
+            return list(places[:n])
+        return [places[(2 * i + 1) * len(places) // (2 * n)] for i in range(n)]
+
+
+def open_document(file: MediaFile, selection: Selection) -> Document:
+    """Look into a PDF or a video for the wanted pictures; makes none of them.
+
+    Raises:
+        ImageError: encrypted, damaged, without pages or pictures.
+        UsageError: a selection that makes no sense for it.
+        MissingExtra: the package that reads it is not installed.
+        ValueError: it is a picture.
+    """
+    if file.kind is FileKind.PDF:
+        with Pdf(file) as pdf:
+            return Document(file, tuple(pdf.numbers(selection.pages)), selection.dpi, pdf.n_pages)
+    if file.kind is not FileKind.VIDEO:
+        raise ValueError(f"{file.name} is a picture")
+    count = DEFAULT_FRAMES if selection.frames is None and selection.every is None else selection.frames
+    with Clip(file) as clip:
+        return Document(file, tuple(clip.times(every=selection.every, count=count)), selection.dpi)

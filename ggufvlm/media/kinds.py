@@ -1,0 +1,81 @@
+"""Picture, PDF or video: told from a file's first bytes, whatever its name says."""
+
+from __future__ import annotations
+
+import enum
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from ggufvlm.media.labels import label
+from ggufvlm.media.sources import local_path, read_source, read_start
+
+_HEAD = 4096  # bytes
+
+# Readers of PDF take up to 1024 bytes of anything before the signature; a web page that shows one would pass as one.
+_PDF = re.compile(rb"(?!\s*<).{0,1019}?%PDF-", re.DOTALL)
+_VIDEO = re.compile(
+    rb"....ftyp(isom|iso\d|mp4\d|m4[va] |m4vp|msnv|f4v |avc1|hvc1|qt  |3g..|dash|cmf[cs]|mmp4)"
+    rb"|....(moov|mdat|wide)"  # QuickTime before it had brands
+    rb"|\x1a\x45\xdf\xa3"  # Matroska, WebM
+    rb"|\0\0\x01[\xb3\xba]"  # MPEG
+    rb"|RIFF....AVI |FLV\x01|OggS|\x30\x26\xb2\x75\x8e\x66\xcf\x11"
+    rb"|(\x47.{187}){3}\x47",  # MPEG transport stream
+    re.DOTALL | re.IGNORECASE,
+)
+
+
+class FileKind(enum.Enum):
+    """What a file has to be read with."""
+
+    PICTURE = "picture"
+    PDF = "PDF"
+    VIDEO = "video"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFile:
+    """A file whose kind is known.
+
+    Attributes:
+        kind: what it begins like; a picture if it is nothing else.
+        place: its path, or the whole of it where it has none.
+        name: for messages and for ``Image.source``.
+    """
+
+    kind: FileKind
+    place: Path | bytes
+    name: str
+
+
+def identify(source: str | os.PathLike[str]) -> MediaFile:
+    """Look at the beginning of a file. Reads all of it if it comes from a pipe or the network.
+
+    Args:
+        source: as for :func:`~ggufvlm.media.load`, a path, URL, data URI, ``-`` or ``clipboard:``.
+
+    Raises:
+        ImageError: missing, not allowed, not to be downloaded.
+    """
+    path = local_path(source)
+    if path is not None and _is_regular(path):
+        head, place = read_start(path, label(os.fspath(source)), _HEAD), path
+        return MediaFile(kind_of(head), place, label(os.fspath(source)))
+    data, name = read_source(source)
+    return MediaFile(kind_of(data[:_HEAD]), data, name)
+
+
+def kind_of(head: bytes) -> FileKind:
+    """The kind of file that begins like this."""
+    if _PDF.match(head):
+        return FileKind.PDF
+    return FileKind.VIDEO if _VIDEO.match(head) else FileKind.PICTURE
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False  # read_source has the words for it

@@ -1,0 +1,155 @@
+"""Frames of videos as pictures."""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from ggufvlm import VLM
+from ggufvlm.errors import ImageError, UsageError
+from ggufvlm.media.video import frames, timestamp
+from tests.scenes import random_scene
+
+from .clips import TURNS, plain, turn, write_clip, write_sound, write_uneven_clip
+from .pictures import halves
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+LIGHTS = [(0, plain(RED)), (2, plain(GREEN)), (3, plain(BLUE))]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def seen(found) -> list[tuple[float, tuple[int, ...]]]:
+    return [(round(time, 3), tuple(255 if value > 127 else 0 for value in image.rgb[:3])) for time, image in found]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.mp4", "libx264"),
+        ("a.mov", "mpeg4"),
+        ("a.mkv", "libx264"),
+        ("a.webm", "libvpx-vp9"),
+        ("a.avi", "mpeg4"),
+        ("a.ts", "libx264"),
+        ("a.bin", "libx264"),
+    ],
+)
+def test_frames_are_those_that_a_player_shows(name, codec):
+    write_clip(Path(f"clip{Path(name).suffix if name != 'a.bin' else '.mp4'}"), LIGHTS, 6, codec=codec)
+    path = next(Path.cwd().glob("clip.*")).rename(name)
+    expected = [(0, RED), (1, RED), (2, GREEN), (3, BLUE), (4, BLUE), (5, BLUE)]
+    assert seen(frames(path.name, every=1.0)) == expected
+    assert seen(frames(path.name, count=3)) == [(1, RED), (3, BLUE), (5, BLUE)]
+    assert [image.source for _, image in frames(name, 2.5)] == [f"{name} at 0:0{s}" for s in ("0.0", "2.5", "5.0")]
+
+
+def test_long_clips_are_reached_by_seeking(demo: VLM):
+    """A different grey every second, and key frames wherever the encoder puts them."""
+    greys = [(second, plain((2 * second,) * 3)) for second in range(120)]
+    write_clip(Path("long.mp4"), greys, 120, key_every=73)
+    found = [(time, image.rgb[0]) for time, image in frames("long.mp4", every=17.0)]
+    assert len(found) == 8
+    assert all(abs(grey - 2 * int(time)) <= 2 for time, grey in found)
+    found = [(time, image.rgb[0]) for time, image in frames("long.mp4", every=0.5)]
+    assert len(found) == 240
+    assert all(abs(grey - 2 * int(time)) <= 2 for time, grey in found)
+
+
+def test_uneven_frame_rate_and_a_picture_that_stands():
+    timed = [
+        (0, plain(RED)),
+        (0.04, plain(RED)),
+        (3, plain(GREEN)),
+        (3.5, plain(BLUE)),
+        (9, plain(RED)),
+        (10, plain(RED)),
+    ]
+    write_uneven_clip(Path("uneven.mkv"), timed)
+    found = seen(frames("uneven.mkv", every=1.0))
+    assert found[:4] == [(0, RED), (1, RED), (3, GREEN), (4, BLUE)]
+    assert next(item for item in found if item[0] > 4) == (9, RED)
+
+
+@pytest.mark.parametrize("degrees", TURNS)
+def test_clips_of_telephones_stand_upright(degrees):
+    write_clip(Path("flat.mp4"), [(0, halves(160, 120))], 1)
+    Path("turned.mp4").write_bytes(turn(Path("flat.mp4").read_bytes(), degrees))
+    (_, flat), (_, turned) = next(frames("flat.mp4", count=1)), next(frames("turned.mp4", count=1))
+    expected = np.rot90(pixels(flat), -degrees // 90)
+    assert pixels(turned).shape == expected.shape
+    assert np.abs(pixels(turned).astype(int) - expected).max() <= 2
+
+
+def test_wide_pixels_are_made_square():
+    with av.open("wide.mkv", "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(3, 2)
+        container.mux(stream.encode(av.VideoFrame.from_image(plain(RED))))
+        container.mux(stream.encode(None))
+    ((_, image),) = frames("wide.mkv", count=1)
+    assert (image.width, image.height) == (240, 120)
+
+
+def pixels(image) -> np.ndarray:
+    return np.frombuffer(image.rgb, np.uint8).reshape(image.height, image.width, 3)
+
+
+def test_damaged_and_foreign_files_are_named():
+    whole = write_clip(Path("whole.mp4"), LIGHTS, 6).read_bytes()
+    film = write_clip(Path("whole.mkv"), [(i / 10, plain((i, 255 - i, 0))) for i in range(60)], 6).read_bytes()
+    Path("cut.mp4").write_bytes(whole[: len(whole) // 2])
+    Path("cut.mkv").write_bytes(film[: len(film) // 2])
+    Path("garbage.mp4").write_bytes(whole[:32] + random.Random(0).randbytes(4000))
+    Path("picture.mp4").write_bytes(b"GIF89a")
+    Path("empty.mp4").touch()
+    write_sound(Path("sound.m4a"))
+    words = {
+        "cut.mp4": "damaged",
+        "cut.mkv": "cut off",
+        "garbage.mp4": "damaged",
+        "picture.mp4": "not a video",
+        "empty.mp4": "not a video",
+        "none.mp4": "no such",
+        "sound.m4a": "only sound",
+    }
+    for name, why in words.items():
+        with pytest.raises(ImageError, match=rf"{name}.*{why}|{why}.*{name}"):
+            list(frames(name, count=6))
+
+
+def test_a_track_without_frames():
+    with av.open("none.mkv", "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        container.start_encoding()
+    with pytest.raises(ImageError, match=r"none\.mkv"):
+        list(frames("none.mkv", count=3))
+
+
+def test_samplings_that_make_no_sense():
+    write_clip(Path("a.mp4"), LIGHTS, 1)
+    for sampling in ({}, {"every": 0}, {"every": -1.0}, {"every": 1e-9}, {"count": 0}, {"every": 1.0, "count": 2}):
+        with pytest.raises(UsageError):
+            list(frames("a.mp4", **sampling))
+
+
+def test_times_as_people_write_them():
+    assert [timestamp(t) for t in (0, 12, 59.96, 3723.5)] == ["0:00.0", "0:12.0", "1:00.0", "1:02:03.5"]
+
+
+def test_a_clip_is_described_in_the_order_in_which_it_happens(demo: VLM):
+    scenes = [random_scene(random.Random(seed), 196, 140) for seed in range(6)]
+    write_clip(Path("scenes.mp4"), [(2 * i, scene.draw(196, 140)) for i, scene in enumerate(scenes)], 12)
+    found = [(time, demo.describe(image).text) for time, image in frames("scenes.mp4", every=2.0)]
+    assert found == [(2.0 * i, scene.caption) for i, scene in enumerate(scenes)]
