@@ -245,11 +245,11 @@ class HubView:
         theirs = read_header(projector) if isinstance(projector, Path) else _header(projector)
         short = _header(model, stop_at_vocabulary=True)
         try:
-            return compare(short, theirs)
+            return compare(short, theirs, allow_untyped=True)
         except ModelError:
             if short.complete:
                 raise
-        return compare(_header(model), theirs)  # keys behind the vocabulary may change the verdict
+        return compare(_header(model), theirs, allow_untyped=True)  # keys behind the vocabulary may change the verdict
 
 
 def _header(file: ModelFile, *, stop_at_vocabulary: bool = False) -> GGUFHeader:

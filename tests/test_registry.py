@@ -195,7 +195,6 @@ def test_unknown_model_suggests_names_or_where_to_look(registry, typo, meant):
         ("Llama-3.2-11B-Vision-Instruct", "qwen3-vl-8b"),
         ("llama3.2-vision:11b", "qwen3-vl-8b"),
         ("deepseek_vl2_tiny", "qwen3-vl-8b"),
-        ("mys/ggml_llava-v1.5-7b", "llava-1.6-mistral-7b"),
         ("blip2-opt-2.7b", "smolvlm2-2.2b"),
     ],
 )

@@ -98,7 +98,11 @@ def second_turn(setting: Setting) -> list[Ratio]:
     ):
 
         def ours(number: int) -> dict[str, float]:
-            return {"second turn, first token": our_second_turn(vlm, variant(job.image, number))}
+            image = variant(job.image, number)
+            return {
+                "second turn, first token": our_second_turn(vlm, image),
+                "second turn, typed in a second": our_second_turn(vlm, image, seconds_of_typing=1.0),
+            }
 
         def theirs(number: int) -> dict[str, float]:
             path = Path(folder) / f"{number}.png"
@@ -107,7 +111,8 @@ def second_turn(setting: Setting) -> list[Ratio]:
             assert stock.stdout is not None
             stock.stdin.write(f"{path}\n")
             stock.stdin.flush()
-            return {"second turn, first token": json.loads(stock.stdout.readline())["second"]}
+            seconds = json.loads(stock.stdout.readline())["second"]
+            return {"second turn, first token": seconds, "second turn, typed in a second": seconds}
 
         try:
             return set_against(STOCK, ours, theirs, unit="s", repeat=job.repeat, say=setting.say)
@@ -115,11 +120,16 @@ def second_turn(setting: Setting) -> list[Ratio]:
             stock.kill()
 
 
-def our_second_turn(vlm: VLM, image: Image) -> float:
+def our_second_turn(vlm: VLM, image: Image, *, seconds_of_typing: float = 0.0) -> float:
+    """Seconds to the first token; while a person types, a chat computes what the question will begin with."""
     messages = [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": PROMPT}]}]
     with endless(vlm):
         said = vlm.stream(messages, **fixed_work(16)).answer.text
-        messages += [{"role": "assistant", "content": said}, {"role": "user", "content": "What is on the left?"}]
+        messages += [{"role": "assistant", "content": said}]
+        if seconds_of_typing:
+            vlm.prepare([*messages, {"role": "user", "content": ""}])
+            time.sleep(seconds_of_typing)
+        messages += [{"role": "user", "content": "What is on the left?"}]
         answer = vlm.stream(messages, **fixed_work(16)).answer
     assert answer.usage.n_images_encoded == 0
     return answer.times.first_token or 0.0

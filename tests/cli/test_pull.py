@@ -26,6 +26,7 @@ from tests.hub_server import (
     run,
     sha256,
 )
+from tests.llava_files import without_type
 
 from .conftest import SCENE
 
@@ -354,3 +355,16 @@ def test_rm_takes_what_was_made_from_the_projector_along(tiny, ggufvlm):
     assert ggufvlm("rm", "tiny", "--yes")[0] == 0
     assert not made.exists()
     assert of_another.exists()
+
+
+def test_a_projector_of_2023_is_taken(hub, ggufvlm, tmp_path):
+    data = Path(__file__).parents[1] / "data" / "llava"
+    untyped = without_type(tmp_path / "untyped.gguf").read_bytes()
+    model = (data / "tiny-llava-Q8_0.gguf").read_bytes()
+    hub.add("you/ggml_llava", {"ggml-model-Q8_0.gguf": model, "mmproj-model-f16.gguf": untyped})
+    code, _, err = ggufvlm("pull", "you/ggml_llava")
+    assert code == 0, err
+    question = json.loads((data / "reference.jsonl").read_text().splitlines()[0])
+    code, out, _ = ggufvlm("describe", str(data / question["image"]), question["question"], "-m", "you/ggml_llava")
+    assert code == 0
+    assert out.strip() == question["reference"]
