@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ggufvlm.engine.sequence import FinishReason
+from ggufvlm.engine.sequence import FinishReason, TokenLogprob
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +94,7 @@ class Answer:
         seed: the seed of its random choices: the same one gives the same answer again.
         repair: what is mended of llama.cpp's own computation for this model (``llava: class token``), if anything.
         projector: the derived projector that was used (``BF16 (derived, faster here)``); None: as it was published.
+        logprobs: of each token, if they were asked for; a stop string's tokens are among them.
     """
 
     text: str
@@ -105,13 +106,20 @@ class Answer:
     seed: int
     repair: str | None = None
     projector: str | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
     def __str__(self) -> str:
         return self.text
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return asdict(self)
+        """Plain data for JSON; bytes of tokens are lists of numbers, as in OpenAI's API."""
+        data = asdict(self)
+        for token in data["logprobs"] or ():
+            token["bytes"] = list(token["bytes"])
+            token["top"] = [{"token": text, "logprob": logprob} for text, logprob in token["top"]]
+        if self.logprobs is None:
+            del data["logprobs"]
+        return data
 
 
 class AnswerStream:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from ggufvlm.errors import UsageError
+
+if TYPE_CHECKING:
+    from ggufvlm.constraint import Constraint
 
 FlashAttention = Literal["auto", "on", "off"]
 Priority = Literal["latency", "throughput"]
 MAX_SLOTS = 256  # llama.cpp's LLAMA_MAX_SEQ
+MAX_LOGPROBS = 100
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
 
 
@@ -87,6 +91,10 @@ class SamplingParams:
         seed: ``None`` draws a new one for each answer.
         stop: strings that end the answer; they are not part of it.
         repetition_guard: end an answer that is caught in a loop.
+        constraint: what the answer has to look like: only tokens that keep to it are chosen.
+        logprobs: note the log-probability of each token of the answer, and of this many of the most probable ones in
+            its place. They are the model's own: before temperature, penalties and constraint.
+        show_special: control tokens become text of the answer, such as the box tokens of some models.
     """
 
     max_tokens: int = 4096
@@ -101,6 +109,9 @@ class SamplingParams:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     repetition_guard: bool = True
+    constraint: Constraint | None = None
+    logprobs: int | None = None
+    show_special: bool = False
 
     def __post_init__(self) -> None:
         for name in ("temperature", "top_p", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty"):
@@ -115,6 +126,8 @@ class SamplingParams:
         # the largest 32-bit number means "draw one" to llama.cpp
         _require(self.seed is None or 0 <= self.seed < 2**32 - 1, f"the seed must lie below 2**32 - 1: {self.seed}")
         _require(all(self.stop), "a stop string must not be empty")
+        n = self.logprobs
+        _require(n is None or 0 <= n <= MAX_LOGPROBS, f"logprobs must lie between 0 and {MAX_LOGPROBS}, not {n}")
 
     @property
     def has_penalties(self) -> bool:
@@ -138,3 +151,6 @@ class SamplingSettings(TypedDict, total=False):
     seed: int | None
     stop: tuple[str, ...]
     repetition_guard: bool
+    constraint: Constraint | None
+    logprobs: int | None
+    show_special: bool

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ggufvlm.engine.worker import Outputs, Ticket
     from ggufvlm.loader import Loaded
     from ggufvlm.mapping import Question, Result
+    from ggufvlm.scoring import Score
 
 DEFAULT_PROMPT = "Describe this image."
 NOT_LOADED = "not loaded, the picture is known"
@@ -228,6 +229,21 @@ class VLM:
 
         yield from Mapping(self, questions, n_ahead or 2 * self._loading.config.n_slots).results()
 
+    def score(self, messages: Messages, continuations: Sequence[str], *, images: Sequence[Any] = ()) -> list[Score]:
+        """How probable each of some answers is, by the model's own token probabilities.
+
+        The dialogue is computed once; the answers share its cells, as many at a time as the engine has slots.
+
+        Args:
+            messages, images: as for :meth:`stream`.
+            continuations: whole answers, each with at least one character.
+
+        Raises: as :meth:`describe`.
+        """
+        from ggufvlm.scoring import score
+
+        return score(self, read_dialogue(messages, images), continuations)
+
     def _begin(
         self,
         dialogue: list[Message],
@@ -264,7 +280,7 @@ class VLM:
             parts=tuple(parts),
             sampling=sampling,
             add_special=self._adds_special(parts),
-            strip_start=not (self._raw or said or prefill),
+            strip_start=not (self._raw or said or prefill or sampling.constraint),
         )
 
     @property
@@ -343,6 +359,7 @@ class VLM:
             seed=sequence.seed,
             repair=self._loaded.repair,
             projector=self._loaded.projector if self._worker.engine.has_projector else NOT_LOADED,
+            logprobs=None if request.sampling.logprobs is None else tuple(sequence.logprobs),
         )
 
     def stop_loading(self) -> None:

@@ -20,7 +20,7 @@ from ggufvlm.engine.sequence import FinishReason, Sequence, Status, TextSegment,
 from ggufvlm.engine.slots import Slots
 from ggufvlm.engine.snapshots import Snapshots
 from ggufvlm.engine.task import Output, Task
-from ggufvlm.errors import ContextOverflow, EngineError
+from ggufvlm.errors import ContextOverflow, EngineError, GGUFVLMError
 from ggufvlm.llama.context import DecodeAborted, NoRoom
 from ggufvlm.llama.projector import EncodeAborted
 
@@ -90,13 +90,17 @@ class Engine:
 
         Raises:
             ContextOverflow: the prompt is longer than the context; the message counts what each picture takes.
-            UsageError: the prompt does not end with text.
+            UsageError: the prompt does not end with text, or the constraint is refused.
         """
         prompt = self._runner.tokenize(request)
         if count_cells(prompt.segments) >= self.n_ctx_limit:
             prompt.close()
             raise _overflow(prompt, self.n_ctx_limit, can_grow=self.n_ctx_limit < self._runner.model.n_ctx_train)
-        sampler = self._runner.make_sampler(request.sampling)
+        try:
+            sampler = self._runner.make_sampler(request)
+        except GGUFVLMError:
+            prompt.close()
+            raise
         max_tokens = 0 if request.only_prefill else request.sampling.max_tokens
         sequence = Sequence(self._next_id, prompt.segments, max_tokens, seed=sampler.seed)
         self._next_id += 1
@@ -290,7 +294,10 @@ class Engine:
             return self._finish(sequence, "length")
         task = self._tasks[sequence.id]
         began = time.perf_counter()
-        token = self._runner.sample(task.sampler, row)
+        try:
+            token = task.choose(self._runner, sequence, row)
+        except EngineError as error:  # its own constraint: the others of this step go on
+            return self._fail(sequence, error)
         sequence.status = Status.DECODE
         if sequence.timings.first_token is None:
             sequence.timings.first_token = time.perf_counter() - task.added_at
@@ -298,7 +305,7 @@ class Engine:
             return self._finish(sequence, "stop")
         sequence.generated.append(token)
         sequence.next_token = token
-        text = task.detokenizer.push(self._runner.model.vocab.piece(token))
+        text = task.detokenizer.push(self._runner.model.vocab.piece(token, special=task.show_special))
         sequence.timings.decode += time.perf_counter() - began
         reason = task.reason_to_end(sequence, self.n_ctx_limit)
         return Output(sequence, text) if reason is None else self._finish(sequence, reason, text)

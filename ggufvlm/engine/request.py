@@ -47,6 +47,7 @@ class Request:
         add_special: whether the tokenizer adds its own begin-of-sequence token.
         strip_start: drop blanks that the model puts before its answer.
         only_prefill: compute the prompt and say nothing, so that a prompt that begins like it starts sooner.
+        continuation: the answer is this text, whatever the model would say: how probable it is gets measured.
     """
 
     parts: tuple[Part, ...]
@@ -54,6 +55,7 @@ class Request:
     add_special: bool = True
     strip_start: bool = True
     only_prefill: bool = False
+    continuation: str | None = None
 
 
 def merge_text(parts: tuple[Part, ...], control_tokens: Callable[[str], list[int]]) -> list[Part]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ggufvlm.config import EngineConfig, SamplingParams
+from ggufvlm.config import EngineConfig
 from ggufvlm.engine.embedding_cache import EmbeddingCache
 from ggufvlm.engine.request import PicturePart, Request, TextPart, merge_text
 from ggufvlm.engine.scheduler import TokenRow
@@ -19,7 +19,7 @@ from ggufvlm.llama.context import AbortFlag, Context, ContextShape
 from ggufvlm.llama.lazy_projector import LazyProjector
 from ggufvlm.llama.model import Model
 from ggufvlm.llama.projector import Projector
-from ggufvlm.llama.sampler import Sampler
+from ggufvlm.llama.sampler import GivenTokens, Sampler
 
 if TYPE_CHECKING:
     import numpy as np
@@ -271,12 +271,25 @@ class Runner:
             self._open_picture[1].close()
             self._open_picture = None
 
-    def make_sampler(self, params: SamplingParams) -> Sampler:
-        return Sampler(params, self.model.vocab)
+    def make_sampler(self, request: Request) -> Sampler | GivenTokens:
+        """What chooses the tokens of an answer.
 
-    def sample(self, sampler: Sampler, row: int) -> int:
+        Raises:
+            UsageError: the constraint is refused.
+        """
+        vocab = self.model.vocab
+        if request.continuation is None:
+            return Sampler(request.sampling, vocab)
+        return GivenTokens(vocab.tokenize(request.continuation, parse_special=False), vocab.eos_id)
+
+    def sample(self, sampler: Sampler | GivenTokens, row: int) -> int:
         """The token that follows a row of the last token step."""
         return sampler.sample(self.context, row)
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        """Logits [n_vocab] of a row of the last token step, before a token is chosen."""
+        logits: NDArray[np.float32] = self.context.logits(row).copy()
+        return logits
 
     # -- interruption
 

@@ -69,6 +69,23 @@ class Status(Enum):
     FINISHED = "finished"
 
 
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """How probable a token of an answer was, as the model sees it: natural logarithms.
+
+    Attributes:
+        token: its text; half a character is U+FFFD.
+        bytes: its bytes.
+        logprob: of the token.
+        top: the most probable tokens in its place with theirs, the highest first.
+    """
+
+    token: str
+    bytes: bytes
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
 @dataclass(slots=True)
 class Timings:
     """Seconds spent, by kind of work; ``first_token`` counts from the request's arrival."""
@@ -95,6 +112,8 @@ class Sequence:
         n_encoded, n_recalled: pictures and tiles that were encoded, or whose embeddings were known.
         next_token: sampled, not yet computed.
         generated: sampled tokens, without the one that ended the answer.
+        logprobs: of the tokens in ``generated``, if they were asked for.
+        score: log-probability of a given continuation.
     """
 
     id: int
@@ -113,6 +132,8 @@ class Sequence:
     n_recalled: int = 0
     next_token: int | None = None
     generated: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    score: float = 0.0
     finish_reason: FinishReason | None = None
     abort_requested: bool = False
     timings: Timings = field(default_factory=Timings)

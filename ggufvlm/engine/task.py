@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ggufvlm.engine.detokenizer import Detokenizer
+from ggufvlm.engine.probabilities import log_share, token_logprob
 from ggufvlm.engine.repetition import RepetitionGuard
 from ggufvlm.engine.request import Request
 from ggufvlm.engine.sequence import FinishReason, Sequence
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ggufvlm.engine.runner import Prompt
-    from ggufvlm.llama.sampler import Sampler
+    from ggufvlm.engine.runner import Prompt, Runner
+    from ggufvlm.llama.sampler import GivenTokens, Sampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +40,56 @@ class Task:
 
     Attributes:
         added_at: when it came, in seconds of ``time.perf_counter``.
+        n_logprobs: alternatives whose log-probabilities are noted for each token; ``None`` notes none.
+        is_scored: the answer is given, and only its probability is wanted.
+        show_special: control tokens are text of the answer.
         embeddings: of the picture that is being computed.
     """
 
     prompt: Prompt
-    sampler: Sampler
+    sampler: Sampler | GivenTokens
     detokenizer: Detokenizer
     guard: RepetitionGuard | None
     added_at: float
+    n_logprobs: int | None
+    is_scored: bool
+    show_special: bool
     embeddings: NDArray[np.float32] | None = None
 
     @classmethod
-    def make(cls, request: Request, prompt: Prompt, sampler: Sampler, added_at: float) -> Task:
+    def make(cls, request: Request, prompt: Prompt, sampler: Sampler | GivenTokens, added_at: float) -> Task:
         """The task of a request."""
         return cls(
             prompt=prompt,
             sampler=sampler,
             detokenizer=Detokenizer(request.sampling.stop, strip_start=request.strip_start),
-            guard=RepetitionGuard() if request.sampling.repetition_guard else None,
+            guard=RepetitionGuard() if request.sampling.repetition_guard and request.continuation is None else None,
             added_at=added_at,
+            n_logprobs=request.sampling.logprobs,
+            is_scored=request.continuation is not None,
+            show_special=request.sampling.show_special,
         )
+
+    def choose(self, runner: Runner, sequence: Sequence, row: int) -> int:
+        """The token that follows a row of the last step; what is wanted of its probability is noted.
+
+        Raises:
+            EngineError: its constraint cannot be followed further.
+        """
+        if self.n_logprobs is None and not self.is_scored:
+            return runner.sample(self.sampler, row)
+        logits, vocab = runner.logits(row), runner.model.vocab  # as they are before a constraint rules some out
+        token = runner.sample(self.sampler, row)
+        if self.is_scored:
+            sequence.score += log_share(logits, vocab.ends if vocab.is_end(token) else [token])
+        elif self.n_logprobs is not None and not vocab.is_end(token):
+            noted = token_logprob(logits, token, self.n_logprobs, lambda other: vocab.piece(other, special=True))
+            sequence.logprobs.append(noted)
+        return token
 
     def reason_to_end(self, sequence: Sequence, n_ctx_limit: int) -> FinishReason | None:
         """Why the answer is to end after its last token, if it is."""
-        if self.detokenizer.stopped:
+        if self.detokenizer.stopped or self.sampler.is_complete:
             return "stop"
         if self.guard is not None and self.guard.is_loop(sequence.generated):
             return "repetition"

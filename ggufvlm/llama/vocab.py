@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import Any
 
 from ggufvlm.errors import EngineError
@@ -20,6 +21,7 @@ class Vocab:
         self.size: int = llama.llama_vocab_n_tokens(self._handle)
         self.adds_bos = bool(llama.llama_vocab_get_add_bos(self._handle))
         self.adds_eos = bool(llama.llama_vocab_get_add_eos(self._handle))
+        self.grammar_tokenizer: Any = None  # made by grammar.py when it is first needed
         self.starts_words_with_space = llama.llama_vocab_type(self._handle) == _SENTENCEPIECE
 
     @property
@@ -80,6 +82,11 @@ class Vocab:
     def is_end(self, token: int) -> bool:
         """Whether the token ends an answer."""
         return self._is_valid(token) and bool(llama.llama_vocab_is_eog(self._handle, token))
+
+    @functools.cached_property
+    def ends(self) -> tuple[int, ...]:
+        """All tokens that end an answer."""
+        return tuple(token for token in range(self.size) if self.is_end(token))
 
     @property
     def handle(self) -> Any:
