@@ -104,13 +104,17 @@ class Spinner:
             else:
                 self._live.console.print(text, markup=False, soft_wrap=True)
 
-    def close(self) -> None:
-        """Take the line away. Safe to call twice."""
+    def hide(self) -> None:
+        """Take the line away, so that something can be shown; the next update brings it back."""
         with self._lock:
-            self._closed = True
             if self._live is not None:
                 self._live.stop()
                 self._live = None
+
+    def close(self) -> None:
+        """Take the line away for good. Safe to call twice."""
+        self._closed = True
+        self.hide()
 
     def __enter__(self) -> Spinner:
         return self

@@ -21,6 +21,7 @@ from ggufvlm.cli import (
     bench,
     cache,
     chat,
+    classify,
     compare,
     demo,
     describe,
@@ -45,6 +46,7 @@ app = typer.Typer(
 app.command()(describe.describe)
 app.command()(chat.chat)
 app.command()(batch.batch)
+app.command()(classify.classify)
 app.command()(compare.compare)
 app.command()(alt.alt)
 app.command()(demo.demo)

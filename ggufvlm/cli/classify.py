@@ -1,0 +1,168 @@
+"""``ggufvlm classify IMAGE... --labels a,b,c``: classes of pictures, with the model's own probabilities."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ggufvlm.cli import console
+from ggufvlm.cli.answering import log_to_stderr
+from ggufvlm.cli.classes import Shown
+from ggufvlm.cli.interruption import INTERRUPTED, leaving_at_once
+from ggufvlm.cli.options import HardwareOptions, ModelOptions, OutputOptions, Switch, grouped, text_or_file
+from ggufvlm.cli.transfer import fetcher
+from ggufvlm.errors import GGUFVLMError, ImageError, UsageError
+
+if TYPE_CHECKING:
+    from ggufvlm.tasks.classify import Classification, ClassifyParams
+    from ggufvlm.vlm import VLM
+
+_MOST_LANES = 16
+SOME_FAILED = 5
+
+
+@grouped
+def classify(
+    arguments: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="Files, folders, patterns, URLs, -.", show_default=False)
+    ],
+    labels: Annotated[
+        str,
+        typer.Option("-l", "--labels", help="The classes: a,b,c, or @FILE with one a line.", metavar="A,B,..|@FILE"),
+    ],
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "-p", "--prompt", help="The question; {labels} or {label} in it is replaced.", metavar="TEXT|@FILE"
+        ),
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option("-s", "--system", help="System message, or @FILE.", metavar="TEXT|@FILE")
+    ] = None,
+    multi: Annotated[
+        bool, typer.Option("--multi", help="Several may hold: yes or no is asked for each label.")
+    ] = False,
+    per_token: Annotated[
+        bool, typer.Option("--per-token", help="Divide log-probabilities by the label's length, in tokens.")
+    ] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Score labels only as written, not capitalised or with a full stop.")
+    ] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Divide by the probabilities for a grey picture of the same size.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a picture, one on each line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="A table: image, best label, a column for each label.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no warnings.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False,
+    color: Annotated[Switch, typer.Option("--color", help="Colours and drawn bars.")] = Switch.AUTO,
+    *,
+    model: ModelOptions,
+    hardware: HardwareOptions,
+) -> None:
+    """Tell which class a picture belongs to, and how sure the model is.
+
+    ggufvlm classify photo.jpg --labels cat,dog,bird
+
+    Nothing is generated: each label is scored as the answer, so the probabilities are the model's own. With several
+    pictures a bad one is a line on stderr, the others go on, and the exit code is 5.
+    """
+    from ggufvlm.tasks.classify import ClassifyParams
+
+    output = OutputOptions(json=json, quiet=quiet, debug=debug, color=color)
+    if json and as_csv:
+        raise UsageError("--json and --csv exclude each other")
+    params = ClassifyParams(
+        labels=_labels(labels),
+        prompt=text_or_file(prompt) if prompt else None,
+        multi=multi,
+        per_token=per_token,
+        exact=exact,
+        calibrate=calibrate,
+        system=text_or_file(system) if system else None,
+    )
+    sources = _pictures(arguments)
+    if debug:
+        log_to_stderr()
+    show = Shown("csv" if as_csv else "json" if json else "bars", params, output, several=len(sources) > 1)
+    try:
+        n_failed = _classify(sources, params, model, hardware, show)
+    except KeyboardInterrupt:
+        if not quiet:
+            console.say("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    if n_failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _pictures(arguments: Sequence[str]) -> list[str]:
+    from ggufvlm.media import expand
+
+    sources: list[str] = []
+    for argument in arguments:
+        found, words = expand([argument])
+        if words is not None:
+            raise ImageError(
+                f"no such image: {words}", hint="the question goes through -p, the classes through --labels"
+            )
+        sources += found
+    return sources
+
+
+def _labels(given: str) -> tuple[str, ...]:
+    parts = text_or_file(given).splitlines() if given.startswith("@") else given.split(",")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _classify(
+    sources: Sequence[str], params: ClassifyParams, model: ModelOptions, hardware: HardwareOptions, show: Shown
+) -> int:
+    """How many of several pictures could not be classified.
+
+    Raises:
+        GGUFVLMError: the only one cannot.
+    """
+    from ggufvlm.models import find_model
+    from ggufvlm.vlm import VLM
+
+    config = replace(hardware.config(), n_slots=min(_MOST_LANES, params.n_answers), priority="throughput")
+    files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=show.output.quiet))
+    n_failed = 0
+    with console.Spinner(show.output) as spinner, ExitStack() as stack:
+        with leaving_at_once(quiet=show.output.quiet):
+            vlm = VLM(files, config, raw=model.raw, on_load=spinner.on_load, on_progress=spinner.on_progress)
+            stack.enter_context(vlm)
+            vlm.wait_until_loaded()
+        for source, found in _results(vlm, sources, params):
+            spinner.hide()
+            if isinstance(found, GGUFVLMError):
+                if len(sources) == 1:
+                    raise found
+                n_failed += 1
+                show.error(source, found)
+            else:
+                show.result(found)
+    return n_failed
+
+
+def _results(
+    vlm: VLM, sources: Sequence[str], params: ClassifyParams
+) -> Iterator[tuple[str, Classification | GGUFVLMError]]:
+    """Each picture with its classes or with what went wrong; the next one is read meanwhile."""
+    from ggufvlm.media import load
+    from ggufvlm.tasks.classify import classify
+
+    with ThreadPoolExecutor(1, "ggufvlm-pictures") as reader:
+        ahead = deque([reader.submit(load, source) for source in sources[:1]])
+        for index, source in enumerate(sources):
+            ahead.extend(reader.submit(load, coming) for coming in sources[index + 1 : index + 2])
+            try:
+                yield source, classify(vlm, ahead.popleft().result(), params)
+            except GGUFVLMError as error:
+                yield source, error

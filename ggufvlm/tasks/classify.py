@@ -1,0 +1,197 @@
+"""Classes of a picture, by the probabilities that the model itself gives to their names.
+
+Nothing is generated. Each label is scored as the whole answer to one question about the picture, over the same cells of
+the prompt; a label's probability is the sum over the ways in which models write it ("red", "Red", "Red."). Dividing by
+what the model says of a picture without content is contextual calibration (Zhao et al. 2021, "Calibrate Before Use").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ggufvlm.errors import UsageError
+from ggufvlm.media import Image
+
+if TYPE_CHECKING:
+    from ggufvlm.scoring import Score
+    from ggufvlm.vlm import VLM
+
+PROMPT = "Which of these describes the image best: {labels}? Answer with one of them, nothing else."
+MULTI_PROMPT = "Is this true of the image: {label}? Answer yes or no."
+_GREY = b"\x80\x80\x80"
+_YES, _NO = ("Yes", "yes"), ("No", "no")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassifyParams:
+    """How pictures are classified.
+
+    Attributes:
+        labels: names of the classes.
+        prompt: the question; ``{labels}`` in it stands for all labels, ``{label}`` (several classes) for one.
+        multi: several classes may hold: a question with yes or no for each label.
+        per_token: a label's log-probability is divided by its tokens, so that long labels are not behind.
+        exact: a label is only scored as it is written, not capitalised or with a full stop.
+        calibrate: divide by the probabilities for a grey picture: takes away what the model prefers anyway.
+        system: a system message.
+    """
+
+    labels: tuple[str, ...]
+    prompt: str | None = None
+    multi: bool = False
+    per_token: bool = False
+    exact: bool = False
+    calibrate: bool = False
+    system: str | None = None
+
+    def __post_init__(self) -> None:
+        wanted = 1 if self.multi else 2
+        if len(self.labels) < wanted:
+            raise UsageError(f"classes are told apart by {wanted} labels or more", hint="--labels cat,dog,bird")
+        if not all(label.strip() for label in self.labels):
+            raise UsageError("a label must not be empty")
+        twice = sorted({label for label in self.labels if self.labels.count(label) > 1})
+        if twice:
+            raise UsageError(f"the label {twice[0]!r} is given twice")
+        if self.multi and self.prompt is not None and "{label}" not in self.prompt:
+            raise UsageError(
+                "with several classes the question has to name the label", hint='-p "Is there a {label} in the image?"'
+            )
+
+    def question(self, label: str | None = None) -> str:
+        """The text that is asked."""
+        prompt = self.prompt or (MULTI_PROMPT if self.multi else PROMPT)
+        return prompt.replace("{labels}", ", ".join(self.labels)).replace("{label}", label or "")
+
+    @property
+    def n_answers(self) -> int:
+        """Answers that are scored for one question."""
+        if self.multi:
+            return len(_all_forms(_YES, exact=self.exact)) + len(_all_forms(_NO, exact=self.exact))
+        return sum(len(forms(label, exact=self.exact)) for label in self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassProbability:
+    """One class. With several classes the probabilities need not sum to 1."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Classification:
+    """The classes of a picture.
+
+    Attributes:
+        source: what the user gave.
+        classes: the most probable first.
+        coverage: how probable it was that the model, left alone, would have answered with one of the labels: if it is
+            near 0, the question or the labels do not suit the model. The mean over the labels with several classes.
+    """
+
+    source: str
+    classes: tuple[ClassProbability, ...]
+    coverage: float
+
+    @property
+    def best(self) -> ClassProbability:
+        """The most probable class."""
+        return self.classes[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "image": self.source,
+            "label": self.best.label,
+            "probabilities": {item.label: item.probability for item in self.classes},
+            "coverage": self.coverage,
+        }
+
+
+def classify(vlm: VLM, image: Image, params: ClassifyParams) -> Classification:
+    """Classify one picture.
+
+    Raises:
+        ContextOverflow, EngineError: as :meth:`VLM.describe <ggufvlm.VLM.describe>`.
+    """
+    blank = _blank(image) if params.calibrate else None
+    if params.multi:
+        found = [_yes_or_no(vlm, image, blank, params, label) for label in params.labels]
+        probabilities, coverage = [p for p, _ in found], sum(c for _, c in found) / len(found)
+    else:
+        groups = [forms(label, exact=params.exact) for label in params.labels]
+        probabilities, coverage = _shares(vlm, image, blank, params.question(), groups, params)
+    classes = [ClassProbability(label, p) for label, p in zip(params.labels, probabilities, strict=True)]
+    return Classification(
+        source=image.source,
+        classes=tuple(sorted(classes, key=lambda item: -item.probability)),
+        coverage=coverage,
+    )
+
+
+def forms(label: str, *, exact: bool) -> tuple[str, ...]:
+    """The ways in which a model may write a label."""
+    if exact:
+        return (label,)
+    spellings = [label, label[0].upper() + label[1:]]
+    ends = ("",) if label.endswith((".", "!", "?")) else ("", ".")
+    return tuple(dict.fromkeys(spelling + end for spelling in spellings for end in ends))
+
+
+def _all_forms(words: Iterable[str], *, exact: bool) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(form for word in words for form in forms(word, exact=exact)))
+
+
+def _yes_or_no(vlm: VLM, image: Image, blank: Image | None, params: ClassifyParams, label: str) -> tuple[float, float]:
+    groups = [_all_forms(_YES, exact=params.exact), _all_forms(_NO, exact=params.exact)]
+    shares, coverage = _shares(vlm, image, blank, params.question(label), groups, params)
+    return shares[0], coverage
+
+
+def _shares(
+    vlm: VLM,
+    image: Image,
+    blank: Image | None,
+    question: str,
+    groups: Sequence[Sequence[str]],
+    params: ClassifyParams,
+) -> tuple[list[float], float]:
+    """The share of each group of answers, and the probability of all of them together."""
+    scores = _score(vlm, image, question, groups, params.system)
+    logs = [_total(group, per_token=params.per_token) for group in scores]
+    coverage = min(1.0, sum(math.exp(_total(group, per_token=False)) for group in scores))
+    if blank is not None:
+        empty = _score(vlm, blank, question, groups, params.system)
+        logs = [log - _total(group, per_token=params.per_token) for log, group in zip(logs, empty, strict=True)]
+    return softmax(logs), coverage
+
+
+def _score(
+    vlm: VLM, image: Image, question: str, groups: Sequence[Sequence[str]], system: str | None
+) -> list[list[Score]]:
+    from ggufvlm.vlm import question as dialogue
+
+    scores = iter(vlm.score(dialogue([image], question, system), [answer for group in groups for answer in group]))
+    return [[next(scores) for _ in group] for group in groups]
+
+
+def _total(scores: Sequence[Score], *, per_token: bool) -> float:
+    """Logarithm of the probability that one of some answers is given."""
+    logs = [score.logprob / score.n_tokens if per_token else score.logprob for score in scores]
+    highest = max(logs)
+    return highest + math.log(sum(math.exp(log - highest) for log in logs))
+
+
+def softmax(logs: Sequence[float]) -> list[float]:
+    """Probabilities that are proportional to ``exp(logs)``."""
+    highest = max(logs)
+    weights = [math.exp(log - highest) for log in logs]
+    return [weight / sum(weights) for weight in weights]
+
+
+def _blank(image: Image) -> Image:
+    return Image.from_rgb(image.width, image.height, _GREY * (image.width * image.height), "grey picture")

@@ -1,0 +1,111 @@
+"""``ggufvlm classify`` as a person uses it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from ggufvlm.cli.classes import bar
+from tests.scenes import COLORS, Block, Scene
+
+from .conftest import Run
+
+LABELS = ",".join(COLORS)
+RED = Scene("white", (Block("red", "square", (0.3, 0.2, 0.6, 0.6)),))
+BLUE = Scene("black", (Block("blue", "square", (0.1, 0.3, 0.4, 0.7)),))
+
+
+@pytest.fixture
+def pictures(folder: Path) -> tuple[str, str]:
+    RED.draw(196, 140).save(folder / "red.png")
+    BLUE.draw(196, 140).save(folder / "blue.png")
+    return "red.png", "blue.png"
+
+
+ASK = ("-m", "demo", "--labels", LABELS, "-p", "What color is the square?")
+
+
+def test_bars_in_a_pipe_are_numbers_most_probable_first(run: Run, pictures: tuple[str, str]) -> None:
+    done = run("classify", "red.png", *ASK)
+    assert (done.returncode, done.stderr) == (0, b"")
+    rows = [line.split() for line in done.stdout.decode().splitlines()]
+    assert [len(row) for row in rows] == [2] * len(COLORS)
+    assert rows[0][0] == "red"
+    shares = [float(share) for _, share in rows]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > 0.9
+    assert sum(shares) == pytest.approx(1, abs=0.001)
+
+
+def test_several_pictures_are_named_and_in_order(run: Run, pictures: tuple[str, str]) -> None:
+    lines = run("classify", *pictures, *ASK).stdout.decode().splitlines()
+    assert (lines[0], lines[1].split()[0]) == ("red.png", "red")
+    assert (lines[9], lines[10].split()[0]) == ("blue.png", "blue")
+
+
+def test_json_lines(run: Run, pictures: tuple[str, str]) -> None:
+    told = [json.loads(line) for line in run("classify", *pictures, *ASK, "--json").stdout.splitlines()]
+    assert [(one["image"], one["label"]) for one in told] == [("red.png", "red"), ("blue.png", "blue")]
+    for one in told:
+        assert set(one["probabilities"]) == set(COLORS)
+        assert sum(one["probabilities"].values()) == pytest.approx(1)
+        assert one["coverage"] > 0.9
+
+
+def test_csv_and_labels_from_a_file(run: Run, folder: Path, pictures: tuple[str, str]) -> None:
+    (folder / "labels.txt").write_text("\n".join(COLORS) + "\n")
+    done = run("classify", *pictures, "-m", "demo", "-l", "@labels.txt", "-p", "What color is the square?", "--csv")
+    rows = list(csv.DictReader(io.StringIO(done.stdout.decode())))
+    assert [(row["image"], row["label"]) for row in rows] == [("red.png", "red"), ("blue.png", "blue")]
+    assert float(rows[1]["blue"]) > 0.9
+
+
+def test_a_bad_picture_among_others_is_named_and_the_rest_goes_on(
+    run: Run, folder: Path, pictures: tuple[str, str]
+) -> None:
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    done = run("classify", "red.png", "broken.png", "blue.png", *ASK, "--json")
+    assert done.returncode == 5
+    assert done.stderr.decode().startswith("error: broken.png")
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one.get("label") for one in told] == ["red", None, "blue"]
+    assert "broken.png" in told[1]["error"]
+    assert run("classify", "broken.png", *ASK).returncode == 3
+
+
+def test_colours_on_a_terminal_and_a_doubt_about_the_question(run: Run, pictures: tuple[str, str]) -> None:
+    done = run("classify", "red.png", "-m", "demo", "-l", "cat,dog", "--color", "on")
+    assert "█" in done.stdout.decode()
+    assert b"would have answered with one of the labels in only" in done.stderr
+
+
+def test_several_classes(run: Run, pictures: tuple[str, str]) -> None:
+    done = run("classify", "red.png", "-m", "demo", "-l", LABELS, "--multi", "-p", "Is there a {label} block?")
+    rows = dict(line.split() for line in done.stdout.decode().splitlines())
+    assert {label for label, share in rows.items() if float(share) > 0.5} == {"red"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("nothing.png", *ASK), 3, "no such image: nothing.png"),
+        (("a question", *ASK), 3, "the question goes through -p"),
+        (("red.png", "-m", "demo", "-l", "one"), 2, "2 labels or more"),
+        (("red.png", "-m", "demo", "-l", "@none.txt"), 3, "none.txt"),
+        (("red.png", *ASK, "--json", "--csv"), 2, "exclude each other"),
+        (("red.png", "-m", "demo", "-l", "a,b", "--multi", "-p", "Is it?"), 2, "has to name the label"),
+    ],
+)
+def test_wrong_usage(run: Run, pictures: tuple[str, str], arguments: tuple[str, ...], code: int, words: str) -> None:
+    done = run("classify", *arguments)
+    assert (done.returncode, done.stdout) == (code, b"")
+    assert words in done.stderr.decode()
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0, "    "), (1, "████"), (0.5, "██  "), (0.28, "█▏  ")])
+def test_bars_are_always_as_wide(share: float, shown: str) -> None:
+    assert bar(share, 4) == shown
