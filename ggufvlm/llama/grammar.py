@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from ggufvlm.errors import EngineError, UsageError
+from ggufvlm.errors import EngineError
+from ggufvlm.llama.bindings import llama
 from ggufvlm.llama.vocab import Vocab
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+_SPECIAL = b"\xff"  # llguidance's mark of tokens that are not text
+
+
+class GrammarVocab:
+    """A vocabulary as llguidance wants it. Making it takes up to a second, so it is made once, in a thread of its own:
+    meanwhile the picture is encoded.
+    """
+
+    def __init__(self, vocab: Vocab) -> None:
+        self._made: Future[Any] = Future()
+        threading.Thread(target=self._make, args=(vocab.twin(),), name="ggufvlm-grammar", daemon=True).start()
+
+    def _make(self, vocab: Vocab) -> None:
+        try:
+            self._made.set_result(_tokenizer(vocab))
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            self._made.set_exception(error)
+
+    def get(self) -> Any:
+        """Wait for it."""
+        return self._made.result()
+
+    def wait(self) -> None:
+        """Until native code no longer looks at the vocabulary."""
+        self._made.exception()
 
 
 class Matcher:
@@ -21,17 +53,19 @@ class Matcher:
     """
 
     def __init__(self, grammar: str, vocab: Vocab) -> None:
-        """Begin an answer.
+        self._grammar = grammar
+        self._vocab = begin_vocab(vocab)
+        self._is_end = vocab.is_end
 
-        Raises:
-            UsageError: llguidance refuses the grammar; the message is its own.
-        """
+    @functools.cached_property
+    def _matcher(self) -> Any:
+        """Raises: EngineError, if llguidance refuses the grammar for this vocabulary; the message is its own."""
         from llguidance import LLMatcher
 
-        self._matcher: Any = LLMatcher(_tokenizer(vocab), grammar, log_level=0)
-        self._is_end = vocab.is_end
-        if self._matcher.is_error():
-            raise UsageError(f"the constraint is refused: {_sentence(self._matcher.get_error())}")
+        matcher = LLMatcher(self._vocab.get(), self._grammar, log_level=0)
+        if matcher.is_error():
+            raise EngineError(f"the constraint is refused: {_sentence(matcher.get_error())}")
+        return matcher
 
     @property
     def is_complete(self) -> bool:
@@ -72,12 +106,23 @@ class Matcher:
 
 
 def _tokenizer(vocab: Vocab) -> Any:
-    """The vocabulary as llguidance wants it: made once, as it takes up to a second."""
-    if vocab.grammar_tokenizer is None:
-        from llguidance.llamacpp import lltokenizer_from_vocab
+    """As llguidance.llamacpp does it, which calls functions that llama-cpp-python has deprecated."""
+    from llguidance import LLTokenizer
 
-        vocab.grammar_tokenizer = lltokenizer_from_vocab(vocab.handle, eos_token=list(vocab.ends) or None)
-    return vocab.grammar_tokenizer
+    marks = (_SPECIAL if vocab.looks_special(token) else b"" for token in range(vocab.size))
+    return LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]
+        tokens=[mark + vocab.piece(token, special=True) for token, mark in enumerate(marks)],
+        vocab_ptr=vocab.handle,
+        tokenize_fptr=ctypes.cast(llama.llama_tokenize, ctypes.c_void_p).value,
+        eos_token=list(vocab.ends) or vocab.eos_id,
+    )
+
+
+def begin_vocab(vocab: Vocab) -> GrammarVocab:
+    """The vocabulary's other form, which is being made if it is not there yet."""
+    if vocab.for_grammars is None:
+        vocab.for_grammars = GrammarVocab(vocab)
+    return vocab.for_grammars
 
 
 def _sentence(error: str) -> str:

@@ -115,6 +115,8 @@ class Model:
     def close(self) -> None:
         """Free the weights. Safe to call twice."""
         if self._handle is not None:
+            if self.vocab.for_grammars is not None:
+                self.vocab.for_grammars.wait()
             llama.llama_model_free(self._handle)
             self._handle = None
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ggufvlm.errors import EngineError
 from ggufvlm.llama.bindings import llama
 
+if TYPE_CHECKING:
+    from ggufvlm.llama.grammar import GrammarVocab
+
 _SENTENCEPIECE = 1  # llama_vocab_type
+_CONTROL, _USER_DEFINED = 1 << 3, 1 << 4  # llama_token_attr
 
 
 class Vocab:
@@ -21,8 +26,14 @@ class Vocab:
         self.size: int = llama.llama_vocab_n_tokens(self._handle)
         self.adds_bos = bool(llama.llama_vocab_get_add_bos(self._handle))
         self.adds_eos = bool(llama.llama_vocab_get_add_eos(self._handle))
-        self.grammar_tokenizer: Any = None  # made by grammar.py when it is first needed
+        self.for_grammars: GrammarVocab | None = None
         self.starts_words_with_space = llama.llama_vocab_type(self._handle) == _SENTENCEPIECE
+
+    def twin(self) -> Vocab:
+        """The same vocabulary for another thread."""
+        twin = copy.copy(self)
+        twin._buffer = ctypes.create_string_buffer(512)
+        return twin
 
     @property
     def bos_id(self) -> int:
@@ -78,6 +89,14 @@ class Vocab:
             self._buffer = ctypes.create_string_buffer(-count)
             count = llama.llama_token_to_piece(self._handle, token, self._buffer, len(self._buffer), 0, special)
         return self._buffer.raw[:count]
+
+    def looks_special(self, token: int) -> bool:
+        """Whether the token is a control token, or an added one that has their form, such as ``<think>``."""
+        attributes = llama.llama_vocab_get_attr(self._handle, token)
+        if attributes & _CONTROL:
+            return True
+        piece = self.piece(token, special=True) if attributes & _USER_DEFINED else b""
+        return piece.startswith(b"<") and piece.endswith(b">")
 
     def is_end(self, token: int) -> bool:
         """Whether the token ends an answer."""
