@@ -18,6 +18,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the user's own settings, models or terminal."""
     for name in ("GGUFVLM_MODEL", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("COLUMNS", "LINES"):  # pytest-xdist sets them
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("GGUFVLM_NO_REPAIR", raising=False)
     monkeypatch.delenv("GGUFVLM_PROJECTOR", raising=False)
     monkeypatch.setenv("GGUFVLM_CONFIG_DIR", str(tmp_path / "config"))
