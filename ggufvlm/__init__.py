@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ggufvlm.answer import Answer, AnswerStream, PromptSize, SeenImage, Times, Usage
     from ggufvlm.chat import Chat
     from ggufvlm.config import EngineConfig, SamplingParams
+    from ggufvlm.constraint import Constraint
+    from ggufvlm.engine.sequence import TokenLogprob
     from ggufvlm.errors import (
         ContextOverflow,
         DownloadError,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from ggufvlm.mapping import Question, Result
     from ggufvlm.media import Image
     from ggufvlm.pipeline import pipeline
+    from ggufvlm.scoring import Score
     from ggufvlm.vlm import VLM
 
 __version__ = "0.1.0"
@@ -38,6 +41,8 @@ _HOMES = {
     "answer": ("Answer", "AnswerStream", "PromptSize", "SeenImage", "Times", "Usage"),
     "chat": ("Chat",),
     "config": ("EngineConfig", "SamplingParams"),
+    "constraint": ("Constraint",),
+    "engine.sequence": ("TokenLogprob",),
     "errors": (
         "ContextOverflow",
         "DownloadError",
@@ -54,6 +59,7 @@ _HOMES = {
     "mapping": ("Question", "Result"),
     "media": ("Image",),
     "pipeline": ("pipeline",),
+    "scoring": ("Score",),
     "vlm": ("VLM",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -63,6 +69,7 @@ __all__ = [
     "Answer",
     "AnswerStream",
     "Chat",
+    "Constraint",
     "ContextOverflow",
     "DownloadError",
     "EngineConfig",
@@ -79,8 +86,10 @@ __all__ = [
     "Question",
     "Result",
     "SamplingParams",
+    "Score",
     "SeenImage",
     "Times",
+    "TokenLogprob",
     "Usage",
     "UsageError",
     "__version__",

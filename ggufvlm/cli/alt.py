@@ -78,7 +78,7 @@ def alt(
 
 
 def _prompt(asked: PromptOptions, max_length: int) -> str:
-    from ggufvlm.batch.presets import find_preset
+    from ggufvlm.tasks.presets import find_preset
 
     if asked.prompt is not None and (given := text_or_file(asked.prompt)).strip():
         return given

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -17,7 +18,6 @@ from ggufvlm.cli.options import (
     ModelOptions,
     OutputOptions,
     PromptOptions,
-    SamplingOptions,
     text_or_file,
 )
 from ggufvlm.cli.transfer import fetcher
@@ -25,13 +25,17 @@ from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
     from ggufvlm.answer import Answer, AnswerStream
+    from ggufvlm.config import SamplingSettings
+    from ggufvlm.constraint import Constraint
     from ggufvlm.documents import Material
 
 CUT_BY_GUARD = 6
 
 
-def read_question(arguments: Sequence[str], asked: PromptOptions, *, raw: bool) -> tuple[list[str], str]:
-    """Pictures and prompt of a command that takes ``IMAGE... [PROMPT]``.
+def read_question(
+    arguments: Sequence[str], asked: PromptOptions, *, raw: bool, default: str | None = None
+) -> tuple[list[str], str]:
+    """Pictures and prompt of a command that takes ``IMAGE... [PROMPT]``; without a prompt it is ``default``.
 
     Raises:
         UsageError: no picture, two prompts, stdin twice.
@@ -50,6 +54,8 @@ def read_question(arguments: Sequence[str], asked: PromptOptions, *, raw: bool) 
         raise UsageError(f"two prompts: {words!r} and -p {asked.prompt!r}")
     prompt = words if words is not None else asked.prompt
     text = "" if prompt is None else text_or_file(prompt)
+    if not text.strip() and default is not None:
+        return sources, default
     return sources, text if text.strip() or raw else DEFAULT_PROMPT
 
 
@@ -60,7 +66,7 @@ def answer_question(
     system: str | None,
     prefill: str,
     model: ModelOptions,
-    sampling: SamplingOptions,
+    settings: SamplingSettings,
     hardware: HardwareOptions,
     output: OutputOptions,
 ) -> None:
@@ -68,14 +74,15 @@ def answer_question(
 
     Raises:
         typer.Exit: with 6 if the repetition guard cut the answer, with 130 after Ctrl-C.
-        GGUFVLMError: anything that went wrong.
+        EngineError: the answer does not fit its constraint; nothing is on stdout.
+        GGUFVLMError: anything else that went wrong.
     """
     from ggufvlm.models import find_model
     from ggufvlm.vlm import VLM
 
     if output.debug:
         log_to_stderr()
-    config, settings = hardware.config(), sampling.settings()
+    config, constraint = hardware.config(), settings.get("constraint")
     try:
         files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))
         with console.Spinner(output) as spinner, ExitStack() as stack:
@@ -97,7 +104,7 @@ def answer_question(
             for note in notes if not output.quiet else ():
                 spinner.say(note)
             stream = stack.enter_context(vlm.stream(messages, prefill=prefill, **settings))
-            _show(stream, spinner, output)
+            _show(stream, spinner, output, constraint)
     except KeyboardInterrupt:
         if not output.quiet:
             console.say("interrupted")
@@ -105,15 +112,19 @@ def answer_question(
     _report_end(stream.answer, output)
 
 
-def _show(stream: AnswerStream, spinner: console.Spinner, output: OutputOptions) -> None:
+def _show(stream: AnswerStream, spinner: console.Spinner, output: OutputOptions, constraint: Constraint | None) -> None:
     """Stream the answer; after Ctrl-C what was said is kept and shown.
 
-    Raises: KeyboardInterrupt, after the numbers are shown.
+    An answer with a constraint is shown when it is complete and fits: half of it is of no use to a program.
+
+    Raises:
+        KeyboardInterrupt: after the numbers are shown.
+        EngineError: the answer does not fit its constraint.
     """
     interruption = None
     try:
         pieces = console.after_spinner(stream, spinner)
-        if output.json:
+        if output.json or constraint:
             for _ in pieces:
                 pass
         else:
@@ -123,9 +134,16 @@ def _show(stream: AnswerStream, spinner: console.Spinner, output: OutputOptions)
         stream.close()
     spinner.close()
     answer = stream.answer
+    value = None
+    if constraint and interruption is None and answer.finish_reason != "repetition":
+        value = constraint.check(answer.text, answer.finish_reason)
+        answer = replace(answer, text=constraint.tidy(answer.text))
+        if not output.json:
+            console.print_plainly(answer.text)
     if output.json:
         indent = 2 if sys.stdout.isatty() else None
-        typer.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=indent))
+        told = answer.to_dict() if value is None else {**answer.to_dict(), "value": value}
+        typer.echo(json.dumps(told, ensure_ascii=False, indent=indent))
     if output.stats:
         console.show_stats(answer, output)
     if interruption is not None:

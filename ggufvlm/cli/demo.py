@@ -48,7 +48,7 @@ def demo(
         system=None,
         prefill="",
         model=ModelOptions(model="demo"),
-        sampling=sampling,
+        settings=sampling.settings(),
         hardware=HardwareOptions(),
         output=output,
     )

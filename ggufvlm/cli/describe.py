@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ggufvlm.cli.answering import answer_question, read_question
+from ggufvlm.cli.constraint_options import ConstraintOptions
 from ggufvlm.cli.document_options import DocumentOptions
 from ggufvlm.cli.options import (
     HardwareOptions,
@@ -17,6 +18,12 @@ from ggufvlm.cli.options import (
     grouped,
     text_or_file,
 )
+from ggufvlm.cli.windows import WindowOptions, describe_windows
+from ggufvlm.errors import UsageError
+
+if TYPE_CHECKING:
+    from ggufvlm.config import SamplingSettings
+    from ggufvlm.tasks.presets import Preset
 
 
 @grouped
@@ -30,7 +37,25 @@ def describe(
         ),
     ],
     asked: PromptOptions,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset", help="caption, detailed, alt, tags, ocr, or your own.", metavar="NAME", show_default=False
+        ),
+    ] = None,
+    logprobs: Annotated[
+        int | None,
+        typer.Option(
+            "--logprobs",
+            help="With --json: how probable each token was, and this many others.",
+            metavar="N",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    shape: ConstraintOptions,
     documents: DocumentOptions,
+    windows: WindowOptions,
     model: ModelOptions,
     sampling: SamplingOptions,
     hardware: HardwareOptions,
@@ -41,18 +66,60 @@ def describe(
     ggufvlm describe photo.jpg "What is on the table?"
 
     ggufvlm describe report.pdf --pages 1-5 "What is the total?"
+
+    ggufvlm describe long.mp4 --window 60s "What happens?"
     """
     from ggufvlm.documents import Material
 
-    sources, text = read_question(arguments, asked, raw=model.raw)
-    selection = documents.selection()
+    found = _preset(preset)
+    sources, text = read_question(arguments, asked, raw=model.raw, default=found.prompt if found else None)
+    selection, length = documents.selection(), windows.length()
+    settings: SamplingSettings = {**(found.settings() if found else {}), **sampling.settings()}
+    constraint = shape.constraint(prefill=asked.prefill)
+    if constraint is not None:
+        settings["constraint"] = constraint
+    elif asked.prefill and settings.get("constraint"):
+        raise UsageError(f"--prefill and --preset {preset}: its constraint begins with the answer")
+    if logprobs is not None:
+        if not output.json:
+            raise UsageError("--logprobs is shown in JSON", hint="--json")
+        settings["logprobs"] = logprobs
+    system = text_or_file(asked.system) if asked.system else found.system if found else None
+    if length is not None:
+        describe_windows(
+            sources,
+            text,
+            length=length,
+            sums_up=not windows.no_summary,
+            selection=selection,
+            system=system,
+            prefill=asked.prefill,
+            model=model,
+            settings=settings,
+            hardware=hardware,
+            output=output,
+        )
+        return
     answer_question(
         lambda: Material.read(sources, selection),
         text,
-        system=text_or_file(asked.system) if asked.system else None,
+        system=system,
         prefill=asked.prefill,
         model=model,
-        sampling=sampling,
+        settings=settings,
         hardware=hardware,
         output=output,
     )
+
+
+def _preset(name: str | None) -> Preset | None:
+    from ggufvlm.batch.templates import parse
+    from ggufvlm.tasks.presets import find_preset
+
+    if name is None:
+        return None
+    preset = find_preset(name)
+    fields = parse(preset.prompt).fields
+    if fields:
+        raise UsageError(f"the preset {name!r} has a field in its prompt: {{{fields[0]}}}", hint="fields are for batch")
+    return preset

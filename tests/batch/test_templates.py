@@ -8,7 +8,7 @@ import pytest
 
 from ggufvlm import InputError, UsageError
 from ggufvlm.batch.item import Item
-from ggufvlm.batch.presets import find_preset
+from ggufvlm.tasks.presets import find_preset
 from ggufvlm.batch.templates import parse
 
 ITEM = Item(id="7", path="trips/rome/p1.jpg", sources=(Path("trips/rome/p1.jpg"),), fields={"place": "Rome"})

@@ -1,0 +1,151 @@
+"""JSON schemas: from what a user gives to text, and what stands in them that nobody would enforce.
+
+llguidance refuses keywords of JSON Schema that it does not know, and passes over words that are none: a misspelt
+``minLenght`` would silently mean nothing. So words that JSON Schema (Draft 2020-12 and before) does not know are
+refused here, but for annotations and ``x-...``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ggufvlm.constraints.shorthand import read_shorthand
+from ggufvlm.errors import UsageError
+
+ONE = {
+    "additionalProperties",
+    "additionalItems",
+    "items",
+    "contains",
+    "contentSchema",
+    "not",
+    "if",
+    "then",
+    "else",
+    "propertyNames",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+}
+"""Keywords with a schema in them; ``items`` had a list before 2020."""
+LISTS = {"allOf", "anyOf", "oneOf", "prefixItems", "items"}
+NAMED = {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"}
+_ASSERTIONS = {
+    *("type", "enum", "const", "multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+    *("minLength", "maxLength", "pattern", "format", "minItems", "maxItems", "uniqueItems", "minContains"),
+    *("maxContains", "minProperties", "maxProperties", "required", "dependentRequired"),
+    *("$ref", "$dynamicRef", "$recursiveRef"),
+}
+_ANNOTATIONS = {
+    *("$schema", "$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$vocabulary", "$comment"),
+    *("title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly"),
+    *("contentEncoding", "contentMediaType", "discriminator", "externalDocs", "xml"),
+}
+_KNOWN = ONE | LISTS | NAMED | _ASSERTIONS | _ANNOTATIONS
+
+
+def schema_text(schema: Any) -> str:
+    """A schema as JSON text.
+
+    Args:
+        schema: a mapping, JSON text, llm's shorthand, a pydantic model or type adapter.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if isinstance(schema, str):
+        return schema.strip() if schema.lstrip().startswith("{") else _dumped(read_shorthand(schema))
+    make = getattr(schema, "model_json_schema", None) or getattr(schema, "json_schema", None)
+    if callable(make):
+        return _dumped(_closed(make()))
+    if isinstance(schema, Mapping):
+        return _dumped(dict(schema))
+    raise UsageError(f"not a schema: {schema!r}", hint="a dict, JSON text, or a pydantic model")
+
+
+def _dumped(schema: Any) -> str:
+    try:
+        return json.dumps(schema, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"the schema cannot be written as JSON: {error}") from error
+
+
+def _closed(schema: Any) -> Any:
+    """The same with no further keys in objects: what a pydantic class would drop need not be written first."""
+    for _, part in parts(schema):
+        if "properties" in part and "additionalProperties" not in part:
+            part["additionalProperties"] = False
+    return schema
+
+
+def read_schema(text: str) -> dict[str, Any]:
+    """The schema of a JSON text, with all its words known.
+
+    Raises:
+        UsageError: not JSON, not an object, or with a word that is no keyword.
+    """
+    try:
+        schema = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"the schema is not JSON: {error}", hint="or in short: name, age int") from error
+    if not isinstance(schema, dict):
+        raise UsageError(f"a schema is a JSON object, not {text[:40]!r}")
+    for path, part in parts(schema):
+        for word in part:
+            _require_known(word, path)
+    return schema
+
+
+def _require_known(word: str, path: str) -> None:
+    if word == "x-guidance":
+        raise UsageError("x-guidance in a schema is not taken: all keywords count")
+    if word == "nullable":
+        raise UsageError(f"'nullable' at {path} is no keyword of JSON Schema", hint='"type": ["string", "null"]')
+    if word in _KNOWN or word.startswith("x-"):
+        return
+    meant = difflib.get_close_matches(word, _KNOWN, 1)
+    raise UsageError(
+        f"{word!r} at {path} is no keyword of JSON Schema",
+        hint=f"{meant[0]}?" if meant else "names of fields stand inside properties; notes of your own begin with x-",
+    )
+
+
+def parts(schema: Any, path: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
+    """The schema and all schemas in it, each with its JSON pointer, outer before inner."""
+    if not isinstance(schema, dict):
+        return
+    yield path, schema
+    for word, value in schema.items():
+        if word in ONE and isinstance(value, dict):
+            yield from parts(value, f"{path}/{word}")
+        elif word in LISTS and isinstance(value, list):
+            for index, item in enumerate(value):
+                yield from parts(item, f"{path}/{word}/{index}")
+        elif word in NAMED and isinstance(value, dict):
+            for name, item in value.items():
+                yield from parts(item, f"{path}/{word}/{name.replace('~', '~0').replace('/', '~1')}")
+
+
+def place_of(sentence: str, schema: Any) -> str:
+    """A sentence of llguidance with the place of what it names, where that can be found."""
+    unknown = re.search(r'Unimplemented keys: \["([^"]+)"', sentence)
+    one_of = "oneOf" if sentence.startswith("oneOf constraints") else None
+    form = re.search(r"Unknown format: (.+)", sentence)
+    for path, part in parts(schema):
+        if (unknown and unknown[1] in part) or (one_of and one_of in part) or (form and part.get("format") == form[1]):
+            return f"{sentence} (at {path})"
+    return sentence
+
+
+def way_out(sentence: str) -> str | None:
+    """What may be written instead of what llguidance refuses."""
+    if sentence.startswith("oneOf constraints"):
+        return "anyOf is taken; oneOf too where its branches differ in type or in a constant property"
+    if sentence.startswith(("Unimplemented keys", "Unknown format")):
+        return "answers cannot be held to that: leave it out of the schema"
+    if sentence.startswith("Resource "):
+        return "copy what it refers to into $defs"
+    return None

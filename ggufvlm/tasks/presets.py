@@ -1,0 +1,201 @@
+"""The usual tasks by name. The user's own stand in ``[presets.NAME]`` of ``config.toml``.
+
+::
+
+    [presets.receipt]
+    prompt = "Read this receipt."
+    schema = "shop, total float, currency: three letters"    # or choices, regex, grammar
+    max_tokens = 200
+    temperature = 0
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ggufvlm.config import SamplingParams, SamplingSettings
+from ggufvlm.errors import GGUFVLMError, UsageError
+from ggufvlm.registry import config_dir
+
+if TYPE_CHECKING:
+    from ggufvlm.constraint import Constraint
+
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preset:
+    """A task.
+
+    Attributes:
+        prompt: may have fields, see :mod:`ggufvlm.batch.templates`.
+        system: a system message.
+        max_tokens: longest answer in tokens.
+        temperature: ``None`` leaves it to the model.
+        constraint: what the answer has to look like.
+        more: other settings of sampling.
+    """
+
+    prompt: str
+    system: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    constraint: Constraint | None = None
+    more: SamplingSettings = field(default_factory=SamplingSettings)
+
+    def settings(self) -> SamplingSettings:
+        """How the answer is made; what the preset leaves open is not in it."""
+        settings: SamplingSettings = {**self.more}
+        if self.max_tokens is not None:
+            settings["max_tokens"] = self.max_tokens
+        if self.temperature is not None:
+            settings["temperature"] = self.temperature
+        if self.constraint is not None:
+            settings["constraint"] = self.constraint
+        return settings
+
+
+PRESETS = {
+    "caption": Preset(prompt="Describe this image in one sentence.", max_tokens=80),
+    "detailed": Preset(
+        prompt="Describe this image in detail: what it shows, where things are, their colours, and any text in it.",
+        max_tokens=512,
+    ),
+    "alt": Preset(
+        prompt="Write alternative text for this image, for people who cannot see it: one or two plain sentences, "
+        'at most 125 characters, without "image of".',
+        max_tokens=80,
+    ),
+    "tags": Preset(
+        prompt="List ten to twenty tags for this image: lower case, separated by commas, nothing else.", max_tokens=120
+    ),
+    "ocr": Preset(
+        prompt="Transcribe all text in this image exactly as it is written, line by line. Write nothing else.",
+        max_tokens=2048,
+    ),
+}
+
+
+def find_preset(name: str) -> Preset:
+    """A task by its name; the user's own come first.
+
+    Raises:
+        UsageError: there is none, or the user's file is wrong.
+        InputError: a schema or grammar file that the preset names cannot be read.
+    """
+    path = config_dir() / "config.toml"
+    tables = _tables(path)
+    if name in tables:
+        return _Table(tables[name], path, name).read()
+    if name not in PRESETS:
+        raise UsageError(f"no preset {name!r}", hint=f"there are: {', '.join(sorted({*PRESETS, *tables}))}")
+    return PRESETS[name]
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    try:
+        tables = toml.loads(path.read_text(encoding="utf-8")).get("presets", {})
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not TOML
+        raise UsageError(f"{path}: {error}") from error
+    if not isinstance(tables, dict):
+        raise UsageError(f"{path}: presets must be tables: [presets.NAME]")
+    return tables
+
+
+_TEXT, _COUNT, _NUMBER, _LIST = "text", "a whole number", "a number", "a list of texts"
+_KEYS = {
+    **dict.fromkeys(("prompt", "system"), _TEXT),
+    **dict.fromkeys(("max_tokens", "top_k", "seed"), _COUNT),
+    **dict.fromkeys(("temperature", "top_p", "min_p", "repeat_penalty"), _NUMBER),
+    "stop": _LIST,
+}
+_SHAPES = {
+    "schema": ((str, Mapping), "text or a table"),
+    "choices": ((list,), _LIST),
+    "regex": ((str,), _TEXT),
+    "grammar": ((str,), "the name of a file, or text of several lines"),
+}
+
+
+class _Table:
+    """A table of the user's file."""
+
+    def __init__(self, table: Any, path: Path, name: str) -> None:
+        self._table, self._folder, self._name = table, path.parent, name
+        self._where = f"{path}: [presets.{name}]"
+
+    def read(self) -> Preset:
+        """The preset, with what it leaves open taken from a built-in one of the same name."""
+        if not isinstance(self._table, Mapping):
+            raise self._wrong("must be a table")
+        given: dict[str, Any] = {}
+        more: Any = {}
+        for key, value in self._table.items():
+            if key not in _KEYS and key not in _SHAPES:
+                known = ", ".join(sorted([*_KEYS, *_SHAPES]))
+                raise UsageError(f"{self._where}: unknown key {key!r}", hint=f"known: {known}")
+            if key in _KEYS:
+                self._require(_is(value, _KEYS[key]), key, _KEYS[key])
+                is_own = key in Preset.__dataclass_fields__
+                (given if is_own else more)[key] = tuple(value) if key == "stop" else value
+        base = PRESETS.get(self._name)
+        if base is None and "prompt" not in given:
+            raise self._wrong("it has no prompt")
+        preset = replace(base or Preset(prompt=""), **given, constraint=self._constraint(), more=more)
+        self._told("", lambda: SamplingParams(**preset.settings()))
+        return preset
+
+    def _constraint(self) -> Constraint | None:
+        shapes = [key for key in _SHAPES if key in self._table]
+        if not shapes:
+            return None
+        if len(shapes) > 1:
+            raise self._wrong(f"{shapes[0]} and {shapes[1]}: an answer can have one shape")
+        key, value = shapes[0], self._table[shapes[0]]
+        kinds, wanted = _SHAPES[key]
+        self._require(isinstance(value, kinds) and (key != "choices" or _is(value, _LIST)), key, wanted)
+        return self._told(f"{key}: ", lambda: _shaped(key, value, self._folder))
+
+    def _told(self, what: str, make: Callable[[], _T]) -> _T:
+        """What ``make`` gives; its errors name the preset."""
+        try:
+            return make()
+        except GGUFVLMError as error:
+            raise type(error)(f"{self._where}: {what}{error}", hint=error.hint) from error
+
+    def _require(self, condition: bool, key: str, wanted: str) -> None:
+        if not condition:
+            raise self._wrong(f"{key} must be {wanted}")
+
+    def _wrong(self, what: str) -> UsageError:
+        return UsageError(f"{self._where}: {what}")
+
+
+def _shaped(key: str, value: Any, folder: Path) -> Constraint:
+    from ggufvlm.constraint import Constraint
+    from ggufvlm.constraints.given import grammar_given, schema_given
+
+    if key == "choices":
+        return Constraint.choices(value)
+    if key == "regex":
+        return Constraint.regex(value)
+    if key == "grammar":
+        return grammar_given(value, folder)
+    return schema_given(value, folder) if isinstance(value, str) else Constraint.from_schema(value)
+
+
+def _is(value: Any, wanted: str) -> bool:
+    if wanted == _LIST:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if wanted == _TEXT:
+        return isinstance(value, str)
+    return isinstance(value, int if wanted == _COUNT else (int, float)) and not isinstance(value, bool)
