@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -12,16 +12,19 @@ from ggufvlm.handlers.messages import Message
 from ggufvlm.media import Image
 from ggufvlm.media.decode import decode
 from ggufvlm.media.documents import Document, Selection, open_document
-from ggufvlm.media.kinds import FileKind, identify
-from ggufvlm.media.loading import load
+from ggufvlm.media.kinds import FileKind, MediaFile, identify
+from ggufvlm.media.sources import read_source
 from ggufvlm.vlm import question
 
 if TYPE_CHECKING:
+    from ggufvlm.answer import PromptSize
     from ggufvlm.vlm import VLM
 
 Content: TypeAlias = "tuple[str | Image, ...]"
 
-_MOST_BYTES = 1 << 30  # of decoded pictures in one message
+MAX_BYTES = 1 << 30
+"""Of decoded pictures of documents in one message."""
+
 _ANSWER_CELLS = 512  # kept free for the answer, at most; and at most a quarter of the context
 
 
@@ -64,13 +67,37 @@ class Material:
             MissingExtra: the package that reads it is not installed.
         """
         selection = selection or Selection()
-        material = cls([_begin(source, selection) for source in sources])
+        material = cls.of_files(map(identify, sources), selection)
         documents = [strip.document for strip in material._strips if strip.document]
         if selection.pages is not None and not any(document.n_pages for document in documents):
             raise UsageError("pages are chosen, and there is no PDF")
-        if (selection.every or selection.frames) is not None and all(document.n_pages for document in documents):
+        wants_frames = selection.scenes or (selection.every or selection.frames) is not None
+        if wants_frames and all(document.n_pages for document in documents):
             raise UsageError("frames are chosen, and there is no video")
         return material
+
+    @classmethod
+    def of_files(cls, files: Iterable[MediaFile], selection: Selection) -> Material:
+        """As :meth:`read`, of files whose kind is known; pages and frames may be chosen where there are none."""
+        return cls([_begin(file, selection) for file in files])
+
+    @property
+    def has_documents(self) -> bool:
+        """Whether there is a PDF or a video among them."""
+        return any(strip.document for strip in self._strips)
+
+    @property
+    def n_wanted(self) -> int:
+        """How many pictures there would be if all fitted."""
+        return sum(len(strip.document.places) if strip.document else 1 for strip in self._strips)
+
+    @property
+    def n_bytes(self) -> int:
+        """What the wanted pictures would take in memory, if all of a document are as large as its first."""
+        return sum(
+            sum(len(image.rgb) for _, image in strip.pictures) * (len(strip.document.places) if strip.document else 1)
+            for strip in self._strips
+        )
 
     @property
     def first_images(self) -> list[Image]:
@@ -78,38 +105,74 @@ class Material:
         return [image for strip in self._strips for _, image in strip.pictures]
 
     def fit(
-        self, vlm: VLM, prompt: str, system: str | None = None, prefill: str = ""
+        self, vlm: VLM, prompt: str, system: str | None = None, prefill: str = "", *, max_bytes: int = MAX_BYTES
     ) -> tuple[list[Message], list[str]]:
         """The dialogue, and a line for each document of which not all wanted pictures fit.
 
         With several pictures each one stands behind a label: ``[page 3]``, ``[0:12.0]``, ``[scan.pdf, page 3]``.
 
+        Args:
+            max_bytes: of the pictures of documents in memory.
+
         Raises: as :meth:`read`, and as :meth:`VLM.measure <ggufvlm.VLM.measure>`.
         """
-        if not any(strip.document for strip in self._strips):
+        if not self.has_documents:
             return question(self.first_images, prompt, system), []
-        share = self._first_share(vlm, prompt, system, prefill)
+
+        def messages(strips: Sequence[_Strip]) -> list[Message]:
+            return _messages(_labelled(strips, prompt), system)
+
+        def measure(strips: Sequence[_Strip]) -> PromptSize:
+            return vlm.measure(messages(strips), prefill=prefill)
+
+        chosen = self._choose(measure, lambda size: size.limit - kept_free(vlm, size.limit), max_bytes)
+        return messages(chosen), _notes(chosen)
+
+    def pictures(self, vlm: VLM, room: int, *, max_bytes: int = MAX_BYTES) -> tuple[list[Image], list[str]]:
+        """As many pictures as fit into a part of the context, and a line for each document of which not all do.
+
+        Of each document at least one is among them.
+
+        Args:
+            room: cells.
+            max_bytes: of the pictures of documents in memory.
+
+        Raises: as :meth:`read`, and as :meth:`VLM.measure <ggufvlm.VLM.measure>`.
+        """
+
+        def measure(strips: Sequence[_Strip]) -> PromptSize:
+            return vlm.measure([Message("user", tuple(image for strip in strips for _, image in strip.pictures))])
+
+        chosen = self._choose(measure, lambda _size: room, max_bytes)
+        return [image for strip in chosen for _, image in strip.pictures], _notes(chosen)
+
+    def _choose(
+        self,
+        measure: Callable[[Sequence[_Strip]], PromptSize],
+        room: Callable[[PromptSize], int],
+        max_bytes: int,
+    ) -> list[_Strip]:
+        """All wanted pictures, or as many as fit."""
+        if not self.has_documents:
+            return self._strips
+        size = measure(self._strips)
+        share = min(self._first_share(size, room(size)), max_bytes / max(1, self.n_bytes))
         chosen = [self._read(strip, share) for strip in self._strips]
         while True:
-            messages = _messages(_labelled(chosen, prompt), system)
-            size = vlm.measure(messages, prefill=prefill)
-            room = size.limit - _kept_free(vlm, size.limit)
-            if size.total <= room or all(len(strip.pictures) <= 1 for strip in chosen):
-                return messages, [note for strip in chosen if (note := _note(strip))]
-            chosen = [_thinned(strip, max(0.0, room / size.total)) for strip in chosen]
+            size = measure(chosen)
+            if size.total <= room(size) or all(len(strip.pictures) <= 1 for strip in chosen):
+                return chosen
+            chosen = [_thinned(strip, max(0.0, room(size) / size.total)) for strip in chosen]
 
-    def _first_share(self, vlm: VLM, prompt: str, system: str | None, prefill: str) -> float:
+    def _first_share(self, size: PromptSize, room: int) -> float:
         """The share of the wanted pictures that would fit if all pictures of a document were like its first."""
-        size = vlm.measure(_messages(_labelled(self._strips, prompt), system), prefill=prefill)
-        fixed, wanted, n_bytes = size.n_text, 0, 0
+        fixed, wanted = size.n_text, 0
         for strip, cells in zip(self._strips, size.n_pictures, strict=True):
             if strip.document is None:
                 fixed += cells
-                continue
-            wanted += cells * len(strip.document.places)
-            n_bytes += sum(len(image.rgb) for _, image in strip.pictures) * len(strip.document.places)
-        room = max(0, size.limit - _kept_free(vlm, size.limit) - fixed)
-        return min(1.0, room / wanted, _MOST_BYTES / n_bytes)
+            else:
+                wanted += cells * len(strip.document.places)
+        return min(1.0, max(0, room - fixed) / wanted)
 
     def _read(self, strip: _Strip, share: float) -> _Strip:
         document = strip.document
@@ -119,16 +182,20 @@ class Material:
         return _Strip(strip.name, document, tuple(document.pictures(places)), len(places) < len(document.places))
 
 
-def _begin(source: str | os.PathLike[str], selection: Selection) -> _Strip:
-    file = identify(source)
+def _begin(file: MediaFile, selection: Selection) -> _Strip:
     if file.kind is FileKind.PICTURE:
-        image = decode(file.place, file.name) if isinstance(file.place, bytes) else load(source)
+        image = decode(_contents(file), file.name)
         return _Strip(file.name, None, ((0, image),))
     document = open_document(file, selection)
     return _Strip(file.name, document, tuple(document.pictures(document.places[:1])))
 
 
-def _kept_free(vlm: VLM, limit: int) -> int:
+def _contents(file: MediaFile) -> bytes:
+    return file.place if isinstance(file.place, bytes) else read_source(file.place)[0]
+
+
+def kept_free(vlm: VLM, limit: int) -> int:
+    """Cells that a prompt leaves for the answer."""
     wanted = vlm.sampling.max_tokens
     return min(_ANSWER_CELLS if wanted < 0 else min(wanted, _ANSWER_CELLS), limit // 4)
 
@@ -159,6 +226,10 @@ def _thinned(strip: _Strip, share: float) -> _Strip:
     return _Strip(strip.name, strip.document, tuple((place, by_place[place]) for place in kept), is_cut=True)
 
 
+def _notes(strips: Sequence[_Strip]) -> list[str]:
+    return [note for strip in strips if (note := _note(strip))]
+
+
 def _note(strip: _Strip) -> str | None:
     document = strip.document
     if document is None or not strip.is_cut:
@@ -167,10 +238,10 @@ def _note(strip: _Strip) -> str | None:
     if document.n_pages is None:
         times = ", ".join(document.label(place) for place in used)
         return f"{strip.name}: {len(used)} of {wanted} frames fit: {times}"
-    return f"{strip.name}: {len(used)} of {wanted} pages fit: {_ranges([int(page) for page in used])}"
+    return f"{strip.name}: {len(used)} of {wanted} pages fit: {ranges([int(page) for page in used])}"
 
 
-def _ranges(numbers: Sequence[int]) -> str:
+def ranges(numbers: Sequence[int]) -> str:
     """``1-5, 8``"""
     runs: list[list[int]] = []
     for number in numbers:

@@ -21,13 +21,16 @@ class DocumentOptions:
     """Which pages and frames."""
 
     pages: Annotated[
-        str | None, _option("--pages", help="Pages of PDFs, such as 1-5,8 or 10-. [all that fit]", metavar="PAGES")
+        str | None, _option("--pages", help="Pages of PDFs, such as 1-5,8 or 10-. [all]", metavar="PAGES")
     ] = None
     every: Annotated[
         str | None,
         _option("--every", help="Of videos, a frame every so often, such as 2s or 0.5s.", metavar="SECONDS"),
     ] = None
     frames: Annotated[int | None, _option("--frames", help="Of videos, this many frames. [8]", min=1)] = None
+    scenes: Annotated[
+        bool, _option("--scenes", help="Of videos, first a frame after each cut, then more of the longest scenes.")
+    ] = False
 
     def selection(self) -> Selection:
         """What they choose.
@@ -38,7 +41,10 @@ class DocumentOptions:
         from ggufvlm.media.documents import Selection
 
         return Selection(
-            pages=self.pages, every=None if self.every is None else seconds(self.every), frames=self.frames
+            pages=self.pages,
+            every=None if self.every is None else seconds(self.every),
+            frames=self.frames,
+            scenes=self.scenes,
         )
 
 

@@ -27,6 +27,7 @@ from ggufvlm.cli import (
     describe,
     doctor,
     list_models,
+    ocr,
     pull,
     quantize,
     rm,
@@ -48,6 +49,7 @@ app.command()(chat.chat)
 app.command()(batch.batch)
 app.command()(classify.classify)
 app.command()(compare.compare)
+app.command()(ocr.ocr)
 app.command()(alt.alt)
 app.command()(demo.demo)
 app.command()(doctor.doctor)

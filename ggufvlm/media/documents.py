@@ -10,6 +10,7 @@ from ggufvlm.media.image import Image
 from ggufvlm.media.kinds import FileKind, MediaFile
 from ggufvlm.media.pdf import DEFAULT_DPI, Pdf
 from ggufvlm.media.video import Clip, timestamp
+from ggufvlm.media.video_scenes import scene_places
 
 DEFAULT_FRAMES = 8
 
@@ -22,17 +23,22 @@ class Selection:
         pages: of PDFs, as in ``1-5,8``; ``None`` is all.
         every: of videos, seconds between frames.
         frames: of videos, a number of frames in place of ``every``; if neither is given, 8.
+        scenes: of videos, the frames after each cut come first. ``frames`` of them, or one of each scene and at
+            least 8: what is left over is spread over the longest scenes.
         dpi: of pages, dots per inch.
     """
 
     pages: str | None = None
     every: float | None = None
     frames: int | None = None
+    scenes: bool = False
     dpi: float = DEFAULT_DPI
 
     def __post_init__(self) -> None:
         if self.every is not None and self.frames is not None:
             raise UsageError("frames are taken either every so many seconds, or as a number of them")
+        if self.every is not None and self.scenes:
+            raise UsageError("frames are taken either every so many seconds, or one of each scene")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,21 @@ def open_document(file: MediaFile, selection: Selection) -> Document:
             return Document(file, tuple(pdf.numbers(selection.pages)), selection.dpi, pdf.n_pages)
     if file.kind is not FileKind.VIDEO:
         raise ValueError(f"{file.name} is a picture")
-    count = DEFAULT_FRAMES if selection.frames is None and selection.every is None else selection.frames
     with Clip(file) as clip:
-        return Document(file, tuple(clip.times(every=selection.every, count=count)), selection.dpi)
+        return Document(file, tuple(frame_times(clip, selection)), selection.dpi)
+
+
+def frame_times(clip: Clip, selection: Selection) -> list[float]:
+    """When to look into a video, in seconds from its start.
+
+    Raises:
+        ImageError: damaged.
+        UsageError: a selection that makes no sense for it.
+    """
+    if selection.every is not None:
+        return clip.times(every=selection.every)
+    if not selection.scenes:
+        return clip.times(count=DEFAULT_FRAMES if selection.frames is None else selection.frames)
+    cuts = clip.cuts()
+    n = max(DEFAULT_FRAMES, len(cuts) + 1) if selection.frames is None else selection.frames
+    return scene_places(cuts, 0.0, clip.duration, n)

@@ -111,6 +111,24 @@ class Pdf:
         except MemoryError as error:
             raise ImageError(f"{source}: not enough memory for this page") from error
 
+    def text(self, number: int) -> str | None:
+        """The text that a page carries besides its picture, line by line; ``None`` if there is none.
+
+        Args:
+            number: from 1.
+
+        Raises:
+            ImageError: the page is damaged.
+        """
+        try:
+            with _pdfium, closing(self._document[number - 1]) as page, closing(page.get_textpage()) as layer:
+                text = layer.get_text_range()
+        except (self._error, ValueError) as error:
+            raise ImageError(f"{self.name} page {number}: the page is damaged", hint=_COPY_AGAIN) from error
+        # PDFium writes U+FFFE or U+0002 for the hyphen of a divided word
+        lines = text.replace("\ufffe", "-").replace("\x02", "-").replace("\0", "").splitlines()
+        return "\n".join(line.rstrip() for line in lines).strip() or None
+
     def close(self) -> None:
         """Free it. Safe to call twice."""
         with _pdfium:

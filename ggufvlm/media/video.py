@@ -1,4 +1,4 @@
-"""Video -> frames as pictures, sampled by time. The only importer of PyAV."""
+"""Video -> frames as pictures, sampled by time or scene. The only importer of PyAV."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ggufvlm.media.image import Image
 from ggufvlm.media.kinds import FileKind, MediaFile, identify
 from ggufvlm.media.labels import label
 from ggufvlm.media.video_frames import Shown, frame_to_image
+from ggufvlm.media.video_scenes import FINEST_STEP, THUMBNAIL, find_cuts
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -112,6 +113,30 @@ class Clip:
         """
         with self._explained():
             yield from self._at(times)
+
+    def cuts(self) -> list[float]:
+        """When a new scene begins, in seconds, without the first. Decodes the whole file; B frames are passed over.
+
+        Raises:
+            ImageError: the file is damaged.
+        """
+        with self._explained():
+            return find_cuts(self._thumbnails())
+
+    def _thumbnails(self) -> Iterator[tuple[float, Any]]:
+        """A tiny picture [height, width, RGB] and its time, in order."""
+        self._from(0.0)
+        codec, step = self._stream.codec_context, 1 / self._rate
+        before, codec.skip_frame = codec.skip_frame, "NONREF"
+        last = -math.inf
+        try:
+            for frame in self._container.decode(self._stream):
+                time = frame.time - self._start if frame.time is not None else max(0.0, last + step)
+                if time - last >= FINEST_STEP:
+                    last = time
+                    yield time, frame.to_ndarray(format="rgb24", width=THUMBNAIL[0], height=THUMBNAIL[1])
+        finally:
+            codec.skip_frame = before
 
     def _at(self, times: Iterable[float]) -> Iterator[tuple[float, Image]]:
         shown, last = self._from(0.0), None

@@ -172,22 +172,28 @@ def objects(*bodies: bytes, trailer: bytes = b"") -> bytes:
 
 
 def text_report(n_pages: int) -> bytes:
-    """Pages with a heading of their number, a table of ruled lines and a filled field."""
-    kids = b" ".join(b"%d 0 R" % (4 + 2 * i) for i in range(n_pages))
+    """Pages with a heading of their number, a table of ruled lines, a filled field and a picture: red beside blue."""
+    kids = b" ".join(b"%d 0 R" % (5 + 2 * i) for i in range(n_pages))
     bodies = [
         b"<</Type/Catalog/Pages 2 0 R>>",
         b"<</Type/Pages/Kids[%s]/Count %d>>" % (kids, n_pages),
         b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        b"<</Type/XObject/Subtype/Image/Width 2/Height 1/ColorSpace/DeviceRGB/BitsPerComponent 8"
+        b"/Filter/ASCIIHexDecode/Length 13>>stream\nFF00000000FF>\nendstream",
     ]
     for number in range(1, n_pages + 1):
         lines = b"".join(b"72 %d m 500 %d l S\n" % (y, y) for y in range(300, 500, 20))
         drawn = b"BT /F1 40 Tf 72 700 Td (Page %d) Tj ET\n%s1 0 0 rg 72 %d 50 10 re f" % (number, lines, 100 + number)
-        page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</Font<</F1 3 0 R>>>>/Contents %d 0 R>>"
-        bodies += [page % (5 + 2 * (number - 1)), b"<</Length %d>>stream\n%s\nendstream" % (len(drawn), drawn)]
+        drawn += b"\nq 200 0 0 100 300 550 cm /Im Do Q"
+        page = (
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]"
+            b"/Resources<</Font<</F1 3 0 R>>/XObject<</Im 4 0 R>>>>/Contents %d 0 R>>"
+        )
+        bodies += [page % (6 + 2 * (number - 1)), b"<</Length %d>>stream\n%s\nendstream" % (len(drawn), drawn)]
     return objects(*bodies)
 
 
-def test_text_tables_and_fills_are_drawn(tmp_path: Path):
+def test_text_tables_pictures_and_fills_are_drawn(tmp_path: Path):
     path = tmp_path / "report.pdf"
     path.write_bytes(text_report(30))
     found = list(pages(path, dpi=72))
@@ -199,6 +205,18 @@ def test_text_tables_and_fills_are_drawn(tmp_path: Path):
         assert (pixels[842 - 480, 80:490] < 200).all(), "a line of the table"
         assert pixels[842 - 105 - number, 90].tolist() == [255, 0, 0]
         assert (pixels[:50] == 255).all(), "paper is white"
+        assert [pixels[842 - 600, x].tolist() for x in (310, 490)] == [[255, 0, 0], [0, 0, 255]], "the picture"
+
+
+def test_the_text_of_pages_is_read_line_by_line(tmp_path: Path):
+    from ggufvlm.media.kinds import identify
+
+    (tmp_path / "report.pdf").write_bytes(text_report(3))
+    write_pdf(tmp_path / "scan.pdf", [plain(RED)])
+    with Pdf(identify(tmp_path / "report.pdf")) as pdf:
+        assert [pdf.text(number) for number in pdf.numbers()] == ["Page 1", "Page 2", "Page 3"]
+    with Pdf(identify(tmp_path / "scan.pdf")) as pdf:
+        assert pdf.text(1) is None
 
 
 NO_PAGES = objects(b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[]/Count 0>>")

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+import PIL.Image
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ggufvlm import VLM
 from ggufvlm.errors import ImageError, UsageError
-from ggufvlm.media.video import frames, timestamp
+from ggufvlm.media.documents import Selection, open_document
+from ggufvlm.media.kinds import identify
+from ggufvlm.media.video import Clip, frames, timestamp
+from ggufvlm.media.video_scenes import cuts_in, scene_places
 from tests.scenes import random_scene
 
 from .clips import TURNS, plain, turn, write_clip, write_sound, write_uneven_clip
@@ -153,3 +160,112 @@ def test_a_clip_is_described_in_the_order_in_which_it_happens(demo: VLM):
     write_clip(Path("scenes.mp4"), [(2 * i, scene.draw(196, 140)) for i, scene in enumerate(scenes)], 12)
     found = [(time, demo.describe(image).text) for time, image in frames("scenes.mp4", every=2.0)]
     assert found == [(2.0 * i, scene.caption) for i, scene in enumerate(scenes)]
+
+
+# -- scenes
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate"), [("a.mp4", "libx264", 10), ("a.mkv", "libx264", 25), ("a.avi", "mpeg4", 30)]
+)
+def test_cuts_are_found_where_they_are(name, codec, rate):
+    starts = [0, 1.3, 4, 4.9, 9.1]
+    scenes = [random_scene(random.Random(seed), 196, 140).draw(196, 140) for seed in range(5)]
+    write_clip(Path(name), list(zip(starts, scenes, strict=True)), 12, codec=codec, rate=rate)
+    with Clip(identify(name)) as clip:
+        found = clip.cuts()
+        assert found == pytest.approx(starts[1:], abs=0.2)
+        assert all(time >= start - 1e-6 for time, start in zip(found, starts[1:], strict=True)), "behind it, not before"
+        assert len(list(clip.at([0.5, 2, 4.5]))) == 3, "frames can be taken afterwards"
+
+
+def test_movement_is_no_cut():
+    """A block that crosses the picture, on a background that brightens, and one cut among it."""
+
+    def picture(i: int) -> PIL.Image.Image:
+        image = plain((3 * i, 80, 80) if i < 40 else (20, 20, 250 - 3 * i), (320, 180))
+        image.paste((250, 250, 250), (6 * i, 60, 6 * i + 60, 120))
+        return image
+
+    write_clip(Path("pan.mp4"), [(i / 10, picture(i)) for i in range(60)], 6)
+    with Clip(identify("pan.mp4")) as clip:
+        assert clip.cuts() == pytest.approx([4.0], abs=0.11)
+
+
+def test_slides_that_stand_are_cut_apart_whatever_their_frame_rate():
+    timed = [(0, plain(RED)), (3, plain(GREEN)), (7, plain(BLUE)), (12, plain(RED)), (14, plain(RED))]
+    write_uneven_clip(Path("slides.mkv"), timed)
+    with Clip(identify("slides.mkv")) as clip:
+        assert clip.cuts() == pytest.approx([3, 7, 12], abs=0.01)
+
+
+def test_a_frame_of_each_scene_then_more_of_the_longest():
+    write_clip(Path("lights.mp4"), [(0, plain(RED)), (8, plain(GREEN)), (9, plain(BLUE))], 12)
+
+    def taken(**wanted) -> list[tuple[float, tuple[int, ...]]]:
+        document = open_document(identify("lights.mp4"), Selection(scenes=True, **wanted))
+        return seen((time, image) for time, image in document.pictures())
+
+    times, colors = zip(*taken(frames=3), strict=True)
+    assert times == pytest.approx((0.5, 8.5, 9.5), abs=0.11)
+    assert colors == (RED, GREEN, BLUE)
+    assert [color for _, color in taken(frames=1)] == [RED]
+    assert [color for _, color in taken(frames=2)] == [RED, BLUE]
+    with Clip(identify("lights.mp4")) as clip:
+        assert len(scene_places(clip.cuts(), 0, clip.duration, 8)) == 8
+    assert len(open_document(identify("lights.mp4"), Selection(scenes=True)).places) == 8
+    with pytest.raises(UsageError):
+        Selection(scenes=True, every=1.0)
+    with pytest.raises(UsageError):
+        taken(frames=0)
+
+
+@given(st.lists(st.floats(0.1, 99), max_size=12), st.integers(1, 40))
+def test_places_rise_and_lie_within_and_are_as_many_as_wanted(cuts, n):
+    cuts = sorted(set(cuts))
+    places = scene_places(cuts, 0.0, 100.0, n)
+    assert len(places) == n
+    assert places == sorted(places)
+    assert all(0 <= place <= 100 for place in places)
+    bounds = [0.0, *cuts, 100.0]
+    filled = sum(any(a <= place < b for place in places) for a, b in itertools.pairwise(bounds))
+    assert filled == min(n, len(bounds) - 1), "no scene is left out while another one has two"
+
+
+@given(st.lists(st.floats(0, 255), min_size=1, max_size=50))
+def test_cuts_keep_their_distance(differences):
+    times = [i * 0.1 for i in range(len(differences))]
+    cuts = cuts_in(times, differences)
+    assert set(cuts) <= set(times)
+    assert all(b - a >= 0.6 for a, b in itertools.pairwise(cuts))
+
+
+def test_a_damaged_file_has_no_scenes():
+    film = write_clip(Path("whole.mp4"), LIGHTS, 6).read_bytes()
+    Path("cut.mp4").write_bytes(film[: len(film) // 2])
+    with pytest.raises(ImageError, match=r"cut\.mp4"):
+        open_document(identify("cut.mp4"), Selection(scenes=True))
+
+
+def test_turned_clips_are_cut_as_flat_ones():
+    Path("turned.mp4").write_bytes(turn(write_clip(Path("flat.mp4"), LIGHTS, 6).read_bytes(), 90))
+    with Clip(identify("turned.mp4")) as clip:
+        assert clip.cuts() == pytest.approx([2, 3], abs=0.11)
+
+
+def test_a_recording_that_does_not_say_how_long_it_is():
+    """As a program writes it that cannot go back to its beginning."""
+    with av.open("live.mkv", "w", options={"live": "1"}) as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for number in range(60):
+            color = next(picture for start, picture in reversed(LIGHTS) if start <= number / 10)
+            container.mux(stream.encode(av.VideoFrame.from_image(color)))
+        container.mux(stream.encode(None))
+    with av.open("live.mkv") as container:
+        assert container.duration is None
+        assert container.streams.video[0].duration is None
+    with Clip(identify("live.mkv")) as clip:
+        assert clip.duration == pytest.approx(6, abs=0.2)
+        assert clip.cuts() == pytest.approx([2, 3], abs=0.11)
+        assert seen(clip.at([0.5, 2.5, 5])) == [(0.5, RED), (2.5, GREEN), (5, BLUE)]
