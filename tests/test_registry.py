@@ -34,7 +34,7 @@ QUANTS = _words("F32 BF16 F16 Q8_0 Q6_K Q5_K_M Q4_K_M Q4_0 INT4")
 TEMPLATES = _words("vicuna llava-mistral chatml llama-3 phi-3 bakllava moondream yi plain")
 GROUNDINGS = _words(
     """qwen2_rel1000 qwen25_abs_px qwen3_rel1000 internvl_box minicpm_box glm_rel1000 deepseek_det999 gemini_yx1000
-    dots_abs_px doctags json_rel1"""
+    dots_abs_px doctags json_rel1 json_rel1000"""
 )
 FAMILIES = _words(
     """demo qwen2-vl-2b qwen2.5-vl-7b qwen3-vl-4b llava-1.5-7b llava-1.6-mistral-7b smolvlm-500m smolvlm2-2.2b

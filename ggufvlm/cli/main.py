@@ -25,6 +25,7 @@ from ggufvlm.cli import (
     compare,
     demo,
     describe,
+    detect,
     doctor,
     list_models,
     ocr,
@@ -50,6 +51,7 @@ app.command()(batch.batch)
 app.command()(classify.classify)
 app.command()(compare.compare)
 app.command()(ocr.ocr)
+app.command()(detect.detect)
 app.command()(alt.alt)
 app.command()(demo.demo)
 app.command()(doctor.doctor)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ggufvlm.engine.request import TextPart
 from ggufvlm.handlers.base import ChatHandler
+from ggufvlm.handlers.control import text_parts
 from ggufvlm.handlers.messages import Message
 from ggufvlm.media import Image, PicturePlan
 
@@ -23,7 +24,9 @@ class PlainHandler(ChatHandler):
 
     def render(self, messages: Sequence[Message]) -> list[TextPart | Image]:
         items = [item for message in messages for item in message.content if item]
-        parts: list[TextPart | Image] = [item if isinstance(item, Image) else TextPart(item) for item in items]
+        parts: list[TextPart | Image] = []
+        for item in items:
+            parts += [item] if isinstance(item, Image) else text_parts(item)
         if not parts or isinstance(parts[-1], Image):
             parts.append(TextPart("\n"))  # an answer can only follow text
         return parts

@@ -13,6 +13,7 @@ from typing import Any
 
 from ggufvlm.engine.request import TextPart
 from ggufvlm.errors import ModelError, UsageError
+from ggufvlm.handlers.control import MarkedText, text_parts
 from ggufvlm.handlers.messages import Message
 from ggufvlm.media import Image
 
@@ -146,7 +147,10 @@ class _Words:
                 parts.append(TextPart(piece, trusted=True))
                 continue
             item = self._items[int(piece)]
-            parts.append(item if isinstance(item, Image) else TextPart(item.strip() or item))
+            if isinstance(item, Image):
+                parts.append(item)
+            else:
+                parts += text_parts(item if isinstance(item, MarkedText) else item.strip() or item)
         return [part for part in parts if not isinstance(part, TextPart) or part.text]
 
 

@@ -1,0 +1,89 @@
+"""Which convention a model has, by the registry's entry or by its projector."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ggufvlm.config import EngineConfig
+from ggufvlm.errors import UsageError
+from ggufvlm.gguf_header import read_header
+from ggufvlm.grounding.convention import Convention
+from ggufvlm.grounding.conventions import named
+from ggufvlm.models import ModelFiles
+from ggufvlm.registry import ModelSpec, load_registry
+
+# Of models that the registry does not know. Types that families with and without boxes share are left out.
+_BY_PROJECTOR = {
+    "qwen2vl_merger": "qwen2_rel1000",
+    "qwen2.5vl_merger": "qwen25_abs_px",
+    "qwen3vl_merger": "qwen3_rel1000",
+    "internvl": "internvl_box",
+    "resampler": "minicpm_box",
+    "minicpmv4_6": "minicpm_box",
+    "glm4v": "glm_rel1000",
+    "gemma3": "gemini_yx1000",
+    "gemma4v": "gemini_yx1000",
+    "gemma4uv": "gemini_yx1000",
+    "deepseekocr": "deepseek_det999",
+    "deepseekocr2": "deepseek_det999",
+    "dots_ocr": "dots_abs_px",
+    "kimivl": "json_rel1",
+}
+# With equal bounds small pictures may end a little below the least: room for whole rows of tokens on both sides.
+_ROOM = 1.25
+
+
+def convention_of(files: ModelFiles, name: str | None = None) -> Convention:
+    """How a model writes boxes.
+
+    Args:
+        files: the model; only the projector's header is read.
+        name: the convention that the user says it has.
+
+    Raises:
+        UsageError: it has none, or there is none of this name.
+        ModelError: the projector's file is damaged.
+    """
+    if name is not None:
+        return named(name)
+    if files.spec is not None:
+        return convention_of_entry(files.spec)
+    header = read_header(files.mmproj)
+    kind = header.text("clip.projector_type") or header.text("clip.vision.projector_type") or "mlp"
+    if kind not in _BY_PROJECTOR:
+        raise _refusal(f"{files.name} (projector: {kind})")
+    return named(_BY_PROJECTOR[kind])
+
+
+def convention_of_entry(spec: ModelSpec) -> Convention:
+    """How a model of the registry writes boxes.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if spec.grounding is None:
+        raise _refusal(spec.id)
+    return named(spec.grounding)
+
+
+def _refusal(name: str) -> UsageError:
+    registry = load_registry()
+    able = registry.default if registry.default.grounding else next(spec for spec in registry if spec.grounding)
+    return UsageError(
+        f"{name} cannot say where things are in a picture",
+        hint=f"-m {able.id} can; --convention NAME if this is a fine-tune that can, too",
+    )
+
+
+def with_enough_tokens(config: EngineConfig, files: ModelFiles, convention: Convention) -> EngineConfig:
+    """The settings with pictures large enough for reliable boxes, unless they say how large, or the model is small."""
+    if config.image_min_tokens is not None or config.image_max_tokens is not None:
+        return config
+    image = files.spec.image if files.spec else None
+    least = (image.grounding_min_tokens if image else None) or convention.min_tokens
+    if least is None:
+        return config
+    most = max(least, int(least * _ROOM))
+    if image is not None and image.max_tokens is not None:
+        least, most = min(least, image.max_tokens), min(most, image.max_tokens)
+    return replace(config, image_min_tokens=least, image_max_tokens=most)
