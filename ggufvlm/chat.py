@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from ggufvlm.config import SamplingSettings
     from ggufvlm.engine.sequence import FinishReason
     from ggufvlm.vlm import VLM
+
+
+_PLACE = re.compile(r"(.+?) (?:at )?(page \d+|(?:\d+:)+\d\d\.\d)")
+"""How the sources of pages and frames end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -331,4 +336,15 @@ def _question(pictures: Sequence[Picture], text: str) -> Message:
                 hint="put another in its place (/replace N PATH), or leave it out (/drop N)",
             )
         images.append(picture)
-    return Message("user", (*images, text))
+    return Message("user", (*_labelled(images), text))
+
+
+def _labelled(images: Sequence[Image]) -> Iterator[str | Image]:
+    """Pages and frames behind their places, as :mod:`ggufvlm.documents` has them; pictures as they are."""
+    places = [_PLACE.fullmatch(image.source) for image in images]
+    names = {place[1] if place else image.source for image, place in zip(images, places, strict=True)}
+    for image, place in zip(images, places, strict=True):
+        if place is None or len(images) == 1:
+            yield image
+        else:
+            yield from (f"[{place[1]}, {place[2]}]\n" if len(names) > 1 else f"[{place[2]}]\n", image, "\n")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ggufvlm.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
+    from ggufvlm.answer import Answer
     from ggufvlm.engine.sequence import FinishReason
 
 ConstraintKind = Literal["json_schema", "regex", "choices", "lark", "gbnf"]
@@ -135,6 +136,17 @@ class Constraint:
         if not fits(self.kind, self.text, text):
             raise EngineError(f"the answer does not fit its constraint: {_shortened(text)!r}")
         return text
+
+    def fitted(self, answer: Answer) -> Answer:
+        """A finished answer, checked, and tidy; one that the repetition guard cut stays as it is.
+
+        Raises:
+            EngineError: as :meth:`check`.
+        """
+        if answer.finish_reason == "repetition":
+            return answer
+        self.check(answer.text, answer.finish_reason)
+        return replace(answer, text=self.tidy(answer.text))
 
     def tidy(self, text: str) -> str:
         """A finished answer as programs like it: JSON without white space between its tokens, other text as it is."""

@@ -12,7 +12,7 @@ from ggufvlm.answer import Answer
 from ggufvlm.config import SamplingSettings
 from ggufvlm.engine.task import Output
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.media import load
+from ggufvlm.media import Image, load
 
 if TYPE_CHECKING:
     from ggufvlm.engine.worker import Ticket
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ggufvlm.vlm import VLM
 
 _READERS = 2
+_BYTES_IN_HAND = 512 << 20  # of decoded pictures; one question is taken whatever its size
+_BYTES_OF_DOCUMENTS = 256 << 20  # of the pages or frames of one question
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +30,8 @@ class Question:
 
     Attributes:
         prompt: the question.
-        images: what :meth:`VLM.describe <ggufvlm.VLM.describe>` takes: one, or a list.
+        images: what :meth:`VLM.describe <ggufvlm.VLM.describe>` takes: one, or a list; or a
+            :class:`~ggufvlm.documents.Material`, of which as much is taken as fits.
         system: a system message.
         prefill: the answer starts with this text.
         settings: fields of :class:`~ggufvlm.SamplingParams`.
@@ -58,6 +61,7 @@ class _Answering:
     ticket: Ticket
     finish: Callable[[str], Answer]
     said: list[str]
+    n_bytes: int
 
 
 class Mapping:
@@ -75,6 +79,7 @@ class Mapping:
         self._n_ahead = n_ahead
         self._events: SimpleQueue[Future[list[Message]] | Output | BaseException] = SimpleQueue()
         self._reading: dict[Future[list[Message]], Question] = {}
+        self._n_bytes = 0  # of the pictures of questions that are in hand
         self._answering: dict[int, _Answering] = {}
         self._pool = ThreadPoolExecutor(_READERS, "ggufvlm-pictures")
 
@@ -93,14 +98,33 @@ class Mapping:
                 left.ticket.abort()
 
     def _read_ahead(self) -> None:
-        while len(self._reading) + len(self._answering) < self._n_ahead:
+        while self._has_room():
             question = next(self._questions, None)
             if question is None:
                 self._n_ahead = 0
                 return
-            future = self._pool.submit(_read, question)
+            future = self._pool.submit(self._read, question)
             self._reading[future] = question
+            self._n_bytes += n_bytes_of(question)
             future.add_done_callback(self._events.put)
+
+    def _has_room(self) -> bool:
+        """Whether another question may be taken: few are in hand, and their pictures are not too large together."""
+        n_in_hand = len(self._reading) + len(self._answering)
+        if self._n_bytes >= _BYTES_IN_HAND and n_in_hand:
+            return False
+        return n_in_hand < self._n_ahead and len(self._reading) < 2 * _READERS
+
+    def _read(self, question: Question) -> list[Message]:
+        from ggufvlm.documents import Material
+        from ggufvlm.vlm import question as dialogue
+
+        pictures = question.images
+        if isinstance(pictures, Material):
+            prompt, system, prefill = question.prompt, question.system, question.prefill
+            return pictures.fit(self._vlm, prompt, system, prefill, max_bytes=_BYTES_OF_DOCUMENTS)[0]
+        pictures = pictures if isinstance(pictures, (list, tuple)) else [pictures]
+        return dialogue([load(picture) for picture in pictures], question.prompt, question.system)
 
     def _take(self, event: Future[list[Message]] | Output | BaseException) -> Result | None:
         if isinstance(event, BaseException):
@@ -110,12 +134,16 @@ class Mapping:
         return self._hear(event)
 
     def _ask(self, question: Question, read: Future[list[Message]]) -> Result | None:
+        self._n_bytes -= n_bytes_of(question)
         try:
-            ticket, finish = self._vlm._begin(read.result(), question.prefill, question.settings, self._events)
+            messages = read.result()
+            ticket, finish = self._vlm._begin(messages, question.prefill, question.settings, self._events)
         except GGUFVLMError as error:
             return Result(question, error=error)
+        n_bytes = sum(len(image.rgb) for message in messages for image in message.images)
+        self._n_bytes += n_bytes
         said = [question.prefill] if question.prefill else []
-        self._answering[ticket.sequence.id] = _Answering(question, ticket, finish, said)
+        self._answering[ticket.sequence.id] = _Answering(question, ticket, finish, said, n_bytes)
         return None
 
     def _hear(self, output: Output) -> Result | None:
@@ -124,13 +152,17 @@ class Mapping:
         if not output.is_last:
             return None
         del self._answering[output.sequence.id]
+        self._n_bytes -= answering.n_bytes
         if output.error is not None:
             return Result(answering.question, error=output.error)
         return Result(answering.question, answering.finish("".join(answering.said)))
 
 
-def _read(question: Question) -> list[Message]:
-    from ggufvlm.vlm import question as dialogue
-
-    pictures = question.images if isinstance(question.images, (list, tuple)) else [question.images]
-    return dialogue([load(picture) for picture in pictures], question.prompt, question.system)
+def n_bytes_of(question: Question) -> int:
+    """What its pictures take in memory, as far as they are decoded, or as much as is taken of documents."""
+    images = question.images
+    if isinstance(images, (list, tuple)):
+        return sum(len(image.rgb) for image in images if isinstance(image, Image))
+    if isinstance(images, Image):
+        return len(images.rgb)
+    return min(getattr(images, "n_bytes", 0), _BYTES_OF_DOCUMENTS)

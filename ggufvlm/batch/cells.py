@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ggufvlm.batch.item import Item, Source, clean, shown
+from ggufvlm.batch.item import Item, Source, clean, holds, shown
 from ggufvlm.errors import GGUFVLMError, InputError, UsageError
 from ggufvlm.media.data_uri import is_data_uri
 from ggufvlm.media.labels import label, url_label
-from ggufvlm.media.sources import is_file_url, is_url
+from ggufvlm.media.sources import expand_user, is_file_url, is_url
 
 _IMAGE = (
     *("image", "images", "image_path", "path", "file", "file_path", "filepath", "filename", "file_name", "image_file"),
@@ -128,9 +128,9 @@ def _source(text: str, column: str, folder: Path) -> Source:
         decoded = _decoded(text)
         if decoded is not None:
             return decoded
-    path = Path(text).expanduser() if text.startswith("~") else Path(text)
+    path = expand_user(text) if text.startswith("~") else Path(text)
     beside = folder / path
-    return path if not beside.exists() and path.exists() else beside
+    return path if not holds(beside.exists) and holds(path.exists) else beside
 
 
 def _decoded(text: str) -> bytes | None:

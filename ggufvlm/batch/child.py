@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import IO, Any
 
-from ggufvlm.batch.messages import Begin, End, Failure, Finished, Ready, read_message, write_message
+from ggufvlm.batch.messages import Begin, End, Failure, Finished, More, Ready, read_message, write_message
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.mapping import Question
 
@@ -49,15 +49,16 @@ def _answer(begin: Begin, messages: SimpleQueue[Any], out: IO[bytes]) -> None:
     vlm.wait_until_loaded()
     write_message(out, Ready())
     while True:
-        for result in vlm.map(_round(messages), n_ahead=begin.n_ahead(begin.config)):
+        for result in vlm.map(_round(messages, out), n_ahead=begin.n_ahead(begin.config)):
             failure = Failure.of(result.error) if result.error else None
             write_message(out, Finished(result.question.tag, result.answer, failure))
         write_message(out, End())
 
 
-def _round(messages: SimpleQueue[Any]) -> Iterator[Question]:
+def _round(messages: SimpleQueue[Any], out: IO[bytes]) -> Iterator[Question]:
     crash_on = os.environ.get(CRASH_VARIABLE)
     while True:
+        write_message(out, More())
         message = messages.get()
         if isinstance(message, End):
             return

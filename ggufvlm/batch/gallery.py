@@ -11,9 +11,8 @@ from pathlib import Path
 
 from ggufvlm.batch.disk import replacing, told
 from ggufvlm.batch.item import shown
+from ggufvlm.batch.previews import preview
 from ggufvlm.batch.rows import Row
-from ggufvlm.errors import ImageError
-from ggufvlm.media.thumbnails import thumbnail
 
 _READERS, _AHEAD = 2, 16
 _LONG, _MANY_LINES = 250, 7  # what may not fit into its box has to be reached from the keyboard
@@ -89,11 +88,7 @@ def _scrolls(answer: str) -> str:
 
 
 def _thumb(row: Row) -> str:
-    path = Path(row["path"]) if row["path"] and "://" not in row["path"] else None
-    try:
-        data = thumbnail(path) if path is not None and row["image"] else None
-    except ImageError:
-        data = None
+    data = preview(row)
     if data is None:
         return '<p class="thumb">no preview</p>'
     encoded = base64.b64encode(data).decode()

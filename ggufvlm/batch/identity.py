@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings
 from ggufvlm.models import ModelFiles
 from ggufvlm.store import digest
+
+_LATER = ("constraint", "logprobs", "show_special")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +23,7 @@ class Identity:
         model_hash, mmproj_hash: fingerprints of the two files.
         sampling: all settings, the model's own defaults among them.
         settings_hash: of ``sampling`` and what else changes an answer.
+        n_ctx: size of the context in cells, as it was asked for: of long documents only a part may fit.
     """
 
     model: str
@@ -27,6 +31,7 @@ class Identity:
     mmproj_hash: str
     sampling: SamplingParams
     settings_hash: str
+    n_ctx: int | None = None
 
     def key(self, image_ids: Sequence[str], prompt: str, system: str | None) -> str:
         """64 hexadecimal digits that stand for one question about these pictures."""
@@ -52,7 +57,7 @@ def identify(
     from ggufvlm.hub_pick import quant_of
 
     settings = {
-        "sampling": asdict(sampling),
+        "sampling": _changing(sampling),
         "image_tokens": [config.image_min_tokens, config.image_max_tokens],
         "cache_types": [config.cache_type_k, config.cache_type_v],
         "prefill": prefill,
@@ -65,7 +70,14 @@ def identify(
         mmproj_hash=file_fingerprint(files.mmproj),
         sampling=sampling,
         settings_hash=digest(json.dumps(settings, sort_keys=True))[:32],
+        n_ctx=config.n_ctx,
     )
+
+
+def _changing(sampling: SamplingParams) -> dict[str, Any]:
+    """The settings; those that came later only where they are used, so that rows of before are known again."""
+    settings = asdict(sampling)
+    return {name: value for name, value in settings.items() if name not in _LATER or value not in (None, False)}
 
 
 def sampling_of(files: ModelFiles, settings: SamplingSettings) -> SamplingParams:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ggufvlm.batch.item import holds
 from ggufvlm.batch.rows import Row
 
 
@@ -88,5 +89,5 @@ class Index:
         return {
             item_id
             for item_id, known in self._by_id.items()
-            if item_id not in present and known.path and known.key in keys and not Path(known.path).exists()
+            if item_id not in present and known.path and known.key in keys and not holds(Path(known.path).exists)
         }

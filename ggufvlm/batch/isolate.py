@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
 
-from ggufvlm.batch.messages import Begin, End, Failure, Finished, Ready, read_message, write_message
+from ggufvlm.batch.messages import Begin, End, Failure, Finished, More, Ready, read_message, write_message
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError
 from ggufvlm.mapping import Question, Result
@@ -50,7 +50,6 @@ class IsolatedEngine:
     def __init__(self, files: ModelFiles, config: EngineConfig, *, raw: bool = False, debug: bool = False) -> None:
         self._begin = Begin(files=files, config=config, raw=raw, debug=debug)
         self._debug = debug
-        self._window = Begin.n_ahead(config) + 2  # the child reads one more before it hands out a result
         self._child: _Child | None = None
         self._n_crashed = 0
         self._reason = ""
@@ -111,17 +110,10 @@ class IsolatedEngine:
         assert self._child is not None
         is_open = True
         while True:
-            while is_open and len(left) < self._window:
-                question = next(source, None)
-                if question is None:
-                    is_open = False
-                    self._child.send(End())
-                else:
-                    number = len(left) and max(left) + 1
-                    left[number] = question
-                    self._child.send(replace(question, tag=number))
             message = self._child.events.get()
-            if isinstance(message, Finished):
+            if isinstance(message, More):  # only then: the child knows how much it may hold
+                is_open = self._hand_out(source, left)
+            elif isinstance(message, Finished):
                 self._n_crashed = 0
                 error = message.failure.error() if message.failure else None
                 yield Result(left.pop(message.number), message.answer, error)
@@ -130,6 +122,18 @@ class IsolatedEngine:
             else:
                 self._bury(message)
                 return is_open
+
+    def _hand_out(self, source: Iterator[Question], left: dict[int, Question]) -> bool:
+        """Send the next question; False if there is none."""
+        assert self._child is not None
+        question = next(source, None)
+        if question is None:
+            self._child.send(End())
+            return False
+        number = len(left) and max(left) + 1
+        left[number] = question
+        self._child.send(replace(question, tag=number))
+        return True
 
     def _bury(self, message: _Gone | Failure) -> None:
         assert self._child is not None

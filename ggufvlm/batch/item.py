@@ -3,15 +3,54 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ggufvlm.errors import GGUFVLMError
 
+if TYPE_CHECKING:
+    from ggufvlm.batch.strip import Strip
+    from ggufvlm.media.documents import Selection
+
 Source: TypeAlias = Path | str | bytes
 """A file; a URL or data URI; the bytes of a picture file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A page of a PDF or a frame of a video.
+
+    Attributes:
+        strip: the file, which others take their pictures from, too.
+        place: the page's number, or the frame's time in seconds.
+    """
+
+    strip: Strip
+    place: float
+
+    @property
+    def page(self) -> int | None:
+        """The page's number, from 1."""
+        return None if self.strip.document.n_pages is None else int(self.place)
+
+    @property
+    def time(self) -> float | None:
+        """Seconds from the start of the video."""
+        return round(self.place, 6) if self.strip.document.n_pages is None else None
+
+    @property
+    def fragment(self) -> str:
+        """As in URLs: ``page=3`` (RFC 8118), ``t=12.0`` (W3C Media Fragments)."""
+        return f"t={self.time}" if self.page is None else f"page={self.page}"
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """PDFs and videos that are asked about as one, as much of them as fits."""
+
+    selection: Selection
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +63,9 @@ class Item:
         sources: its pictures.
         fields: the columns of its row, for prompt templates.
         prompt, system: its own, in place of the run's.
+        below: its place below the folder that was named, if it was found there.
+        part: which page or frame of its one source is meant.
+        whole: its sources go into one message, with PDFs and videos among them.
         error: why it cannot be asked, if that is known before its picture is read.
     """
 
@@ -33,6 +75,9 @@ class Item:
     fields: Mapping[str, str] = field(default_factory=dict)
     prompt: str | None = None
     system: str | None = None
+    below: Path | None = None
+    part: Part | None = None
+    whole: Whole | None = None
     error: GGUFVLMError | None = None
 
 
@@ -42,6 +87,14 @@ def shown(path: str | os.PathLike[str]) -> str:
         return os.fsencode(path).decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # lone surrogates that never were bytes
         return os.fspath(path).encode("utf-8", "backslashreplace").decode()
+
+
+def holds(question: Callable[[], bool]) -> bool:
+    """Whether something is so of a file, such as ``path.exists``; of one that may not be looked at, nothing is."""
+    try:
+        return question()
+    except (OSError, ValueError):  # no permission, a link to itself, too long a name, a character that no name has
+        return False
 
 
 def clean(text: str) -> str:

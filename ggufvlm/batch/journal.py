@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ggufvlm.batch.disk import RESTART, Syncer, lock, replacing, sync_folder, told
 from ggufvlm.batch.index import Index, Place
 from ggufvlm.batch.item import shown
-from ggufvlm.batch.rows import COLUMNS, Row
+from ggufvlm.batch.rows import Row, complete, is_row
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Journal:
         except ValueError:
             self.n_damaged += 1
             return
-        if not isinstance(row, dict) or not row.keys() >= COLUMNS.keys():
+        if not is_row(row):
             raise self._foreign()
         self.index.add(row, place)
 
@@ -119,8 +119,7 @@ class Journal:
 
     def read(self, place: Place) -> Row:
         """A row by its place. From any thread."""
-        row: Row = json.loads(self._line(place))
-        return row
+        return complete(json.loads(self._line(place)))
 
     def _line(self, place: Place) -> bytes:
         with self._reading:
@@ -207,5 +206,5 @@ def read_rows(path: Path) -> Iterator[Row]:
                 row = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(row, dict) and row.keys() >= COLUMNS.keys():
-                yield row
+            if is_row(row):
+                yield complete(row)

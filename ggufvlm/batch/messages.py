@@ -37,6 +37,11 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class More:
+    """From below: there is room for another question."""
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """From above: no more questions in this round. From below: all of them are answered."""
 

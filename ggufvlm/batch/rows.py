@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from ggufvlm.answer import Answer
 from ggufvlm.batch.identity import Identity
 from ggufvlm.batch.item import Item
+from ggufvlm.documents import ranges
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.store import digest
 
@@ -17,6 +18,8 @@ Row: TypeAlias = "dict[str, Any]"
 COLUMNS: dict[str, type] = {
     "id": str,
     "path": str,
+    "page": int,
+    "time": float,
     "image": str,
     "width": int,
     "height": int,
@@ -24,6 +27,7 @@ COLUMNS: dict[str, type] = {
     "prompt_hash": str,
     "answer": str,
     "finish_reason": str,
+    "parts": str,
     "retries": int,
     "n_prompt": int,
     "n_cached": int,
@@ -40,10 +44,14 @@ COLUMNS: dict[str, type] = {
     "key": str,
     "error": dict,
 }
-"""Names of a row's values, in order. Times are in seconds; hashes are hexadecimal."""
+"""Names of a row's values, in order. Times are in seconds; hashes are hexadecimal.
 
-OWN = frozenset({"id", "path", "files"})
-"""What is an input's own; the rest belongs to its answer."""
+``page`` and ``time`` are of a row about one page or frame; ``parts`` names the pages or frames that one about a whole
+document saw.
+"""
+
+NEWER = frozenset({"page", "time", "parts"})
+"""Columns that rows of earlier versions do not have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +62,7 @@ class Asked:
         image_ids: sha256 of each picture's pixels and size.
         file_ids: sha256 of each picture file.
         width, height: of the first picture, in pixels; ``None`` if it was not decoded.
+        n_wanted: of a whole PDF or video, the pages or frames that were wanted; as many as fit are seen.
     """
 
     prompt: str
@@ -63,6 +72,7 @@ class Asked:
     file_ids: tuple[str, ...]
     width: int | None = None
     height: int | None = None
+    n_wanted: int | None = None
 
 
 def answered(item: Item, asked: Asked, answer: Answer, identity: Identity, retries: int) -> Row:
@@ -81,6 +91,8 @@ def answered(item: Item, asked: Asked, answer: Answer, identity: Identity, retri
         "time_decode": round(times.decode, 4),
         "seed": answer.seed,
     }
+    if asked.n_wanted is not None:
+        row |= {"image": " ".join(image.id for image in answer.images), "parts": _parts(item, asked.n_wanted, answer)}
     if answer.finish_reason == "repetition":
         row["error"] = {"class": "Repetition", "text": "the answer ran in circles and was cut"}
     return row
@@ -94,15 +106,45 @@ def failed(item: Item, error: GGUFVLMError, identity: Identity, asked: Asked | N
 def same_answer(item: Item, known: Row, file_ids: Sequence[str]) -> Row:
     """The row of an input whose answer is that of another one."""
     row = dict(known)
-    row |= {"id": item.id, "path": item.path, "files": " ".join(file_ids), "same_as": known["same_as"] or known["id"]}
+    row |= _own(item) | {"files": " ".join(file_ids), "same_as": known["same_as"] or known["id"]}
     return row
+
+
+def is_row(value: Any) -> bool:
+    """Whether this is a row, of this version or an earlier one."""
+    return isinstance(value, dict) and value.keys() >= COLUMNS.keys() - NEWER
+
+
+def complete(row: Row) -> Row:
+    """A row of an earlier version with the columns it lacks."""
+    return dict.fromkeys(COLUMNS) | row if not row.keys() >= NEWER else row
+
+
+def _own(item: Item) -> Row:
+    part = item.part
+    return {
+        "id": item.id,
+        "path": item.path,
+        "page": part.page if part else None,
+        "time": part.time if part else None,
+    }
+
+
+def _parts(item: Item, n_wanted: int, answer: Answer) -> str:
+    """``pages 1-2 (2 of 6)``, ``0:03.0, 0:09.0``; with the files' names where there are several."""
+    names = [image.source for image in answer.images]
+    places = [name.rpartition(" ")[2] for name in names]
+    count = "" if len(names) == n_wanted else f" ({len(names)} of {n_wanted})"
+    if len(item.sources) > 1:
+        return ", ".join(names) + count
+    if all(place.isdecimal() for place in places):
+        return f"pages {ranges([int(place) for place in places])}{count}"
+    return ", ".join(places) + count
 
 
 def _row(item: Item, identity: Identity, asked: Asked | None) -> Row:
     row: Row = dict.fromkeys(COLUMNS)
-    row |= {
-        "id": item.id,
-        "path": item.path,
+    row |= _own(item) | {
         "model": identity.model,
         "model_hash": identity.model_hash,
         "settings_hash": identity.settings_hash,

@@ -9,13 +9,16 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from ggufvlm.answer import Answer
 from ggufvlm.batch.identity import Identity
+from ggufvlm.batch.inputs import Inputs
 from ggufvlm.batch.item import Item
 from ggufvlm.batch.journal import Journal
 from ggufvlm.batch.looking import Looked, Looker, look_ahead
 from ggufvlm.batch.rows import Asked, Row, answered, failed, same_answer
 from ggufvlm.batch.templates import Template
 from ggufvlm.config import SamplingSettings
+from ggufvlm.errors import EngineError
 from ggufvlm.mapping import Question, Result
 
 LADDER: tuple[SamplingSettings, ...] = ({"temperature": 0.2}, {"temperature": 0.6, "repeat_penalty": 1.1})
@@ -145,6 +148,8 @@ class Run:
     def _noted(self, items: Iterable[Item]) -> Generator[Item, None, None]:
         for item in items:
             self.ids.append(item.id)
+            if isinstance(items, Inputs):
+                self.progress.total = items.count  # a PDF turns out to have many pages
             yield item
         self.has_read_all = True
 
@@ -180,14 +185,14 @@ class Run:
             self._copy(looked, self._journal.read(place))
             return None
         if asked.key in self._open:
-            self._open[asked.key].waiting.append(replace(looked, images=()))
+            self._open[asked.key].waiting.append(looked.without_pictures())
             return None
-        self._open[asked.key] = _Open(replace(looked, images=()), asked)
+        self._open[asked.key] = _Open(looked.without_pictures(), asked)
         return self._question(looked, asked)
 
     def _question(self, looked: Looked, asked: Asked) -> Question:
         return Question(
-            images=list(looked.images),
+            images=looked.material or list(looked.images),
             prompt=asked.prompt,
             system=asked.system,
             prefill=self._task.prefill,
@@ -215,7 +220,17 @@ class Run:
             self._again.append(replace(result.question, settings=settings))
         else:
             self.progress.n_generated += answer.usage.n_generated
-            self._close(key, answered(opened.looked.item, opened.asked, answer, self._identity, opened.retries))
+            self._close(key, self._row(opened, answer))
+
+    def _row(self, opened: _Open, answer: Answer) -> Row:
+        """The row of an answer; one that does not fit its constraint is an error."""
+        constraint = self._identity.sampling.constraint
+        if constraint is not None:
+            try:
+                answer = constraint.fitted(answer)
+            except EngineError as error:
+                return failed(opened.looked.item, error, self._identity, opened.asked)
+        return answered(opened.looked.item, opened.asked, answer, self._identity, opened.retries)
 
     def _close(self, key: str, row: Row) -> None:
         opened = self._open.pop(key)

@@ -9,10 +9,12 @@ from itertools import chain
 from pathlib import Path
 
 from ggufvlm.batch.disk import RESTART, told
+from ggufvlm.batch.embed import Embedder, EmbedStyle
 from ggufvlm.batch.identity import Identity, identify
 from ggufvlm.batch.inputs import Inputs
 from ggufvlm.batch.isolate import IsolatedEngine
 from ggufvlm.batch.journal import Journal
+from ggufvlm.batch.rows import Row
 from ggufvlm.batch.run import Ask, Progress, Receiver, Run, Task
 from ggufvlm.batch.sidecar import Sidecars, SidecarStyle
 from ggufvlm.batch.writers import find_writer, journal_path
@@ -34,6 +36,7 @@ class Output:
         ordered: rows in the order of the inputs when the run has ended; until then as they are finished.
         restart: begin anew; the old file is kept as ``.bak``.
         sync_every: seconds after which rows are on the disk.
+        embed: puts answers into the picture files.
         html: a gallery page to make as well.
     """
 
@@ -42,6 +45,7 @@ class Output:
     restart: bool = False
     sync_every: float = 5.0
     sidecar: SidecarStyle | None = None
+    embed: EmbedStyle | None = None
     html: Path | None = None
 
 
@@ -82,7 +86,9 @@ class Session:
         )
         self._check_old_output()
         self.journal = Journal(journal_path(output.path), restart=output.restart, sync_every=output.sync_every)
-        receivers: list[Receiver] = [Sidecars(output.sidecar, self.journal)] if output.sidecar else []
+        self.sidecars = Sidecars(output.sidecar, self.journal) if output.sidecar else None
+        self.embedder = Embedder(output.embed, self._answered) if output.embed else None
+        receivers: list[Receiver] = [receiver for receiver in (self.sidecars, self.embedder) if receiver is not None]
         self._run = Run(task, self.identity, self.journal, total=inputs.count, receivers=receivers)
 
     @property
@@ -90,17 +96,28 @@ class Session:
         """How far it is."""
         return self._run.progress
 
+    @property
+    def n_failed(self) -> int:
+        """Inputs that are errors, and answers that could not be put where they were wanted."""
+        return self.progress.errors + sum(each.n_failed for each in (self.sidecars, self.embedder) if each is not None)
+
+    def _answered(self, item_id: str) -> Row | None:
+        place = self.journal.index.place_of_id(item_id)
+        return None if place is None else self.journal.read(place)
+
     def run(
         self,
         on_progress: Callable[[Progress], None],
         load: Callable[[ExitStack], Ask],
         on_row: Receiver | None = None,
+        on_problem: Callable[[str], None] = lambda _text: None,
     ) -> None:
         """Answer everything, then put the files in order; that too when the run is ended early.
 
         Args:
             on_progress: told after each input.
             on_row: told of each row.
+            on_problem: told, in a line, of answers that could not be put beside or into their picture.
             load: makes the engine when the first question is there, closed with the stack.
 
         Raises:
@@ -108,6 +125,9 @@ class Session:
             ModelError, EngineError: the model cannot be loaded or run.
         """
         self._run.on_progress = on_progress
+        for each in (self.sidecars, self.embedder):
+            if each is not None:
+                each.on_problem = on_problem
         if on_row is not None:
             self._run.receivers.append(on_row)
         try:

@@ -12,7 +12,8 @@ from ggufvlm.errors import InputError, UsageError
 
 _PIECE = re.compile(r"\{\{|\}\}|\{(?P<field>[^\W\d][\w .-]*)\}|[{}]")
 _OF_PATH = ("stem", "name", "folder", "path")
-_BUILT_IN = (*_OF_PATH, "id")
+_OF_PART = ("page", "time")
+_BUILT_IN = (*_OF_PATH, *_OF_PART, "id")
 _EXIF = "exif."
 
 Fill = Callable[[str], str]
@@ -93,6 +94,9 @@ def _value(name: str, item: Item, exif: dict[str, str]) -> str:
         value = item.fields[name]
     elif name == "id":
         value = item.id
+    elif name in _OF_PART:
+        place = getattr(item.part, name, None)
+        value = None if place is None else str(place)
     else:
         value = _of_path(name, item.path) if name in _OF_PATH and item.path else None
     if not value:

@@ -1,4 +1,4 @@
-"""The pictures below a folder."""
+"""The pictures, PDFs and videos below a folder."""
 
 from __future__ import annotations
 
@@ -7,15 +7,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple
 
-from ggufvlm.batch.item import shown
+from ggufvlm.batch.item import holds, shown
 from ggufvlm.errors import GGUFVLMError, ImageError
-from ggufvlm.media.formats import is_picture_name
+from ggufvlm.media.formats import is_document_name, is_picture_name
 from ggufvlm.media.patterns import natural_key
 
-Found: TypeAlias = "tuple[Path, GGUFVLMError | None]"
-"""A file, and why it cannot be read if that is plain to see."""
+
+class Found(NamedTuple):
+    """A file.
+
+    Attributes:
+        error: why it cannot be read, if that is plain to see.
+        below: its path below the folder that was named.
+    """
+
+    path: Path
+    error: GGUFVLMError | None = None
+    below: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +33,7 @@ class Filter:
     """Which files of a folder are wanted. Patterns are matched with the name and with the path below the folder.
 
     Attributes:
-        include: in place of the endings of pictures.
+        include: in place of the endings of pictures, PDFs and videos.
         exclude: of what is left; a folder that matches is not entered.
     """
 
@@ -32,7 +42,8 @@ class Filter:
 
     def takes(self, path: Path, root: Path) -> bool:
         """Whether a file is wanted."""
-        wanted = _matches(path, root, self.include) if self.include else is_picture_name(path.name)
+        is_known = is_picture_name(path.name) or is_document_name(path.name)
+        wanted = _matches(path, root, self.include) if self.include else is_known
         return wanted and not self.excludes(path, root)
 
     def excludes(self, path: Path, root: Path) -> bool:
@@ -46,7 +57,7 @@ def _matches(path: Path, root: Path, patterns: Sequence[str]) -> bool:
 
 
 def walk(root: Path, wanted: Filter) -> Iterator[Found]:
-    """All pictures in a folder and the folders in it, in natural order, a folder's own files first.
+    """All pictures, PDFs and videos in a folder and the folders in it, in natural order, a folder's own files first.
 
     Hidden files and folders are left out. Links to folders are followed, each folder is entered once. What cannot be
     read is told: a folder that is named like a picture and holds none, and one that may not be looked into.
@@ -62,21 +73,21 @@ def walk(root: Path, wanted: Filter) -> Iterator[Found]:
                     (e for e in entries if not e.name.startswith(".")), key=lambda e: natural_key(Path(e.name))
                 )
         except OSError as error:
-            yield folder, ImageError(f"{shown(folder)}: cannot be read ({error.strerror or error})")
+            yield Found(folder, ImageError(f"{shown(folder)}: cannot be read ({error.strerror or error})"))
             continue
         if (state.st_dev, state.st_ino) in visited:
             continue
         visited.add((state.st_dev, state.st_ino))
-        below = [Path(entry.path) for entry in found if entry.is_dir()]
-        files = [entry for entry in found if not entry.is_dir() and wanted.takes(Path(entry.path), root)]
-        yield from map(_checked, files)
+        below = [Path(entry.path) for entry in found if holds(entry.is_dir)]
+        files = [entry for entry in found if not holds(entry.is_dir) and wanted.takes(Path(entry.path), root)]
+        yield from (_checked(entry, root) for entry in files)
         if not files and not below and folder != root and wanted.takes(folder, root):
-            yield folder, None
+            yield Found(folder)
         folders += [path for path in reversed(below) if not wanted.excludes(path, root)]
 
 
-def _checked(entry: os.DirEntry[str]) -> Found:
+def _checked(entry: os.DirEntry[str], root: Path) -> Found:
     path = Path(entry.path)
-    if entry.is_file() or not path.exists():  # a link to nowhere is told when it is read
-        return path, None
-    return path, ImageError(f"{shown(path)}: not a regular file")
+    if holds(entry.is_file) or not holds(path.exists):  # a link to nowhere is told when it is read
+        return Found(path, below=path.relative_to(root))
+    return Found(path, ImageError(f"{shown(path)}: not a regular file"))

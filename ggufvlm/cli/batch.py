@@ -5,15 +5,25 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ggufvlm.cli import console
 from ggufvlm.cli.answering import log_to_stderr
-from ggufvlm.cli.batch_options import InputOptions, RowOptions, RunOptions, SidecarOptions, TalkOptions
+from ggufvlm.cli.batch_options import (
+    BatchDocumentOptions,
+    EmbedOptions,
+    InputOptions,
+    RowOptions,
+    RunOptions,
+    SidecarOptions,
+    TalkOptions,
+)
 from ggufvlm.cli.batch_preflight import show_preflight
-from ggufvlm.cli.batch_progress import BatchProgress, duration, rate
+from ggufvlm.cli.batch_progress import BatchProgress, counted, duration, rate
+from ggufvlm.cli.constraint_options import ConstraintOptions, shaped_settings
 from ggufvlm.cli.interruption import INTERRUPTED, leaving_at_once
 from ggufvlm.cli.options import (
     HardwareOptions,
@@ -27,10 +37,12 @@ from ggufvlm.cli.options import (
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
+    from ggufvlm.batch.embed import EmbedStyle
     from ggufvlm.batch.inputs import Inputs
-    from ggufvlm.batch.presets import Preset
-    from ggufvlm.batch.run import Ask, Progress, Task
+    from ggufvlm.batch.run import Ask, Task
     from ggufvlm.batch.session import Engine, Session
+    from ggufvlm.config import SamplingSettings
+    from ggufvlm.tasks.presets import Preset
 
 ROWS_FAILED = 5
 
@@ -41,7 +53,7 @@ def batch(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Files, folders, patterns, URLs, .csv .tsv .jsonl .parquet tables, - for one path or JSON a line.",
+            help="Pictures, PDFs, videos, folders, patterns, URLs, .csv .tsv .jsonl .parquet; - for stdin lines.",
             show_default=False,
         ),
     ],
@@ -53,10 +65,13 @@ def batch(
     ] = None,
     *,
     asked: PromptOptions,
+    shape: ConstraintOptions,
     model: ModelOptions,
     inputs: InputOptions,
+    documents: BatchDocumentOptions,
     rows: RowOptions,
     sidecars: SidecarOptions,
+    embedding: EmbedOptions,
     running: RunOptions,
     sampling: SamplingOptions,
     hardware: HardwareOptions,
@@ -66,25 +81,31 @@ def batch(
 
     ggufvlm batch photos/ -p "Describe this image." -o captions.jsonl
 
+    PDFs and videos become a row for each page or frame, or one row each with --whole.
+
     Run the same command again after Ctrl-C, a crash or a power cut: it goes on where it was. Prompts may have fields:
     {stem} {name} {folder} {exif.DateTimeOriginal} and the columns of tables. Exit code 5 if a row is an error.
     """
-    from ggufvlm.batch.presets import find_preset
+    from ggufvlm.tasks.presets import find_preset
 
     found, output = find_preset(preset) if preset else None, talk.output()
     task = _task(asked, found, rows, running)
-    given = _inputs(arguments, inputs, asked, found)
+    given = _inputs(arguments, inputs, documents, asked, found)
     task.template.check(given.known_fields)
-    engine = _engine(model, sampling, hardware, running, output, found)
+    embed = embedding.style()
+    if embed is not None and embed.folder is not None:
+        _check_folder(embed.folder, arguments, inputs)
+    settings = shaped_settings(sampling, shape, found, asked.prefill)
+    engine = _engine(model, settings, hardware, running, output)
     if running.dry_run:
         show_preflight(given, task, engine, rows.out)
         return
-    with _session(given, task, engine, rows, sidecars) as session:
+    with _session(given, task, engine, rows, sidecars, embed) as session:
         interrupted = _run(session, engine, given, rows, output)
-        _report(session.progress, rows, output, interrupted=interrupted)
+        _report(session, rows, output, interrupted=interrupted)
     if interrupted:
         raise typer.Exit(INTERRUPTED)
-    if session.progress.errors:
+    if session.n_failed:
         raise typer.Exit(ROWS_FAILED)
 
 
@@ -105,7 +126,13 @@ def _task(asked: PromptOptions, preset: Preset | None, rows: RowOptions, running
     )
 
 
-def _inputs(arguments: list[str], inputs: InputOptions, asked: PromptOptions, preset: Preset | None) -> Inputs:
+def _inputs(
+    arguments: list[str],
+    inputs: InputOptions,
+    documents: BatchDocumentOptions,
+    asked: PromptOptions,
+    preset: Preset | None,
+) -> Inputs:
     from ggufvlm.batch.cells import Columns
     from ggufvlm.batch.inputs import Inputs
     from ggufvlm.batch.walk import Filter
@@ -117,27 +144,22 @@ def _inputs(arguments: list[str], inputs: InputOptions, asked: PromptOptions, pr
         id=inputs.id_column,
         guesses_prompt=asked.prompt is None and preset is None,
     )
-    return Inputs(arguments, Filter(inputs.include or (), inputs.exclude or ()), columns)
+    wanted = Filter(inputs.include or (), inputs.exclude or ())
+    return Inputs(arguments, wanted, columns, documents.reading())
 
 
 def _engine(
     model: ModelOptions,
-    sampling: SamplingOptions,
+    settings: SamplingSettings,
     hardware: HardwareOptions,
     running: RunOptions,
     output: OutputOptions,
-    preset: Preset | None,
 ) -> Engine:
     from ggufvlm.batch.identity import sampling_of
     from ggufvlm.batch.session import Engine
     from ggufvlm.cli.transfer import fetcher
     from ggufvlm.models import find_model
 
-    settings = sampling.settings()
-    if preset is not None and preset.max_tokens is not None:
-        settings.setdefault("max_tokens", preset.max_tokens)
-    if preset is not None and preset.temperature is not None:
-        settings.setdefault("temperature", preset.temperature)
     config = replace(hardware.config(), n_slots=running.slots)
     files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))
     return Engine(
@@ -150,7 +172,27 @@ def _engine(
     )
 
 
-def _session(given: Inputs, task: Task, engine: Engine, rows: RowOptions, sidecars: SidecarOptions) -> Session:
+def _check_folder(folder: Path, arguments: list[str], inputs: InputOptions) -> None:
+    """Refuse a place for copies where the next run would take them for inputs."""
+    from ggufvlm.batch.walk import Filter
+    from ggufvlm.media.sources import expand_user
+
+    place, wanted = folder.resolve(), Filter(exclude=inputs.exclude or ())
+    for argument in arguments:
+        root = expand_user(argument).resolve()
+        if not root.is_dir() or not place.is_relative_to(root):
+            continue
+        on_the_way = [above for above in (place, *place.parents) if above != root and above.is_relative_to(root)]
+        if not any(wanted.excludes(above, root) for above in on_the_way):
+            raise UsageError(
+                f"--embed-to {folder}: lies in {argument}, so that the copies would be asked about, too",
+                hint=f"name a folder outside, or --exclude {place.name}",
+            )
+
+
+def _session(
+    given: Inputs, task: Task, engine: Engine, rows: RowOptions, sidecars: SidecarOptions, embed: EmbedStyle | None
+) -> Session:
     from ggufvlm.batch.session import Output, Session
     from ggufvlm.batch.sidecar import SidecarStyle
 
@@ -171,6 +213,7 @@ def _session(given: Inputs, task: Task, engine: Engine, rows: RowOptions, sideca
         restart=rows.restart,
         sync_every=rows.sync_every,
         sidecar=style,
+        embed=embed,
         html=rows.html,
     )
     return Session(given, task, engine, output)
@@ -192,14 +235,15 @@ def _run(session: Session, engine: Engine, given: Inputs, rows: RowOptions, outp
         interrupted = False
         shown(session.progress)
         try:
-            session.run(shown, load, shown.on_row)
+            session.run(shown, load, shown.on_row, shown.on_problem)
         except KeyboardInterrupt:
             interrupted = True
         shown.end(session.progress, finished=not (interrupted or session.progress.stopped))
     return interrupted
 
 
-def _report(progress: Progress, rows: RowOptions, output: OutputOptions, *, interrupted: bool) -> None:
+def _report(session: Session, rows: RowOptions, output: OutputOptions, *, interrupted: bool) -> None:
+    progress, embedder = session.progress, session.embedder
     if output.quiet or rows.json_progress:
         return
     parts = [f"{progress.answered} answered"]
@@ -208,6 +252,10 @@ def _report(progress: Progress, rows: RowOptions, output: OutputOptions, *, inte
     parts += [f"{progress.errors} errors"] if progress.errors else []
     seconds = time.monotonic() - progress.began
     console.say(f"{rows.out}: {', '.join(parts)}; {duration(seconds)}, {rate(progress):.2f} pictures/s")
+    if embedder is not None:
+        others = embedder.n_without_file
+        more = f"; not about one picture file: {counted(others, 'answer')}" if others else ""
+        console.say(f"with a description: {counted(embedder.n_written, 'picture file')}{more}")
     if interrupted:
         console.say("interrupted; the same command goes on from here")
     if progress.stopped:

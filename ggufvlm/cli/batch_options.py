@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+from ggufvlm.cli.document_options import DocumentOptions
 from ggufvlm.cli.options import OutputOptions, Switch, _option
+from ggufvlm.errors import UsageError
+
+if TYPE_CHECKING:
+    from ggufvlm.batch.embed import EmbedStyle
+    from ggufvlm.batch.expand import DocumentReading
 
 
 class SidecarKind(str, Enum):
@@ -15,6 +21,7 @@ class SidecarKind(str, Enum):
 
     TXT = "txt"
     JSON = "json"
+    XMP = "xmp"
 
 
 class Existing(str, Enum):
@@ -80,6 +87,26 @@ class InputOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchDocumentOptions(DocumentOptions):
+    """Which pages and frames, and how many rows they become."""
+
+    whole: Annotated[
+        bool,
+        _option("--whole", help="One row for each PDF and video, which sees as many pages or frames together as fit."),
+    ] = False
+
+    def reading(self) -> DocumentReading:
+        """How PDFs and videos are taken in.
+
+        Raises:
+            UsageError: the options make no sense.
+        """
+        from ggufvlm.batch.expand import DocumentReading
+
+        return DocumentReading(selection=self.selection(), whole=self.whole)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RowOptions:
     """Where the rows go."""
 
@@ -120,7 +147,8 @@ class SidecarOptions:
     """Answers beside their pictures."""
 
     sidecar: Annotated[
-        SidecarKind | None, _option("--sidecar", help="Write photo.txt (the answer) or photo.json beside photo.jpg.")
+        SidecarKind | None,
+        _option("--sidecar", help="Write photo.txt (the answer), photo.json (the row) or photo.xmp beside photo.jpg."),
     ] = None
     prefix: Annotated[
         str,
@@ -149,6 +177,47 @@ class SidecarOptions:
     sidecar_exists: Annotated[
         Existing, _option("--sidecar-exists", help="What becomes of sidecars that are there. [overwrite]")
     ] = Existing.OVERWRITE
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedOptions:
+    """Answers into the picture files."""
+
+    embed: Annotated[
+        str | None,
+        _option(
+            "--embed",
+            help="Put answers into JPEG, PNG, WebP, TIFF files as description; pixels stay. Fields: xmp, exif, iptc.",
+            metavar="xmp[,exif,iptc]",
+        ),
+    ] = None
+    embed_to: Annotated[Path | None, _option("--embed-to", help="Into copies in this folder.", metavar="DIR")] = None
+    embed_in_place: Annotated[
+        bool, _option("--embed-in-place", help="Into the files themselves; photo.jpg.orig stays as it was.")
+    ] = False
+
+    def style(self) -> EmbedStyle | None:
+        """What they ask for.
+
+        Raises:
+            UsageError: a field that does not exist, or not exactly one place for the files.
+        """
+        from ggufvlm.batch.embed import EmbedStyle
+        from ggufvlm.media.metadata import Field
+
+        if self.embed is None:
+            if self.embed_to is not None or self.embed_in_place:
+                raise UsageError("into which field of the files?", hint="--embed xmp, or xmp,exif,iptc for all readers")
+            return None
+        names = [name.strip().lower() for name in self.embed.split(",") if name.strip()]
+        known = {field.value: field for field in Field}
+        wrong = next((name for name in names if name not in known), None)
+        if wrong is not None or not names:
+            raise UsageError(f"--embed {self.embed}: not a field", hint=f"there are: {', '.join(known)}")
+        if (self.embed_to is not None) == self.embed_in_place:
+            hint = "--embed-to DIR makes copies; --embed-in-place keeps photo.jpg.orig"
+            raise UsageError("--embed: into copies or in place?", hint=hint)
+        return EmbedStyle(fields=tuple(dict.fromkeys(known[name] for name in names)), folder=self.embed_to)
 
 
 @dataclass(frozen=True, kw_only=True)

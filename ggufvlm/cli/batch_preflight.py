@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from ggufvlm.cli.batch_progress import duration
 
 if TYPE_CHECKING:
     from ggufvlm.batch.inputs import Inputs
+    from ggufvlm.batch.item import Item
     from ggufvlm.batch.preflight import Preflight
     from ggufvlm.batch.run import Task
     from ggufvlm.batch.session import Engine
@@ -26,8 +28,9 @@ def show_preflight(given: Inputs, task: Task, engine: Engine, out: Path | None) 
     from ggufvlm.cli.transfer import columns
     from ggufvlm.llama.system import available_memory
 
-    found = preflight(given, task.template, engine, free=available_memory())
-    lines = [("model", engine.files.name), ("inputs", f"{found.count}, of them {found.n_unreadable} unreadable")]
+    found = preflight(given, task.template, engine, free=available_memory(), is_done=_done_before(task, engine, out))
+    done = f", {found.n_done} answered before" if found.n_done else ""
+    lines = [("model", engine.files.name), ("inputs", f"{found.count}, of them {found.n_unreadable} unreadable{done}")]
     if found.sizes:
         lines.append(("sizes", _sizes(found)))
     lines.append(("tokens", _tokens(found, engine)))
@@ -38,6 +41,19 @@ def show_preflight(given: Inputs, task: Task, engine: Engine, out: Path | None) 
     lines += [("too large", name) for name in found.too_large]
     lines += [("advice", text) for text in found.advice]
     typer.echo(columns(lines))
+
+
+def _done_before(task: Task, engine: Engine, out: Path | None) -> Callable[[Item], bool]:
+    from ggufvlm.batch.identity import identify
+    from ggufvlm.batch.looking import Looker
+    from ggufvlm.batch.past import OldRows
+    from ggufvlm.batch.writers import journal_path
+
+    journal = journal_path(out) if out is not None else None
+    if journal is None or not journal.is_file():
+        return lambda _item: False
+    identity = identify(engine.files, engine.config, engine.sampling, prefill=task.prefill, raw=engine.raw)
+    return Looker(template=task.template, system=task.system, identity=identity, journal=OldRows(journal)).is_done
 
 
 def _sizes(found: Preflight) -> str:
@@ -51,7 +67,7 @@ def _tokens(found: Preflight, engine: Engine) -> str:
     longest = "as long as the context allows" if answer < 0 else f"at most {answer}"
     asked = f"about {found.prompt_tokens} of the prompt each; answers {longest} each"
     if found.image_tokens is None:
-        return f"of pictures: only the loaded model can tell; {asked}"
+        return f"of pictures: only the loaded model can tell ({found.projector_type}); {asked}"
     return f"{found.image_tokens} of pictures, the largest {found.largest}; {asked}"
 
 
@@ -62,4 +78,5 @@ def _time(found: Preflight, out: Path | None) -> str:
     each = seconds_per_row(out) if out is not None else None
     if each is None:
         return "not known before some rows are made: run, look, interrupt; it goes on from there"
-    return f"at most {duration(each * found.count)}: {each:.2f} s each so far, one after another"
+    remaining = found.count - found.n_done - found.n_unreadable
+    return f"at most {duration(each * remaining)}: {each:.2f} s each so far, one after another"

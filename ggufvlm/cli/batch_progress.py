@@ -64,16 +64,22 @@ class BatchProgress:
         self._n_errors_shown += 1
         if self._n_errors_shown <= _MOST_ERRORS_SHOWN:
             text = row["error"]["text"]
-            self._say(f"error: {text}" if row["id"] in text else f"error: {row['id']}: {text}")
+            self.say(f"error: {text}" if row["id"] in text else f"error: {row['id']}: {text}")
         elif self._n_errors_shown == _MOST_ERRORS_SHOWN + 1:
-            self._say("more errors are not shown: see the output")
+            self.say("more errors are not shown: see the output")
 
     def end(self, progress: Progress, *, finished: bool) -> None:
         """The last state, as JSON if that was asked for."""
         if self._json:
             console.say(json.dumps(_state(progress) | {"finished": finished}))
 
-    def _say(self, text: str) -> None:
+    def on_problem(self, text: str) -> None:
+        """Say what could not be done with an answer."""
+        if not (self._quiet or self._json):
+            self.say(f"error: {text}")
+
+    def say(self, text: str) -> None:
+        """A line on stderr, above the bar."""
         if self._bars is not None:
             self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
@@ -84,7 +90,8 @@ class BatchProgress:
             self._start(progress)
         assert self._bars is not None
         errors = f", {progress.errors} errors" if progress.errors else ""
-        self._bars.update(self._task, completed=progress.done, text=f"{rate(progress):.2f}/s{errors}")
+        text = f"{rate(progress):.2f}/s{errors}"
+        self._bars.update(self._task, completed=progress.done, total=progress.total, text=text)
 
     def _start(self, progress: Progress) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -132,6 +139,11 @@ def _line(progress: Progress) -> str:
     total = "" if progress.total is None else f" of {progress.total}"
     remaining = "" if left is None else f", {duration(left)} left"
     return f"{progress.done}{total}, {rate(progress):.2f}/s{remaining}, {progress.errors} errors"
+
+
+def counted(number: int, what: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

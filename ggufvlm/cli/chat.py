@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ggufvlm.cli import chat_layout, console
+from ggufvlm.cli.document_options import DocumentOptions
 from ggufvlm.cli.interruption import INTERRUPTED, leaving_at_once
 from ggufvlm.cli.options import (
     HardwareOptions,
@@ -23,6 +24,7 @@ from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
     from ggufvlm.cli.chat_session import Reader, Session
+    from ggufvlm.media.documents import Selection
 
 
 @grouped
@@ -31,7 +33,7 @@ def chat(
         list[str] | None,
         typer.Argument(
             metavar="[IMAGE...] [MESSAGE]",
-            help="Images to begin with, as for describe; then, if you like, the first message.",
+            help="Images, PDFs, videos to begin with, as for describe; then, if you like, the first message.",
             show_default=False,
         ),
     ] = None,
@@ -40,6 +42,7 @@ def chat(
         typer.Option("-s", "--system", help="System message, or @FILE.", metavar="TEXT|@FILE", show_default=False),
     ] = None,
     *,
+    documents: DocumentOptions,
     model: ModelOptions,
     sampling: SamplingOptions,
     hardware: HardwareOptions,
@@ -61,7 +64,8 @@ def chat(
         from ggufvlm.cli.answering import log_to_stderr
 
         log_to_stderr()
-    session = _open(sources, system, model, sampling, hardware, output)
+    selection = documents.selection()
+    session = _open(sources, selection, system, model, sampling, hardware, output)
     from ggufvlm.cli import chat_repl  # while the model loads
 
     try:
@@ -77,6 +81,7 @@ def chat(
 
 def _open(
     sources: list[str],
+    selection: Selection,
     system: str | None,
     model: ModelOptions,
     sampling: SamplingOptions,
@@ -92,13 +97,18 @@ def _open(
     with leaving_at_once(quiet=output.quiet):
         vlm = loader.begin(files, waits_for_pictures=bool(sources))
         from ggufvlm.chat import Chat
+        from ggufvlm.cli import chat_documents
         from ggufvlm.cli.chat_session import Session
 
         session = Session(Chat(vlm, system=system, **settings), loader, _reader(output), output)
         loader.on_change = session.reader.refresh
         if session.reader.is_interactive and not output.quiet:
             chat_layout.say(f"{files.name}; /help lists the commands, Ctrl-D leaves")
-        vlm.expect(session.stage(*sources))
+        try:
+            chat_documents.begin_with(session, sources, selection)
+        except BaseException:
+            session.close()  # a model that still waits for its pictures would wait for ever
+            raise
     return session
 
 

@@ -61,7 +61,7 @@ Ctrl-C stops an answer and keeps what was said; at an empty line a second one le
 COMMANDS = {
     command.name: command
     for command in (
-        Command("image", "PATH|URL...", "stage images for the next message", chat_pictures.stage),
+        Command("image", "PATH|URL...", "stage images; of PDFs --pages 1-5, of videos --every 2s", chat_pictures.stage),
         Command("paste", "", "stage the image on the clipboard", chat_pictures.paste),
         Command("crop", "X Y W H", "stage a part of the last image; pixels, or per cent", chat_pictures.cut),
         Command("zoom", "[FACTOR [X Y]]", "stage its middle, or what is around X Y, enlarged", chat_pictures.zoom),

@@ -11,7 +11,7 @@ from prompt_toolkit.document import Document
 
 from ggufvlm.cli.chat_commands import COMMANDS
 from ggufvlm.cli.chat_settings import names
-from ggufvlm.media.formats import is_picture_name
+from ggufvlm.media.formats import is_document_name, is_picture_name
 
 _LAST_WORD = re.compile(r"(?:\\.|\S)*\Z")
 _MOST_ENTRIES = 500
@@ -68,6 +68,6 @@ def _files(begun: str, ending: str | None = None) -> Iterator[Completion]:
         if not name.startswith(start) or (name.startswith(".") and not start):
             continue
         is_folder = entry.is_dir()
-        if is_folder or (name.endswith(ending) if ending else is_picture_name(name)):
+        if is_folder or (name.endswith(ending) if ending else (is_picture_name(name) or is_document_name(name))):
             rest = re.sub(r"([\s\\'\"])", r"\\\1", name[len(start) :]) + ("/" if is_folder else "")
             yield Completion(rest, display=name + ("/" if is_folder else ""))

@@ -13,24 +13,25 @@ CLIPBOARD = "clipboard:"
 
 
 def stage(session: Session, rest: str) -> None:
-    """``/image PATH...``
+    """``/image PATH... [--pages 1-5] [--every 2s] [--frames 8] [--scenes]``
 
     Raises:
         ImageError: there is no such picture, or it cannot be read.
-        UsageError: nothing is named.
+        UsageError: nothing is named, or pages are chosen of no PDF.
     """
+    from ggufvlm.cli import chat_documents
     from ggufvlm.media import ArgumentKind, classify, expand
 
     if not rest:
-        raise UsageError("which image?", hint="/image photo.jpg, or an URL; /paste takes the clipboard")
+        raise UsageError("which image?", hint="/image photo.jpg, an URL, a PDF or video; /paste takes the clipboard")
     whole = classify(rest) in (ArgumentKind.IMAGE, ArgumentKind.PATTERN)
-    given = [rest] if whole else [word.meaning for word in words(rest)]
+    given, selection = chat_documents.take_options([rest] if whole else [word.meaning for word in words(rest)])
     if "-" in given:
         raise UsageError("the standard input is where the messages come from", hint="/image PATH or URL")
     for name in given:
         if classify(name) is ArgumentKind.TEXT:
             raise ImageError(f"no such image: {name}", hint="the question goes on a line of its own")
-    session.stage(*expand(given)[0])
+    chat_documents.stage(session, expand(given)[0], selection)
 
 
 def paste(session: Session, _rest: str) -> None:

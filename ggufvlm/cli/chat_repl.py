@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from ggufvlm.cli import chat_layout, console
+from ggufvlm.cli import chat_documents, chat_layout, console
 from ggufvlm.cli.chat_asking import ask
 from ggufvlm.cli.chat_session import Leave, Session
 from ggufvlm.cli.chat_words import QUOTES, is_command, is_open, understand
@@ -115,7 +115,7 @@ def take(session: Session, line: str) -> bool:
     elif line.strip():
         session.typed = line  # if nothing comes of it
         said = understand(line)
-        session.stage(*said.sources)
+        chat_documents.stage(session, said.sources)
         session.typed = said.text
         if not said.text or ask(session, said.text):
             session.typed = ""

@@ -11,7 +11,7 @@ from pathlib import Path
 from ggufvlm.errors import ImageError
 from ggufvlm.media import local_path
 from ggufvlm.media.data_uri import is_data_uri
-from ggufvlm.media.formats import is_picture_name
+from ggufvlm.media.formats import is_document_name, is_picture_name
 from ggufvlm.media.sources import is_file_url, is_url
 
 QUOTES = '"""'
@@ -71,7 +71,7 @@ def understand(line: str) -> Said:
     if stripped.startswith(QUOTES):
         return Said(stripped.removeprefix(QUOTES).removesuffix(QUOTES).strip("\n"))
     whole = _unescaped(stripped)
-    if _is_file(whole) and (is_picture_name(whole) or Path(whole).expanduser().is_absolute()):
+    if _is_file(whole) and (_is_named_so(whole) or Path(whole).expanduser().is_absolute()):
         return Said("", [whole])
     said, at = Said(""), 0
     for word in words(stripped):
@@ -93,13 +93,18 @@ def _picture(meaning: str, *, strict: bool) -> tuple[str | None, str]:
         return meaning, ""
     bare = meaning.rstrip(_PUNCTUATION)
     if is_url(bare):
-        return (bare, "") if is_picture_name(bare.partition("?")[0].partition("#")[0]) else (None, "")
+        return (bare, "") if _is_named_so(bare.partition("?")[0].partition("#")[0]) else (None, "")
     for name in (meaning, bare):
-        if is_picture_name(name) and _is_file(name):
+        if _is_named_so(name) and _is_file(name):
             return name, meaning[len(name) :]
-    if strict and is_picture_name(bare):
+    if strict and _is_named_so(bare):
         raise ImageError(f"no such image: {bare}", hint=f"a text that only looks like one goes between {QUOTES}")
     return None, ""
+
+
+def _is_named_so(name: str) -> bool:
+    """Whether a name ends like a picture, a PDF or a video."""
+    return is_picture_name(name) or is_document_name(name)
 
 
 def _name(source: str) -> str:

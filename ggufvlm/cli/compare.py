@@ -9,6 +9,8 @@ import typer
 
 from ggufvlm.cli import console
 from ggufvlm.cli.answering import log_to_stderr, read_question
+from ggufvlm.cli.constraint_options import ConstraintOptions, shaped_settings
+from ggufvlm.cli.document_options import DocumentOptions
 from ggufvlm.cli.interruption import INTERRUPTED
 from ggufvlm.cli.options import (
     HardwareOptions,
@@ -24,6 +26,7 @@ from ggufvlm.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ggufvlm.answer import AnswerStream, SeenImage
     from ggufvlm.cli.comparison import Result
     from ggufvlm.media import Image
     from ggufvlm.vlm import VLM
@@ -36,6 +39,7 @@ def compare(
         typer.Argument(metavar="IMAGE... [PROMPT]", help="Images, then the question; as describe.", show_default=False),
     ],
     asked: PromptOptions,
+    documents: DocumentOptions,
     models: Annotated[
         list[str] | None,
         typer.Option("-m", "--model", help="Two or more, one -m each.", metavar="MODEL", show_default=False),
@@ -52,6 +56,7 @@ def compare(
         ),
     ] = False,
     *,
+    shape: ConstraintOptions,
     sampling: SamplingOptions,
     hardware: HardwareOptions,
     output: OutputOptions,
@@ -62,11 +67,12 @@ def compare(
 
     Answers stand side by side with their times and tokens. A model that fails is a column with its error; the exit code
     is 0 if at least one has answered, else that of the first error. Pictures are read once, models loaded in turn.
+    Of a PDF or video each model sees as many pages or frames as fit into its context.
     """
     from ggufvlm.cli.comparison import Questioner, show
-    from ggufvlm.media import load
+    from ggufvlm.documents import Material
     from ggufvlm.models import find_model
-    from ggufvlm.vlm import VLM, question
+    from ggufvlm.vlm import VLM
 
     names = models or []
     if len(names) < 2:
@@ -74,19 +80,25 @@ def compare(
     if output.debug:
         log_to_stderr()
     sources, text = read_question(arguments, asked, raw=raw)
-    config, settings = hardware.config(), sampling.settings()
-    images = [load(source) for source in sources]
-    messages = question(images, text, text_or_file(asked.system) if asked.system else None)
+    config, settings = hardware.config(), shaped_settings(sampling, shape, None, asked.prefill)
+    material = Material.read(sources, documents.selection())
+    system = text_or_file(asked.system) if asked.system else None
     fetch = fetcher(yes=yes, quiet=output.quiet)
 
     def open_model(name: str, spinner: console.Spinner) -> VLM:
         files = find_model(name, fetch=fetch)
         return VLM(files, config, raw=raw, on_load=spinner.on_load, on_progress=spinner.on_progress)
 
-    questioner = Questioner(open_model, lambda vlm: vlm.stream(messages, prefill=asked.prefill, **settings), output)
+    def ask(vlm: VLM, spinner: console.Spinner) -> AnswerStream:
+        messages, notes = material.fit(vlm, text, system, asked.prefill)
+        for note in notes if not output.quiet else ():
+            spinner.say(f"{vlm.files.name}: {note}")
+        return vlm.stream(messages, prefill=asked.prefill, **settings)
+
+    questioner = Questioner(open_model, ask, output, settings.get("constraint"))
     results = questioner.run(names)
     if output.json:
-        typer.echo(_json(text, images, results))
+        typer.echo(_json(text, material.first_images, results))
     else:
         show(results, output)
     if questioner.was_interrupted:
@@ -98,7 +110,10 @@ def compare(
         raise typer.Exit(errors[0].exit_code)
 
 
-def _json(prompt: str, images: Sequence[Image], results: Sequence[Result]) -> str:
-    seen = [{"source": i.source, "id": i.id, "width": i.width, "height": i.height} for i in images]
+def _json(prompt: str, first: Sequence[Image], results: Sequence[Result]) -> str:
+    """``images`` are all that one model at least has seen."""
+    images: dict[str, Image | SeenImage] = {i.id: i for r in results if r.answer for i in r.answer.images}
+    images = images or {image.id: image for image in first}
+    seen = [{"source": i.source, "id": i.id, "width": i.width, "height": i.height} for i in images.values()]
     answers = [result.to_dict() for result in results]
     return json.dumps({"prompt": prompt, "images": seen, "answers": answers}, ensure_ascii=False)

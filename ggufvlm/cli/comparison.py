@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ggufvlm.answer import Answer, AnswerStream
+    from ggufvlm.constraint import Constraint
     from ggufvlm.vlm import VLM
 
 _NARROWEST = 24
@@ -62,15 +63,18 @@ class Questioner:
 
     Args:
         open_model: name and progress line -> a model that is being loaded.
-        ask: begins its answer.
+        ask: begins its answer; may say something about it first.
+        constraint: what the answers have to look like; one that does not is an error.
     """
 
     def __init__(
         self,
         open_model: Callable[[str, console.Spinner], VLM],
-        ask: Callable[[VLM], AnswerStream],
+        ask: Callable[[VLM, console.Spinner], AnswerStream],
         output: OutputOptions,
+        constraint: Constraint | None = None,
     ) -> None:
+        self._constraint = constraint
         self._open_model, self._ask, self._output = open_model, ask, output
         self._stop: Callable[[], None] = lambda: None
         self.was_interrupted = False
@@ -95,9 +99,11 @@ class Questioner:
             self._stoppable(vlm.stop_loading)
             vlm.wait_until_loaded()
             began = time.perf_counter()
-            stream = self._ask(vlm)
+            stream = self._ask(vlm, spinner)
             self._stoppable(stream.abort)
             answer = stream.answer
+            if self._constraint is not None and not self.was_interrupted:
+                answer = self._constraint.fitted(answer)
             return Result(model=name, answer=answer, seconds=time.perf_counter() - began)
 
     def _stoppable(self, stop: Callable[[], None]) -> None:

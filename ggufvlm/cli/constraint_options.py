@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated
 
-from ggufvlm.cli.options import _option
+from ggufvlm.cli.options import SamplingOptions, _option
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
+    from ggufvlm.config import SamplingSettings
     from ggufvlm.constraint import Constraint
+    from ggufvlm.tasks.presets import Preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,3 +65,21 @@ class ConstraintOptions:
         if self.regex is not None:
             return Constraint.regex(self.regex)
         return None if self.grammar is None else grammar_given(self.grammar)
+
+
+def shaped_settings(
+    sampling: SamplingOptions, shape: ConstraintOptions, preset: Preset | None, prefill: str
+) -> SamplingSettings:
+    """How answers are made: what the options say comes before what a preset says.
+
+    Raises:
+        UsageError: settings that do not go together.
+        InputError: a file that cannot be read.
+    """
+    settings: SamplingSettings = {**(preset.settings() if preset else {}), **sampling.settings()}
+    constraint = shape.constraint(prefill=prefill)
+    if constraint is not None:
+        settings["constraint"] = constraint
+    elif prefill and settings.get("constraint"):
+        raise UsageError("--prefill and --preset: the preset's constraint begins with the answer")
+    return settings

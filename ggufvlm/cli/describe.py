@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ggufvlm.cli.answering import answer_question, read_question
-from ggufvlm.cli.constraint_options import ConstraintOptions
+from ggufvlm.cli.constraint_options import ConstraintOptions, shaped_settings
 from ggufvlm.cli.document_options import DocumentOptions
 from ggufvlm.cli.options import (
     HardwareOptions,
@@ -22,7 +22,6 @@ from ggufvlm.cli.windows import WindowOptions, describe_windows
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
-    from ggufvlm.config import SamplingSettings
     from ggufvlm.tasks.presets import Preset
 
 
@@ -74,12 +73,7 @@ def describe(
     found = _preset(preset)
     sources, text = read_question(arguments, asked, raw=model.raw, default=found.prompt if found else None)
     selection, length = documents.selection(), windows.length()
-    settings: SamplingSettings = {**(found.settings() if found else {}), **sampling.settings()}
-    constraint = shape.constraint(prefill=asked.prefill)
-    if constraint is not None:
-        settings["constraint"] = constraint
-    elif asked.prefill and settings.get("constraint"):
-        raise UsageError(f"--prefill and --preset {preset}: its constraint begins with the answer")
+    settings = shaped_settings(sampling, shape, found, asked.prefill)
     if logprobs is not None:
         if not output.json:
             raise UsageError("--logprobs is shown in JSON", hint="--json")

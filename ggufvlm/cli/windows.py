@@ -203,10 +203,7 @@ class _Asking:
             EngineError: it does not fit.
         """
         constraint = self._settings.get("constraint")
-        if constraint is None or answer.finish_reason == "repetition":
-            return answer
-        constraint.check(answer.text, answer.finish_reason)
-        return replace(answer, text=constraint.tidy(answer.text))
+        return answer if constraint is None else constraint.fitted(answer)
 
 
 def _write_json(found: Sequence[WindowAnswer], summary: Answer | None) -> None:

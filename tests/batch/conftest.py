@@ -84,7 +84,8 @@ class Runner:
         return run.progress
 
     def _note(self, question: Any) -> Any:
-        self.asked.append(question.images[0].source)
+        images = question.images
+        self.asked.append(images[0].source if isinstance(images, list) else images.first_images[0].source)
         return question
 
 

@@ -11,13 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from ggufvlm import ImageError, InputError, UsageError
+from ggufvlm import ImageError, InputError, SamplingParams, UsageError
 from ggufvlm.batch.cells import Columns
+from ggufvlm.batch.identity import Identity
+from ggufvlm.batch.index import Place
 from ggufvlm.batch.inputs import Inputs
 from ggufvlm.batch.item import Item
+from ggufvlm.batch.journal import Journal
+from ggufvlm.batch.looking import Looker
+from ggufvlm.batch.rows import failed
+from ggufvlm.batch.templates import parse
 from ggufvlm.batch.walk import Filter
 
 from .conftest import scene
+
+IDENTITY = Identity(model="m", model_hash="", mmproj_hash="", sampling=SamplingParams(), settings_hash="")
 
 
 def touch(*names: str) -> None:
@@ -162,6 +170,19 @@ def test_bad_rows_are_errors_of_their_own(folder: Path) -> None:
     assert [item.error is None for item in found] == [True, False, False, False, False, False, True]
     short = items(table("t.csv", "image,n\na.png,1,too,many\nb.png\n"))
     assert [item.error is None for item in short] == [False, True]
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "a\0b.png", "loop/a.png", "~nobody-of-this-name/a.png"])
+def test_names_that_cannot_be_are_errors_of_their_rows(folder: Path, name: str) -> None:
+    Path("loop").symlink_to("loop")
+    (item,) = items(table("t.jsonl", json.dumps({"image": name})))
+    journal = Journal(Path("out.jsonl"))
+    looker = Looker(template=parse("Hi"), system=None, identity=IDENTITY, journal=journal)
+    looked = looker.look(item)
+    assert isinstance(looked.error, InputError)
+    journal.index.add(failed(item, looked.error, IDENTITY), Place(0, 0))
+    assert journal.index.renamed([]) == set()
+    journal.close()
 
 
 def test_parquet_with_paths_and_with_pictures_as_datasets_keep_them(folder: Path) -> None:

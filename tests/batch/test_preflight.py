@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from ggufvlm import EngineConfig
+from ggufvlm import VLM, EngineConfig, SamplingParams
 from ggufvlm.batch.identity import sampling_of
 from ggufvlm.batch.inputs import Inputs
-from ggufvlm.batch.preflight import Preflight, preflight, seconds_per_row
+from ggufvlm.batch.preflight import Preflight, TokenCounter, preflight, seconds_per_row
 from ggufvlm.batch.session import Engine
 from ggufvlm.batch.templates import parse
+from ggufvlm.handlers import Message
+from ggufvlm.media import Image
 from ggufvlm.media.headers import header_size
-from ggufvlm.models import find_model
+from ggufvlm.models import ModelFiles, find_model
 
 from .conftest import Runner, draw_scenes, scene
 
@@ -32,6 +34,26 @@ def test_tokens_are_those_the_model_will_see(runner: Runner, folder: Path) -> No
     found = look("d")
     seen = [runner.vlm.describe(path, "Hi", max_tokens=1).images[0].n_tokens for path in sorted(Path("d").iterdir())]
     assert (found.count, found.image_tokens, found.largest) == (5, sum(seen), max(seen))
+
+
+FAMILIES = ("gemma3", "internvl", "lfm2_vl", "llava", "pixtral", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "smolvlm")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tokens_of_each_family_are_those_of_llama_cpp(data: Path, family: str) -> None:
+    """Untrained models of the families' shapes: what is told from headers against what libmtmd does."""
+    place = data / "parity" / family
+    place = place if (place / "model.gguf").exists() else data / family
+    found = sorted(place.glob("*.gguf"))
+    files = ModelFiles(name=family, model=found[1], mmproj=found[0])
+    engine = Engine(files=files, config=EngineConfig(), sampling=SamplingParams())
+    counter = TokenCounter(engine)
+    assert counter.can_tell
+    with VLM(files, EngineConfig(use_cache=False)) as vlm:
+        for width, height in ((64, 64), (196, 140), (500, 300), (640, 480), (300, 1200), (2000, 1000), (1024, 1024)):
+            image = Image.from_rgb(width, height, bytes(3 * width * height), "black")
+            seen = vlm.measure([Message("user", (image, "Hi"))]).n_pictures
+            assert (counter.tokens(width, height),) == seen, (width, height)
 
 
 def test_what_will_fail_is_named_before_it_does(folder: Path) -> None:

@@ -15,6 +15,9 @@ import pytest
 from ggufvlm import UsageError
 from ggufvlm.batch.inputs import Inputs
 from ggufvlm.batch.journal import Journal
+from ggufvlm.batch.rows import NEWER
+from ggufvlm.batch.writers.csv_file import write_csv
+from ggufvlm.constraint import Constraint
 
 from .conftest import Runner, draw_scenes, scene
 
@@ -141,6 +144,25 @@ def test_too_many_errors_end_the_run(runner: Runner, eight: Path) -> None:
     progress = runner(Inputs([str(eight)]), max_errors=3)
     assert (progress.stopped, progress.errors) == (True, 3)
     assert sum(row["error"] is not None for row in rows().values()) == 3
+
+
+def test_rows_of_an_earlier_version_are_known(runner: Runner, eight: Path) -> None:
+    runner(Inputs([str(eight)]))
+    old = [{name: value for name, value in row.items() if name not in NEWER} for row in rows().values()]
+    OUT.write_text("".join(json.dumps(row) + "\n" for row in old))
+    assert (runner(Inputs([str(eight)])).kept, runner.asked) == (8, [])
+    draw_scenes(eight, 1, first=8)
+    runner(Inputs([str(eight)]))
+    with Journal(OUT) as journal:
+        write_csv(Path("out.csv"), journal.rows())
+    assert len(Path("out.csv").read_text().splitlines()) == 10
+
+
+def test_settings_that_came_later_change_no_hash_where_they_are_not_used(runner: Runner) -> None:
+    assert runner.identity().settings_hash == "12bb30e97982ec92bfb5bed3c0c78c87"
+    assert runner.identity(logprobs=2).settings_hash != runner.identity().settings_hash
+    constraint = Constraint("regex", "[a-z]+")
+    assert runner.identity(constraint=constraint).settings_hash != runner.identity().settings_hash
 
 
 # -- what a killed process leaves behind

@@ -8,8 +8,8 @@ import pytest
 
 from ggufvlm import InputError, UsageError
 from ggufvlm.batch.item import Item
-from ggufvlm.tasks.presets import find_preset
 from ggufvlm.batch.templates import parse
+from ggufvlm.tasks.presets import find_preset
 
 ITEM = Item(id="7", path="trips/rome/p1.jpg", sources=(Path("trips/rome/p1.jpg"),), fields={"place": "Rome"})
 EXIF = {"DateTimeOriginal": "2024:05:01 10:00:00"}

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from ggufvlm import VLM
-from tests.batch.conftest import draw_scenes
+from tests.batch.conftest import draw_scenes, scene
+from tests.media.clips import write_clip, write_pdf
 from tests.test_exports import loaded_by
 
 from .conftest import Run
@@ -116,7 +117,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(shots: Path, folde
 
 
 def break_files(shots: Path) -> set[str]:
-    """Twelve kinds of trouble; returns the ids of all of them."""
+    """Thirteen kinds of trouble, one more for who is not root; returns the ids of all of them."""
     good = (shots / "s000.png").read_bytes()
     bomb = bytearray(good)
     bomb[16:24] = (60_000).to_bytes(4, "big") * 2
@@ -134,8 +135,12 @@ def break_files(shots: Path) -> set[str]:
         (shots / name).write_bytes(data)
     (shots / "folder.png").mkdir()
     (shots / "dangling.png").symlink_to("gone.png")
+    (shots / "loop.png").symlink_to("loop.png")
     os.mkfifo(shots / "pipe.png")
-    names = {*contents, "folder.png", "dangling.png", "pipe.png"}
+    names = {*contents, "folder.png", "dangling.png", "loop.png", "pipe.png"}
+    if sys.platform == "linux":
+        (shots / "unreadable.png").symlink_to("/proc/self/mem")  # not for root either
+        names.add("unreadable.png")
     if os.geteuid():
         (shots / "secret.png").write_bytes(good)
         (shots / "secret.png").chmod(0)
@@ -206,6 +211,87 @@ def test_paths_through_a_pipe_sidecars_and_parquet(run: Run, shots: Path, folder
         assert Path(row["path"]).with_suffix(".txt").read_text() == f"sks, {row['answer']}\n"
 
 
+def test_xmp_sidecars_keep_what_others_wrote(run: Run, shots: Path, folder: Path) -> None:
+    theirs = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/></rdf:RDF></x:xmpmeta>'
+    )
+    (shots / "s000.xmp").write_text(theirs)
+    (shots / "s001.xmp").write_text("not XMP")
+    done = run("batch", "shots", "-p", PROMPT, "-o", "out.jsonl", "--sidecar", "xmp")
+    assert done.returncode == 5, "one of them cannot be read"
+    assert b"shots/s001.xmp" in done.stderr
+    assert (shots / "s001.xmp").read_text() == "not XMP"
+    said = answers(folder / "out.jsonl")
+    assert 'xmp:Rating="4"' in (shots / "s000.xmp").read_text()
+    assert said["shots/s000.png"] in (shots / "s000.xmp").read_text()
+    assert said["shots/s002.png"] in (shots / "s002.xmp").read_text()
+
+
+def test_answers_go_into_copies_and_into_the_pictures(run: Run, shots: Path, folder: Path) -> None:
+    from ggufvlm.media.metadata import Field, description_of
+
+    asked = ["batch", "shots", "-p", PROMPT, "-o", "out.jsonl", "--embed", "xmp,exif"]
+    done = run(*asked, "--embed-to", "copies")
+    assert done.returncode == 0, done.stderr
+    assert b"with a description: 6 picture files" in done.stderr
+    for name, answer in answers(folder / "out.jsonl").items():
+        for field in (Field.XMP, Field.EXIF):
+            assert description_of((folder / "copies" / Path(name).name).read_bytes(), field, name) == answer
+    before = (shots / "s000.png").read_bytes()
+    done = run(*asked, "--embed-in-place")
+    assert (done.returncode, (shots / "s000.png.orig").read_bytes()) == (0, before), done.stderr
+    assert (shots / "s000.png").read_bytes() == (folder / "copies" / "s000.png").read_bytes()
+    again = run(*asked, "--embed-in-place")
+    assert b"0 answered, 6 there before" in again.stderr
+
+
+def test_pages_and_frames_are_rows_and_a_killed_run_goes_on(shots: Path, folder: Path) -> None:
+    pictures = [scene(number).draw(196, 140) for number in range(120)]
+    write_pdf(folder / "long.pdf", pictures)
+    write_clip(folder / "clip.mp4", [(i, picture) for i, picture in enumerate(pictures[:20])], 20)
+    command = [*COMMAND, "long.pdf", "clip.mp4", "--every", "1s", "-p", PROMPT, "-o", "out.jsonl", "-q"]
+    out = folder / "out.jsonl"
+    for wanted in (3_000, 40_000):
+        process = subprocess.Popen(command, cwd=folder)  # 140 rows: the engine has a process of its own
+        while process.poll() is None and (not out.exists() or out.stat().st_size < wanted):
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it was over before it could be killed"
+    done = subprocess.run(command[:-1], cwd=folder, capture_output=True, check=True)
+    said = answers(out)
+    assert len(said) == 140
+    assert b" there before" in done.stderr
+    right = sum(said[f"long.pdf#page={n + 1}"] == scene(n).caption for n in range(120))
+    assert right >= 114, "this model errs now and then"
+    assert sum(said[f"clip.mp4#t={n}.0"] == said[f"long.pdf#page={n + 1}"] for n in range(20)) >= 18
+
+
+def test_a_whole_document_is_one_row(run: Run, folder: Path) -> None:
+    write_pdf(folder / "four.pdf", [scene(number).draw(196, 140) for number in range(4)])
+    asked = ["batch", "four.pdf", "-p", PROMPT, "-o", "out.csv", "--whole", "--html", "g.html"]
+    done = run(*asked, "-c", "160")
+    assert done.returncode == 0, done.stderr
+    assert "pages 1-2 (2 of 4)" in (folder / "out.csv").read_text()
+    assert (folder / "g.html").read_text().count("data:image/jpeg") == 1
+    again = run(*asked, "-c", "2000")
+    assert b"1 answered" in again.stderr
+    assert "pages 1-4," in (folder / "out.csv").read_text()
+
+
+def test_a_dry_run_leaves_out_what_is_done(run: Run, shots: Path, folder: Path) -> None:
+    write_pdf(folder / "four.pdf", [scene(number).draw(196, 140) for number in range(4)])
+    run("batch", "shots", "-p", PROMPT, "-o", "out.jsonl")
+    before = (folder / "out.jsonl").read_bytes()
+    done = run("batch", "shots", "four.pdf", "-p", PROMPT, "-o", "out.jsonl", "--dry-run")
+    said = b" ".join(done.stdout.split())
+    assert b"inputs 10, of them 0 unreadable, 6 answered before" in said, done.stderr
+    assert b"tokens 140 of pictures" in said
+    other = run("batch", "shots", "-p", "Else?", "-o", "out.jsonl", "--dry-run")
+    assert b"inputs 6, of them 0 unreadable sizes" in b" ".join(other.stdout.split())
+    assert (folder / "out.jsonl").read_bytes() == before
+
+
 def test_a_dry_run_writes_nothing(run: Run, shots: Path, folder: Path) -> None:
     (shots / "bad.png").write_bytes(b"nothing")
     done = run("batch", "shots", "--preset", "caption", "--dry-run", "-o", "out.jsonl")
@@ -219,11 +305,29 @@ WRONG = {
     "no output": (["shots"], 2, "-o"),
     "an output of no known kind": (["shots", "-o", "out.xlsx"], 2, "out.xlsx"),
     "an input that is not there": (["shot", "-o", "out.jsonl"], 3, "shot"),
+    "an input that cannot be": (["x" * 300, "-o", "out.jsonl"], 3, "xxx"),
+    "an input of nobody": (["~nobody-of-this-name/a.png", "-o", "out.jsonl"], 3, "~nobody"),
     "a field that cannot be": (["shots", "-p", "In {place}?", "-o", "out.jsonl"], 2, "{place}"),
     "an unknown preset": (["shots", "--preset", "capton", "-o", "out.jsonl"], 2, "capton"),
     "somebody else's file": (["shots", "-o", "mine.jsonl"], 2, "--restart"),
     "an output without its journal": (["shots", "-o", "mine.csv"], 2, "--restart"),
     "an output that is a folder": (["shots", "-o", "d.jsonl"], 2, "d.jsonl"),
+    "pages of pictures": (["shots", "--pages", "1", "-o", "out.jsonl"], 2, "no PDF"),
+    "pages that are none": (["shots", "--pages", "one", "-o", "out.jsonl"], 2, "one"),
+    "frames in two ways": (["shots", "--every", "1s", "--frames", "2", "-o", "out.jsonl"], 2, "either"),
+    "a whole of pictures": (["shots", "--whole", "-o", "out.jsonl"], 2, "--whole"),
+    "embedding nowhere": (["shots", "--embed", "xmp", "-o", "out.jsonl"], 2, "--embed-to"),
+    "embedding nothing": (["shots", "--embed-in-place", "-o", "out.jsonl"], 2, "--embed"),
+    "embedding in no field": (
+        ["shots", "--embed", "xpm", "--embed-in-place", "-o", "out.jsonl"],
+        2,
+        "xmp, exif, iptc",
+    ),
+    "copies among the inputs": (
+        ["shots", "--embed", "xmp", "--embed-to", "shots/new", "-o", "out.jsonl"],
+        2,
+        "shots/new",
+    ),
 }
 
 

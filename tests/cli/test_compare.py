@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import ggufvlm
+from tests.media.clips import write_pdf
 
 from .conftest import SCENE, Run
 
@@ -130,3 +131,17 @@ def test_columns_on_a_terminal(folder: Path, other: str, columns: int) -> None:
     else:
         assert lines[0].split() == ["demo", other, "nonsense"]
         assert "error: unknown model:" in lines[1]
+
+
+def test_pages_go_to_each_model(run: Run, other: str, folder: Path) -> None:
+    write_pdf(folder / "three.pdf", [SCENE.draw(140, 140), SCENE.draw(84, 84), SCENE.draw(140, 140)])
+    asked = ["compare", "three.pdf", "blocks.png", WHERE, "-m", "demo", "-m", other]
+    done = run(*asked, "--pages", "1-2", "--json")
+    told = json.loads(done.stdout)
+    assert [image["source"] for image in told["images"]] == ["three.pdf page 1", "three.pdf page 2", "blocks.png"]
+    assert [len(answer["images"]) for answer in told["answers"]] == [3, 3]
+    done = run(*asked, "-c", "110")
+    assert done.returncode == 0, done.stderr
+    assert b"demo:Q8_0: three.pdf: " in done.stderr or b"demo: three.pdf: " in done.stderr
+    assert b"other" in done.stderr
+    assert run(*asked, "--every", "1s").returncode == 2

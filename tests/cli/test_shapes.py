@@ -1,4 +1,4 @@
-"""Answers with a shape: ``describe --schema``, ``--choices``, ``--regex``, ``--grammar``, ``--preset``, ``--logprobs``."""
+"""Answers with a shape, in ``describe``, ``batch`` and ``compare``; presets and log-probabilities."""
 
 from __future__ import annotations
 
@@ -99,3 +99,26 @@ def test_logprobs_in_json(run: Run) -> None:
         assert len(token["top"]) == 2
         assert token["top"][0]["logprob"] >= token["top"][1]["logprob"]
         assert math.exp(token["logprob"]) <= 1
+
+
+def test_a_shape_for_many_pictures(run: Run, folder: Path) -> None:
+    (folder / "schema.json").write_text(json.dumps(SCHEMA))
+    ask = ("-p", ASK[2], "--schema", "schema.json", "-m", "demo")
+    done = run("batch", "blocks.png", *ask, "-o", "out.jsonl")
+    assert done.returncode == 0, done.stderr
+    (row,) = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+    assert json.loads(row["answer"]) in BLOCKS
+    assert row["answer"] == json.dumps(json.loads(row["answer"]), separators=(",", ":"))
+    done = run("batch", "blocks.png", *ask, "-n", "3", "-o", "cut.jsonl")
+    assert done.returncode == 5
+    (row,) = [json.loads(line) for line in (folder / "cut.jsonl").read_text().splitlines()]
+    assert row["answer"] is None
+    assert "(length)" in row["error"]["text"]
+
+
+def test_a_shape_for_several_models(run: Run, folder: Path) -> None:
+    done = run("compare", "blocks.png", ASK[2], "-m", "demo", "-m", "nonsense", "--schema", "color, shape", "--json")
+    assert done.returncode == 0
+    answers = json.loads(done.stdout)["answers"]
+    assert json.loads(answers[0]["text"]) in BLOCKS
+    assert "nonsense" in answers[1]["error"]

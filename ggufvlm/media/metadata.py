@@ -1,0 +1,81 @@
+"""A description into a picture file, without touching its pixels or anything else that the file says about itself."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection
+
+from ggufvlm.errors import ImageError
+from ggufvlm.media.metadata_block import Damaged
+from ggufvlm.media.metadata_jpeg import JpegFile
+from ggufvlm.media.metadata_png import PngFile
+from ggufvlm.media.metadata_tiff import TiffFile
+from ggufvlm.media.metadata_webp import WebpFile
+
+Container = JpegFile | PngFile | TiffFile | WebpFile
+SIDECAR_HINT = "--sidecar xmp writes the description beside the picture"
+
+
+class Field(str, enum.Enum):
+    """Where a description stands in a file.
+
+    ``XMP``: ``dc:description``, language ``x-default``. ``EXIF``: ``ImageDescription``, in UTF-8. ``IPTC``:
+    Caption-Abstract (2:120), in UTF-8, at most 2000 bytes. The Metadata Working Group's guidelines (2.0) name these
+    three for what a picture shows.
+    """
+
+    XMP = "xmp"
+    EXIF = "exif"
+    IPTC = "iptc"
+
+
+def describe_file(data: bytes, text: str, fields: Collection[Field], name: str) -> bytes:
+    """A copy of a picture file with a description in it. What the file holds otherwise stays, byte for byte.
+
+    Args:
+        data: a JPEG, PNG, WebP or TIFF file.
+        text: the description; an old one in the same fields is replaced.
+        fields: which to fill. IPTC is for JPEG and TIFF only.
+        name: of the file, for messages.
+
+    Raises:
+        ImageError: another format, a field that the format does not have, damaged metadata, no room.
+    """
+    container = _open(data, name)
+    try:
+        for field in sorted(fields):
+            container.describe(field.value, text)
+        return container.to_bytes()
+    except Damaged as error:
+        raise ImageError(f"{name}: {error}", hint=SIDECAR_HINT) from error
+
+
+def description_of(data: bytes, field: Field, name: str) -> str | None:
+    """The description in one field of a file, ``None`` if there is none.
+
+    Raises:
+        ImageError: as :func:`describe_file`.
+    """
+    try:
+        return _open(data, name).description(field.value)
+    except Damaged as error:
+        raise ImageError(f"{name}: {error}", hint=SIDECAR_HINT) from error
+
+
+def is_same_picture(data: bytes, other: bytes) -> bool:
+    """Whether two files of one format differ in nothing but their metadata; no pixel is decoded."""
+    try:
+        first, second = _open(data, ""), _open(other, "")
+    except ImageError:
+        return False
+    return type(first) is type(second) and first.picture() == second.picture()
+
+
+def _open(data: bytes, name: str) -> Container:
+    for kind in (JpegFile, PngFile, WebpFile, TiffFile):
+        if kind.is_one(data):
+            try:
+                return kind(data)
+            except Damaged as error:
+                raise ImageError(f"{name}: {error}", hint=SIDECAR_HINT) from error
+    raise ImageError(f"{name}: a description goes into JPEG, PNG, WebP and TIFF files", hint=SIDECAR_HINT)

@@ -1,0 +1,148 @@
+"""TIFF files and EXIF blocks: entries of the first directory put in or replaced (TIFF 6.0).
+
+Nothing is moved: a new directory goes to the end and the header points to it, so that offsets stay true wherever they
+stand, in maker notes too.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, NamedTuple
+
+from ggufvlm.media import metadata_iptc as iptc
+from ggufvlm.media import metadata_xmp as xmp
+from ggufvlm.media.metadata_block import Damaged
+
+DESCRIPTION, XMP, IPTC = 270, 700, 33723
+_ASCII, _UNDEFINED = 2, 7
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 129: 1}
+NEW_BLOCK = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
+"""An EXIF block with nothing in it."""
+
+
+class _Entry(NamedTuple):
+    tag: int
+    kind: int
+    n_values: int
+    field: bytes
+    """Its value, or where that lies."""
+
+
+class TiffFile:
+    """A TIFF file, or the inside of an EXIF block.
+
+    Raises:
+        Damaged: it cannot be read.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._order = "<" if data[:2] == b"II" else ">"
+        if data[2:4] in (b"+\0", b"\0+"):
+            raise Damaged("a BigTIFF: descriptions are not put into these")
+        if not self.is_one(data):
+            raise Damaged("its EXIF block is damaged")
+        (self._start,) = self._unpack("I", 4)
+        self._entries, self._next = self._directory()
+        self._added: dict[int, tuple[int, bytes]] = {}
+
+    @staticmethod
+    def is_one(data: bytes) -> bool:
+        """Whether it begins like one."""
+        return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+    def describe(self, field: str, text: str) -> None:
+        """Put a description into ``xmp``, ``exif`` or ``iptc``."""
+        if field == "exif":
+            self.put(DESCRIPTION, _ASCII, text.replace("\0", "").encode("utf-8", "replace") + b"\0")
+        elif field == "xmp":
+            self.put(XMP, 1, xmp.described(self.get(XMP), text))
+        else:
+            self.put(IPTC, _UNDEFINED, iptc.described(iptc.in_order(self.get(IPTC) or b""), text))
+
+    def description(self, field: str) -> str | None:
+        """What stands in ``xmp``, ``exif`` or ``iptc``."""
+        if field == "exif":
+            value = self.get(DESCRIPTION)
+            return None if value is None else value.rstrip(b"\0").decode("utf-8", "replace")
+        if field == "xmp":
+            return xmp.description(self.get(XMP))
+        return iptc.description(iptc.in_order(self.get(IPTC) or b""))
+
+    def get(self, tag: int) -> bytes | None:
+        """The value of an entry, as it lies in the file."""
+        if tag in self._added:
+            return self._added[tag][1]
+        entry = next((entry for entry in self._entries if entry.tag == tag), None)
+        if entry is None:
+            return None
+        size = _SIZES.get(entry.kind, 1) * entry.n_values
+        if size <= 4:
+            return entry.field[:size]
+        (at,) = struct.unpack(f"{self._order}I", entry.field)
+        if at + size > len(self._data):
+            raise Damaged("its TIFF directory points beyond the end of the file")
+        return self._data[at : at + size]
+
+    def put(self, tag: int, kind: int, value: bytes) -> None:
+        """Add an entry, or replace it; ``kind`` has values of one byte."""
+        self._added[tag] = (kind, value)
+
+    def to_bytes(self) -> bytes:
+        """The file with what was put in."""
+        if not self._added:
+            return self._data
+        out = bytearray(self._data)
+        entries = [entry for entry in self._entries if entry.tag not in self._added]
+        for tag, (kind, value) in self._added.items():
+            entries.append(_Entry(tag, kind, len(value), self._place(out, value)))
+        out += b"\0" * (len(out) % 2)
+        start = len(out)
+        if start >= 2**32:
+            raise Damaged("the file would exceed 4 GiB")
+        out += struct.pack(f"{self._order}H", len(entries))
+        for entry in sorted(entries, key=lambda entry: entry.tag):
+            out += struct.pack(f"{self._order}HHI", entry.tag, entry.kind, entry.n_values) + entry.field
+        out += self._next
+        out[4:8] = struct.pack(f"{self._order}I", start)
+        return bytes(out)
+
+    def picture(self) -> bytes:
+        """All but the fields for descriptions, in a form that tells equal pictures."""
+        parts = [self._next]
+        for entry in self._entries:
+            if entry.tag not in (DESCRIPTION, XMP, IPTC):
+                parts.append(struct.pack("<HHI", entry.tag, entry.kind, entry.n_values) + (self.get(entry.tag) or b""))
+        offsets, counts = self._numbers(273) or self._numbers(324), self._numbers(279) or self._numbers(325)
+        parts += [self._data[at : at + size] for at, size in zip(offsets, counts, strict=False)]
+        return b"".join(parts)
+
+    def _numbers(self, tag: int) -> tuple[int, ...]:
+        entry = next((entry for entry in self._entries if entry.tag == tag), None)
+        value = self.get(tag) if entry else None
+        if entry is None or value is None or entry.kind not in (3, 4):
+            return ()
+        return struct.unpack(f"{self._order}{entry.n_values}{'H' if entry.kind == 3 else 'I'}", value)
+
+    def _place(self, out: bytearray, value: bytes) -> bytes:
+        if len(value) <= 4:
+            return value.ljust(4, b"\0")
+        out += b"\0" * (len(out) % 2)
+        at = struct.pack(f"{self._order}I", len(out)) if len(out) < 2**32 else b"\xff" * 4
+        out += value
+        return at
+
+    def _directory(self) -> tuple[list[_Entry], bytes]:
+        (count,) = self._unpack("H", self._start)
+        entries = []
+        for number in range(count):
+            at = self._start + 2 + 12 * number
+            entries.append(_Entry(*self._unpack("HHI4s", at)))
+        end = self._start + 2 + 12 * count
+        return entries, self._data[end : end + 4].ljust(4, b"\0")  # some writers leave out the last pointer
+
+    def _unpack(self, form: str, at: int) -> tuple[Any, ...]:
+        try:
+            return struct.unpack_from(self._order + form, self._data, at)
+        except struct.error:
+            raise Damaged("its TIFF directory is cut off") from None

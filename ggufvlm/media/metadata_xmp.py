@@ -1,0 +1,184 @@
+"""XMP packets: ``dc:description`` put in or replaced, every other byte kept (ISO 16684-1)."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from xml.parsers.expat import ExpatError, ParserCreate
+from xml.sax.saxutils import escape, quoteattr
+
+from ggufvlm.media.metadata_block import Damaged
+
+_DC = "http://purl.org/dc/elements/1.1/"
+_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_LANG = "http://www.w3.org/XML/1998/namespace lang"
+_BEGIN, _END = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>', '<?xpacket end="w"?>'
+_ROOT = f'<x:xmpmeta xmlns:x="adobe:ns:meta/">\n<rdf:RDF xmlns:rdf="{_RDF}">\n{{}}\n</rdf:RDF>\n</x:xmpmeta>'
+_IMPOSSIBLE = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML 1.0
+_TAG = re.compile(rb"""<(?:[^>"']|"[^"]*"|'[^']*')*>""")
+
+
+@dataclass(slots=True)
+class _Found:
+    """Where things lie in a packet, in bytes; ``None`` if they are not there.
+
+    Attributes:
+        about: what the packet is about: the same for all of it.
+        rdf_end: the end tag of ``rdf:RDF``.
+        description: all of ``dc:description``.
+        first_item: the start of its first language.
+        default: all of its text for every language.
+        text: what stands there.
+    """
+
+    about: str | None = None
+    rdf_end: int | None = None
+    description: slice | None = None
+    first_item: int | None = None
+    default: slice | None = None
+    text: list[str] = field(default_factory=list)
+
+
+def described(packet: bytes | None, text: str) -> bytes:
+    """The packet with this description, a new one if there is none.
+
+    Raises:
+        Damaged: it is not XMP, or has no place for it.
+    """
+    packet = _utf8(packet or b"")
+    found = _find(packet) if packet else _Found()
+    item = f'<rdf:li xmlns:rdf="{_RDF}" xml:lang="x-default">{_text(text)}</rdf:li>'
+    if found.default is not None:
+        return _replaced(packet, found.default, item)
+    if found.first_item is not None:
+        return _replaced(packet, slice(found.first_item, found.first_item), item)
+    whole = f'<dc:description xmlns:dc="{_DC}"><rdf:Alt xmlns:rdf="{_RDF}">{item}</rdf:Alt></dc:description>'
+    if found.description is not None:
+        return _replaced(packet, found.description, whole)
+    about = f"rdf:about={quoteattr(found.about or '')}"
+    block = f'<rdf:Description xmlns:rdf="{_RDF}" {about}>{whole}</rdf:Description>'
+    if found.rdf_end is None:
+        return "\n".join((_BEGIN, _ROOT.format(block), _END)).encode()
+    return _replaced(packet, slice(found.rdf_end, found.rdf_end), block + "\n")
+
+
+def description(packet: bytes | None) -> str | None:
+    """The description for all languages in a packet.
+
+    Raises:
+        Damaged: it is not XMP.
+    """
+    packet = _utf8(packet or b"")
+    found = _find(packet) if packet else _Found()
+    return "".join(found.text) if found.default is not None else None
+
+
+def _text(text: str) -> str:
+    return escape(_IMPOSSIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
+
+
+def _replaced(packet: bytes, part: slice, new: str) -> bytes:
+    return packet[: part.start] + new.encode() + packet[part.stop :]
+
+
+def _utf8(packet: bytes) -> bytes:
+    """The packet in the one encoding that all readers know, without what fills it up in its container."""
+    for mark, name in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+        if packet.startswith(mark):
+            return packet.decode(name, "replace").rstrip("\0").encode()
+    return packet.removeprefix(codecs.BOM_UTF8).strip(b"\0 \r\n\t")
+
+
+def _find(packet: bytes) -> _Found:
+    if b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:
+        raise Damaged("its XMP defines entities, which XMP does not allow")
+    walker = _Walker(packet)
+    try:
+        walker.parse()
+    except (ExpatError, ValueError) as error:
+        raise Damaged("its XMP is damaged") from error
+    if walker.found.rdf_end is None:
+        raise Damaged("its XMP holds no rdf:RDF")
+    return walker.found
+
+
+class _Walker:
+    """Reads a packet and notes where things are."""
+
+    def __init__(self, packet: bytes) -> None:
+        self.found = _Found()
+        self._packet = packet
+        self._parser = ParserCreate("utf-8", " ")
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._characters
+        self._path: list[tuple[str, int]] = []
+        self._is_in_default = False
+        self._closing: dict[str, Callable[[int, int], None]] = {
+            f"{_DC} description": self._end_description,
+            f"{_RDF} li": self._end_item,
+            f"{_RDF} RDF": self._end_rdf,
+        }
+
+    def parse(self) -> None:
+        """Raises: ExpatError, it is no XML."""
+        self._parser.Parse(self._packet, True)
+
+    @property
+    def _names(self) -> list[str]:
+        return [name for name, _ in self._path]
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._path.append((name, self._parser.CurrentByteIndex))
+        names = self._names
+        if names[-2:] == [f"{_RDF} RDF", f"{_RDF} Description"]:
+            if self.found.about is None:
+                self.found.about = attributes.get(f"{_RDF} about", attributes.get("about", ""))
+            if f"{_DC} description" in attributes:
+                raise Damaged("its XMP holds a description in a form that XMP does not know")
+        if self._is_item(names) and self.found.description is None:
+            if self.found.first_item is None:
+                self.found.first_item = self._parser.CurrentByteIndex
+            self._is_in_default = self.found.default is None and attributes.get(_LANG, "x-default") == "x-default"
+
+    def _characters(self, text: str) -> None:
+        if self._is_in_default:
+            self.found.text.append(text)
+
+    def _end(self, name: str) -> None:
+        _, start = self._path[-1]
+        close = self._closing.get(name)
+        if close is not None:
+            tag = _TAG.match(self._packet, start)
+            if tag is None or not tag[0].endswith(b"/>"):
+                tag = _TAG.match(self._packet, self._parser.CurrentByteIndex)
+            assert tag is not None, "the parser has seen it"
+            close(start, tag.end())
+        self._path.pop()
+
+    def _end_item(self, start: int, end: int) -> None:
+        if self._is_in_default and self._is_item(self._names):
+            self.found.default = slice(start, end)
+            self._is_in_default = False
+
+    def _end_description(self, start: int, end: int) -> None:
+        is_top = self._names[-3:-1] == [f"{_RDF} RDF", f"{_RDF} Description"]
+        if is_top and self.found.description is None:
+            self.found.description = slice(start, end)
+
+    def _end_rdf(self, _start: int, end: int) -> None:
+        at = self._parser.CurrentByteIndex
+        if self.found.rdf_end is None and at < end:  # else it is <rdf:RDF/>
+            self.found.rdf_end = at
+
+    @staticmethod
+    def _is_item(names: list[str]) -> bool:
+        return names[-5:] == [
+            f"{_RDF} RDF",
+            f"{_RDF} Description",
+            f"{_DC} description",
+            f"{_RDF} Alt",
+            f"{_RDF} li",
+        ]
