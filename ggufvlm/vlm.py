@@ -276,10 +276,11 @@ class VLM:
     def _request(self, dialogue: list[Message], prefill: str, sampling: SamplingParams) -> Request:
         said = dialogue[-1].text if dialogue[-1].role == "assistant" else ""
         parts = self._prompt(dialogue[:-1] if dialogue[-1].role == "assistant" else dialogue, said + prefill)
+        add_special = self._adds_special(parts)  # may put the begin token in front of them
         return Request(
             parts=tuple(parts),
             sampling=sampling,
-            add_special=self._adds_special(parts),
+            add_special=add_special,
             strip_start=not (self._raw or said or prefill or sampling.constraint),
         )
 

@@ -11,7 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+import ggufvlm
 from ggufvlm import VLM, EngineConfig, ImageError, ModelError, UsageError
+from ggufvlm.dialogue import read_dialogue
+from ggufvlm.gguf_header import read_header
+from ggufvlm.gguf_writer import copied, encode_value, read_pairs, write_gguf
 
 from .scenes import Block, Scene
 
@@ -236,3 +240,25 @@ def test_preparing_for_other_pictures_does_not_keep_a_question_waiting_nor_wrong
         assert answer.text == scene.caption
     fresh_demo.prepare([{"role": "user", "content": "What is this? " * 9000}])
     assert fresh_demo.describe(scene.draw(196, 140), "Describe this image.", temperature=0.0).text == scene.caption
+
+
+@pytest.mark.parametrize("adds_end", [False, True])
+def test_the_begin_token_stands_in_front_also_where_the_tokenizer_would_add_an_end(
+    tmp_path: Path, adds_end: bool
+) -> None:
+    """Of a tokenizer that adds both, only the first one is wanted: an end token would end the prompt."""
+    demo = Path(ggufvlm.__file__).parent / "demo"
+    source, target = demo / "tiny-qwen2vl-Q8_0.gguf", tmp_path / "begins.gguf"
+    pairs = read_pairs(source)
+    pairs["tokenizer.ggml.bos_token_id"] = pairs["tokenizer.ggml.eos_token_id"]
+    pairs["tokenizer.ggml.add_bos_token"] = encode_value("bool", True)
+    pairs["tokenizer.ggml.add_eos_token"] = encode_value("bool", adds_end)
+    with target.open("wb") as file:
+        write_gguf(file, pairs, copied(source, read_header(source)))
+    with VLM.load(str(target), mmproj=demo / "mmproj-tiny-qwen2vl-F16.gguf") as vlm:
+        messages = [{"role": "user", "content": "How many?"}]
+        request = vlm._request(read_dialogue(messages, ()), "", vlm.sampling)
+        tokens = vlm._worker.engine._runner.tokenize(request).segments[0].tokens
+        bos = vlm._worker.engine._runner.model.vocab.bos_id
+        assert tokens[0] == bos
+        assert bos not in (tokens[1], tokens[-1])

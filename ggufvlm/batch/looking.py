@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ggufvlm.batch.budget import Budget
 from ggufvlm.batch.expand import media_file
 from ggufvlm.batch.identity import Identity
-from ggufvlm.batch.item import Item, Part, Source, Whole, clean, holds
+from ggufvlm.batch.item import Item, Part, Source, Whole, clean
 from ggufvlm.batch.past import Past
 from ggufvlm.batch.rows import Asked
 from ggufvlm.batch.strip import content_id
@@ -194,14 +194,7 @@ def _read(source: Source, name: str) -> _Picture:
 
 
 def _bytes_of(source: Source, name: str) -> tuple[bytes, str]:
-    if isinstance(source, bytes):
-        return source, name
-    try:
-        return read_source(source)
-    except ImageError as error:
-        if isinstance(source, Path) and holds(source.is_symlink) and not holds(source.exists):
-            raise ImageError(f"{name}: a link to a file that is not there") from error
-        raise
+    return (source, name) if isinstance(source, bytes) else read_source(source)
 
 
 def look_ahead(

@@ -127,8 +127,15 @@ def read_json_lines(lines: Iterable[str]) -> Iterator[Row]:
 
 
 def read_mixed_lines(lines: Iterable[bytes]) -> Iterator[Row]:
-    """Rows from standard input: JSON objects or plain paths, one a line."""
+    """Rows from standard input: JSON objects or plain paths, one a line.
+
+    Raises:
+        InputError: these are no lines but a picture, or paths with NUL characters between them.
+    """
     for number, data in enumerate(lines, 1):
+        if b"\0" in data or data.startswith(b"\x89PNG"):
+            hint = "one path a line; a picture itself goes to: ggufvlm describe -"
+            raise InputError("<stdin>: no list of pictures", hint=hint)
         line = data.rstrip(b"\r\n")
         if not line.strip():
             continue

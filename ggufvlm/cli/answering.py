@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from ggufvlm.config import SamplingSettings
     from ggufvlm.constraint import Constraint
     from ggufvlm.documents import Material
+    from ggufvlm.errors import GGUFVLMError
 
 CUT_BY_GUARD = 6
+SOME_FAILED = 5
 
 
 def read_question(
@@ -141,9 +143,7 @@ def _show(stream: AnswerStream, spinner: console.Spinner, output: OutputOptions,
         if not output.json:
             console.print_plainly(answer.text)
     if output.json:
-        indent = 2 if sys.stdout.isatty() else None
-        told = answer.to_dict() if value is None else {**answer.to_dict(), "value": value}
-        typer.echo(json.dumps(told, ensure_ascii=False, indent=indent))
+        print_json(answer.to_dict() if value is None else {**answer.to_dict(), "value": value})
     if output.stats:
         console.show_stats(answer, output)
     if interruption is not None:
@@ -156,14 +156,58 @@ def _report_end(answer: Answer, output: OutputOptions) -> None:
         raise typer.Exit(CUT_BY_GUARD)
 
 
-def warn_about_end(answer: Answer, output: OutputOptions) -> None:
+def warn_about_end(answer: Answer, output: OutputOptions, say: Callable[[str], None] = console.say) -> None:
     """Say on stderr if the answer is not whole, and what may help."""
     if output.quiet:
         return
     if answer.finish_reason == "length":
-        console.say(f"warning: the answer was cut after {answer.usage.n_generated} tokens; -n raises the limit")
+        say(f"warning: the answer was cut after {answer.usage.n_generated} tokens; -n raises the limit")
     if answer.finish_reason == "repetition":
-        console.say("warning: the answer ran in circles and was cut; --repeat-penalty 1.1 or --temp 0.7 may help")
+        say("warning: the answer ran in circles and was cut; --repeat-penalty 1.1 or --temp 0.7 may help")
+
+
+def print_json(data: Any) -> None:
+    """An envelope on stdout: on one line for programs, on many for people."""
+    indent = 2 if sys.stdout.isatty() else None
+    console.print_plainly(json.dumps(data, ensure_ascii=False, indent=indent))
+
+
+class Complaints:
+    """What went wrong with single ones of several pictures or pages: a line for each on stderr, a hint once.
+
+    Attributes:
+        errors: all of them.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._hints: set[str] = set()
+        self.errors: list[GGUFVLMError] = []
+
+    def add(self, error: GGUFVLMError, name: str = "") -> None:
+        """Tell the user.
+
+        Args:
+            name: of the picture, for errors that do not name it themselves.
+        """
+        self.errors.append(error)
+        text = str(error)
+        self._say(f"error: {text}" if name in text else f"error: {name}: {text}")
+        if error.hint and error.hint not in self._hints:
+            self._hints.add(error.hint)
+            self._say(f"hint: {error.hint}")
+
+    def leave(self, n_done: int) -> None:
+        """End the command if there was an error.
+
+        Args:
+            n_done: pictures or pages that were dealt with.
+
+        Raises:
+            typer.Exit: with 5 if some were, else with the code of the first error.
+        """
+        if self.errors:
+            raise typer.Exit(SOME_FAILED if n_done else self.errors[0].exit_code)
 
 
 def log_to_stderr() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ggufvlm.cli import console
-from ggufvlm.cli.answering import log_to_stderr, read_question
+from ggufvlm.cli.answering import log_to_stderr, print_json, read_question
 from ggufvlm.cli.constraint_options import ConstraintOptions, shaped_settings
 from ggufvlm.cli.document_options import DocumentOptions
 from ggufvlm.cli.interruption import INTERRUPTED
@@ -36,7 +35,11 @@ if TYPE_CHECKING:
 def compare(
     arguments: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGE... [PROMPT]", help="Images, then the question; as describe.", show_default=False),
+        typer.Argument(
+            metavar="IMAGE... [PROMPT]",
+            help="Files, folders, patterns, http(s) URLs, data URIs, - for stdin, clipboard: ; then the question.",
+            show_default=False,
+        ),
     ],
     asked: PromptOptions,
     documents: DocumentOptions,
@@ -98,7 +101,7 @@ def compare(
     questioner = Questioner(open_model, ask, output, settings.get("constraint"))
     results = questioner.run(names)
     if output.json:
-        typer.echo(_json(text, material.first_images, results))
+        print_json(_envelope(text, material.first_images, results))
     else:
         show(results, output)
     if questioner.was_interrupted:
@@ -110,10 +113,10 @@ def compare(
         raise typer.Exit(errors[0].exit_code)
 
 
-def _json(prompt: str, first: Sequence[Image], results: Sequence[Result]) -> str:
+def _envelope(prompt: str, first: Sequence[Image], results: Sequence[Result]) -> dict[str, Any]:
     """``images`` are all that one model at least has seen."""
     images: dict[str, Image | SeenImage] = {i.id: i for r in results if r.answer for i in r.answer.images}
     images = images or {image.id: image for image in first}
     seen = [{"source": i.source, "id": i.id, "width": i.width, "height": i.height} for i in images.values()]
     answers = [result.to_dict() for result in results]
-    return json.dumps({"prompt": prompt, "images": seen, "answers": answers}, ensure_ascii=False)
+    return {"prompt": prompt, "images": seen, "answers": answers}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated
 
 from ggufvlm.cli.options import SamplingOptions, _option
+from ggufvlm.config import SamplingParams
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,4 +83,5 @@ def shaped_settings(
         settings["constraint"] = constraint
     elif prefill and settings.get("constraint"):
         raise UsageError("--prefill and --preset: the preset's constraint begins with the answer")
+    SamplingParams(**settings)  # what makes no sense is refused before anything is loaded
     return settings

@@ -80,6 +80,8 @@ def describe(
         settings["logprobs"] = logprobs
     system = text_or_file(asked.system) if asked.system else found.system if found else None
     if length is not None:
+        if documents.pages is not None:
+            raise UsageError("--pages is for PDFs, --window for videos")
         describe_windows(
             sources,
             text,

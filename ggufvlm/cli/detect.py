@@ -15,8 +15,6 @@ from ggufvlm.cli.options import HardwareOptions, ModelOptions, SamplingOptions, 
 from ggufvlm.config import SamplingParams
 from ggufvlm.errors import UsageError
 
-SOME_FAILED = 5
-
 
 @grouped
 def detect(
@@ -73,8 +71,7 @@ def detect(
         if not output.quiet:
             console.say("interrupted")
         raise typer.Exit(INTERRUPTED) from None
-    if job.errors:
-        raise typer.Exit(SOME_FAILED if job.n_found else job.errors[0].exit_code)
+    job.complaints.leave(job.n_found)
     if job.was_cut:
         raise typer.Exit(CUT_BY_GUARD)
 

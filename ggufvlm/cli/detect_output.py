@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ggufvlm.cli import console
 from ggufvlm.cli.detect_options import Format
+from ggufvlm.cli.detect_table import draw_table
 from ggufvlm.cli.options import OutputOptions
 from ggufvlm.errors import OutputError, UsageError
 from ggufvlm.grounding.classes import Classes
 from ggufvlm.grounding.names import check_stems, file_names, stem
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from ggufvlm.errors import GGUFVLMError
     from ggufvlm.tasks.detect import Detections
 
 
@@ -27,6 +27,9 @@ class Writer(Protocol):
 
     def add(self, index: int, found: Detections) -> None:
         """Take what was found in a picture."""
+
+    def skip(self, source: str, error: GGUFVLMError) -> None:
+        """Take note of a picture that could not be asked about; most formats have no place for that."""
 
     def finish(self) -> None:
         """Write what could not be written before."""
@@ -64,9 +67,9 @@ def _ending(kind: Format) -> str:
     return {Format.TABLE: "tsv", Format.YOLO: "txt"}.get(kind, "json")
 
 
-def _dump(data: Any) -> str:
-    indent = 2 if sys.stdout.isatty() else None
-    return json.dumps(data, ensure_ascii=False, indent=indent) + "\n"
+def _dump(data: Any, *, indents: bool | None = None) -> str:
+    indents = sys.stdout.isatty() if indents is None else indents
+    return json.dumps(data, ensure_ascii=False, indent=2 if indents else None) + "\n"
 
 
 def _json_line(found: Detections) -> str:
@@ -81,13 +84,13 @@ def _tab_lines(found: Detections) -> str:
     )
 
 
-class _Lines:
+class _Lines(Writer):
     """Lines for each picture as soon as it is known; a drawn table on a terminal."""
 
     def __init__(
         self, text: Callable[[Detections], str], kind: Format, out: Path | None, output: OutputOptions
     ) -> None:
-        self._text, self._out, self._output = text, out, output
+        self._text, self._kind, self._out, self._output = text, kind, out, output
         self._draws = kind is Format.TABLE and out is None and console.can_draw(output)
         self._indents = kind is Format.JSON and out is None and sys.stdout.isatty()
         self._mode = "w"
@@ -95,37 +98,24 @@ class _Lines:
     def add(self, _index: int, found: Detections) -> None:
         if self._draws:
             if found.boxes or found.points:
-                console.make_console(self._output).print(_table(found))
-        elif self._out is not None:
-            write_text(self._out, self._text(found), mode=self._mode)
-            self._mode = "a"
+                draw_table(found, console.make_console(self._output))
         else:
-            sys.stdout.write(_dump(found.to_dict()) if self._indents else self._text(found))
-            sys.stdout.flush()
+            self._put(_dump(found.to_dict()) if self._indents else self._text(found))
+
+    def skip(self, source: str, error: GGUFVLMError) -> None:
+        if self._kind is Format.JSON:
+            self._put(_dump({"source": source, "error": str(error)}, indents=self._indents))
+
+    def _put(self, text: str) -> None:
+        _write_or_print(self._out, text, mode=self._mode)
+        self._mode = "a"
 
     def finish(self) -> None:
         if self._out is not None and self._mode == "w":
             write_text(self._out, "")
 
 
-def _table(found: Detections) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    title = Text(f"{found.source}  {found.width}x{found.height}")
-    table = Table(title=title, title_justify="left", title_style="dim")
-    table.add_column("object")
-    for name in ("left", "top", "right", "bottom", "width", "height") if found.boxes else ("x", "y"):
-        table.add_column(name, justify="right")
-    for box in found.boxes:
-        numbers = (box.x0, box.y0, box.x1, box.y1, box.width, box.height)
-        table.add_row(Text(box.label), *(f"{number:.0f}" for number in numbers))
-    for point in found.points:
-        table.add_row(Text(point.label), f"{point.x:.0f}", f"{point.y:.0f}")
-    return table
-
-
-class _Coco:
+class _Coco(Writer):
     """One document when all is known."""
 
     def __init__(self, out: Path | None, labels: Sequence[str]) -> None:
@@ -153,7 +143,7 @@ def _content(kind: Format, found: Detections, classes: Classes, folder: Path | N
     return json.dumps(labelme(found, path), ensure_ascii=False, indent=2) + "\n"
 
 
-class _OneFile:
+class _OneFile(Writer):
     """The file of the only picture."""
 
     def __init__(self, kind: Format, out: Path | None, classes: Classes) -> None:
@@ -170,7 +160,7 @@ class _OneFile:
         """Nothing is left."""
 
 
-class _Folder:
+class _Folder(Writer):
     """A file for each picture, and for YOLO the names of the classes."""
 
     def __init__(self, kind: Format, out: Path, classes: Classes) -> None:
@@ -186,12 +176,12 @@ class _Folder:
             write_text(self._out / "classes.txt", "".join(f"{name}\n" for name in self._classes.names))
 
 
-def _write_or_print(out: Path | None, text: str) -> None:
+def _write_or_print(out: Path | None, text: str, mode: str = "w") -> None:
     if out is None:
         sys.stdout.write(text)
         sys.stdout.flush()
     else:
-        write_text(out, text)
+        write_text(out, text, mode)
 
 
 def check_place(path: Path) -> None:

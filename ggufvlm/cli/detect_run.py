@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ggufvlm.cli import console
-from ggufvlm.cli.answering import warn_about_end
+from ggufvlm.cli.answering import Complaints, warn_about_end
 from ggufvlm.cli.interruption import leaving_at_once
 from ggufvlm.cli.options import ModelOptions, OutputOptions
 
 if TYPE_CHECKING:
     from ggufvlm.cli.detect_output import Writer
     from ggufvlm.config import EngineConfig, SamplingSettings
-    from ggufvlm.errors import GGUFVLMError
     from ggufvlm.grounding.convention import Convention
     from ggufvlm.media import Image
     from ggufvlm.models import ModelFiles
@@ -46,18 +45,23 @@ class Job:
 
     Attributes:
         paths: where copies of the pictures with boxes go; ``None``: nowhere.
-        errors: of pictures that could not be read or asked about, if there are several pictures.
+        complaints: about pictures that could not be read or asked about, if there are several pictures.
         n_found: pictures that were asked about.
         was_cut: whether the repetition guard ended an answer.
+        say: shows a line for the user, above the progress while there is any.
     """
 
     search: Search
     output: OutputOptions
     writer: Writer
     paths: list[Path] | None
-    errors: list[GGUFVLMError] = field(default_factory=list)
+    say: Callable[[str], None] = console.say
+    complaints: Complaints = field(init=False)
     n_found: int = 0
     was_cut: bool = False
+
+    def __post_init__(self) -> None:
+        self.complaints = Complaints(lambda text: self.say(text))
 
     def run(self, model: ModelOptions, config: EngineConfig) -> None:
         """Do it all.
@@ -83,6 +87,7 @@ class Job:
         if not self.output.quiet and _is_guess(files, self.search.convention):
             console.say(f"note: nobody has checked how {files.name} writes boxes; --save shows whether they fit")
         with console.Spinner(self.output) as spinner, ExitStack() as stack:
+            self.say = spinner.say
             with leaving_at_once(quiet=self.output.quiet):
                 vlm, images = self._load(files, config, spinner, stack, raw=model.raw)
             for found in self._detector(vlm, convention).map(images):
@@ -137,12 +142,15 @@ class Job:
         )
 
     def _take(self, found: Found) -> None:
+        from ggufvlm.media import name_of
+
         if found.detections is None or found.image is None:
             assert found.error is not None
             if len(self.search.sources) == 1:
                 raise found.error
-            self.errors.append(found.error)
-            console.say(f"error: {found.error}")
+            source = name_of(self.search.sources[found.index])
+            self.complaints.add(found.error, source)
+            self.writer.skip(source, found.error)
             return
         self.n_found += 1
         self.writer.add(found.index, found.detections)
@@ -159,13 +167,13 @@ class Job:
 
         save_drawn(image, found, path)
         if not self.output.quiet:
-            console.say(f"saved {path}")
+            self.say(f"saved {path}")
 
     def _comment(self, found: Detections) -> None:
         name = f"{found.source}: " if len(self.search.sources) > 1 else ""
         for line in comments(found):
-            console.say(f"{name}{line}")
-        warn_about_end(found.answer, self.output)
+            self.say(f"{name}{line}")
+        warn_about_end(found.answer, self.output, self.say)
 
 
 def find_able_model(

@@ -32,6 +32,7 @@ from ggufvlm.cli import (
     pull,
     quantize,
     rm,
+    serve,
     show,
     verify,
 )
@@ -48,11 +49,12 @@ app = typer.Typer(
 app.command()(describe.describe)
 app.command()(chat.chat)
 app.command()(batch.batch)
-app.command()(classify.classify)
-app.command()(compare.compare)
-app.command()(ocr.ocr)
 app.command()(detect.detect)
+app.command()(classify.classify)
+app.command()(ocr.ocr)
+app.command()(compare.compare)
 app.command()(alt.alt)
+app.command()(serve.serve)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.command()(bench.bench)

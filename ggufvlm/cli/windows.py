@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ggufvlm.cli import console
-from ggufvlm.cli.answering import CUT_BY_GUARD, log_to_stderr, warn_about_end
+from ggufvlm.cli.answering import CUT_BY_GUARD, log_to_stderr, print_json, warn_about_end
 from ggufvlm.cli.document_options import seconds
 from ggufvlm.cli.interruption import INTERRUPTED, leaving_at_once
 from ggufvlm.cli.options import _option
@@ -210,8 +209,7 @@ def _write_json(found: Sequence[WindowAnswer], summary: Answer | None) -> None:
     text = "\n".join(f"[{item.window.label}] {item.answer.text.strip()}" for item in found)
     envelope: dict[str, Any] = summary.to_dict() if summary else {"text": text, "model": found[0].answer.model}
     envelope["windows"] = [item.to_dict() for item in found]
-    indent = 2 if sys.stdout.isatty() else None
-    typer.echo(json.dumps(envelope, ensure_ascii=False, indent=indent))
+    print_json(envelope)
 
 
 def _report_end(found: Sequence[WindowAnswer], summary: Answer | None, output: OutputOptions) -> None:

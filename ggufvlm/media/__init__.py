@@ -9,7 +9,7 @@ from ggufvlm.media.pdf import pages
 from ggufvlm.media.prepare import PicturePlan, prepare
 from ggufvlm.media.resize import Resample, pad_to_square, resize, save, to_pillow, to_png
 from ggufvlm.media.sixel import to_sixel
-from ggufvlm.media.sources import local_path
+from ggufvlm.media.sources import local_path, name_of
 from ggufvlm.media.video import frames
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "frames",
     "load",
     "local_path",
+    "name_of",
     "pad_to_square",
     "pages",
     "prepare",

@@ -27,7 +27,7 @@ from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.media.formats import is_picture_name, looks_like_picture_name
 from ggufvlm.media.labels import label
 from ggufvlm.media.patterns import ends_like_glob, has_magic, matches_something, pictures_in
-from ggufvlm.media.sources import expand_user, is_special, is_url
+from ggufvlm.media.sources import expand_user, is_dangling, is_special, is_url
 
 _SPACE = re.compile(r"\s")
 _SEPARATORS = ("/", "\\")
@@ -122,6 +122,8 @@ def _exists(text: str) -> bool:
 
 def _missing(argument: str) -> ImageError:
     name = label(argument)
+    if is_dangling(expand_user(argument)):
+        return ImageError(f"{name}: a link to a file that is not there")
     as_prompt = "a prompt that looks like a file name goes through -p"
     close = _close_match(argument)
     hint = f"did you mean {close}? ({as_prompt})" if close else as_prompt

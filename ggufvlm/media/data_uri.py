@@ -17,6 +17,12 @@ def is_data_uri(text: str) -> bool:
     return _HEAD.match(text) is not None
 
 
+def data_uri_name(uri: str) -> str:
+    """A short name for messages."""
+    head = _HEAD.match(uri)
+    return f"data:{((head['type'] if head else None) or '')[:60]};…"
+
+
 def read_data_uri(uri: str) -> tuple[bytes, str]:
     """Decode a data URI: ``(its bytes, a short name for messages)``.
 
@@ -26,7 +32,7 @@ def read_data_uri(uri: str) -> tuple[bytes, str]:
     head = _HEAD.match(uri)
     if head is None:
         raise ImageError("data:…: not a data URI", hint="it looks like data:image/png;base64,iVBORw0...")
-    name = f"data:{(head['type'] or '')[:60]};…"
+    name = data_uri_name(uri)
     body = unquote_to_bytes(uri[head.end() :])
     if not head["parameters"].lower().endswith(";base64"):
         return body, name

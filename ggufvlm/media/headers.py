@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ggufvlm.errors import ImageError
 from ggufvlm.media.damage import explained
+from ggufvlm.media.decode import MAX_PIXELS
 from ggufvlm.media.plugins import open_picture
 from ggufvlm.media.sources import read_source
 
@@ -76,6 +77,8 @@ def _size(data: bytes, name: str) -> tuple[int, int]:
         raise ImageError(f"{name}: the file is empty")
     with open_picture(data, name) as picture, explained(name, picture.format or "picture"):
         width, height = picture.size
+        if width * height > MAX_PIXELS:
+            return width, height  # reading the EXIF of a PNG decodes all of it
         try:
             turned = picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         except _UNREADABLE_EXIF:

@@ -25,7 +25,7 @@ def page_numbers(selection: str, n_pages: int) -> list[int]:
         first, last = _bounds(piece, selection, n_pages)
         chosen.update(dict.fromkeys(range(first, min(last, n_pages) + 1)))
     if not chosen:
-        raise UsageError(f"pages {selection} are beyond the end: there are {n_pages}")
+        raise UsageError(f"selection of pages {selection}: beyond the end, there are {n_pages}")
     return list(chosen)
 
 

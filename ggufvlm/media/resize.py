@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ggufvlm.errors import UsageError
+from ggufvlm.errors import OutputError, UsageError
 from ggufvlm.media.image import Image
 from ggufvlm.media.labels import label
 
@@ -80,7 +80,8 @@ def save(image: Image, path: str | os.PathLike[str]) -> None:
     """Write the picture to a file, in the format that its ending names.
 
     Raises:
-        UsageError: an ending that names no format for writing, or a file that cannot be written.
+        UsageError: an ending that names no format for writing.
+        OutputError: the file cannot be written.
     """
     target = Path(path)
     name = label(str(target))
@@ -90,7 +91,7 @@ def save(image: Image, path: str | os.PathLike[str]) -> None:
     try:
         target.write_bytes(_encode(image, format_name))
     except OSError as error:
-        raise UsageError(f"{name}: cannot be written ({error.strerror or error})") from error
+        raise OutputError(f"{name}: cannot be written ({error.strerror or error})") from error
 
 
 def _encode(image: Image, format_name: str) -> bytes:

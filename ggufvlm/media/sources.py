@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from ggufvlm.errors import ImageError
 from ggufvlm.media.clipboard import NAME as CLIPBOARD_NAME
 from ggufvlm.media.clipboard import read_clipboard
-from ggufvlm.media.data_uri import is_data_uri, read_data_uri
+from ggufvlm.media.data_uri import data_uri_name, is_data_uri, read_data_uri
 from ggufvlm.media.labels import label, url_label
 
 STDIN = "-"
@@ -57,8 +57,19 @@ def read_source(source: str | os.PathLike[str]) -> tuple[bytes, str]:
     if is_url(source):
         from ggufvlm.media.fetch import fetch
 
-        return fetch(source), url_label(source)
+        return fetch(source), name_of(source)
     return _read_path(expand_user(source), label(source))
+
+
+def name_of(source: str) -> str:
+    """What messages and results call a source: never a password of a URL, nor the whole of a data URI."""
+    if source == STDIN:
+        return _STDIN_NAME
+    if source == CLIPBOARD:
+        return CLIPBOARD_NAME
+    if is_data_uri(source):
+        return data_uri_name(source)
+    return url_label(source) if is_url(source) else label(source)
 
 
 def expand_user(text: str) -> Path:
@@ -80,6 +91,14 @@ def local_path(source: object) -> Path | None:
     if not isinstance(source, str) or (is_special(source) and not is_file_url(source)):
         return None
     return (_path_of(source) if is_file_url(source) else expand_user(source)).absolute()
+
+
+def is_dangling(path: Path) -> bool:
+    """Whether it is a link to a file that is not there."""
+    try:
+        return path.is_symlink() and not path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _read_stdin() -> bytes:
@@ -128,6 +147,8 @@ def _read_path(path: Path, name: str, n_bytes: int | None = None) -> tuple[bytes
         with path.open("rb") as file:
             return file.read(n_bytes), name
     except FileNotFoundError:
+        if is_dangling(path):
+            raise ImageError(f"{name}: a link to a file that is not there") from None
         raise ImageError(f"no such image: {name}") from None
     except PermissionError as error:
         raise ImageError(f"{name}: permission denied") from error

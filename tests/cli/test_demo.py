@@ -34,7 +34,7 @@ def test_a_question_of_one_s_own_and_the_picture_as_a_file(run: Run, folder: Pat
 
 def test_a_picture_that_cannot_be_saved_is_one_line(run: Run) -> None:
     done = run("demo", "--save", "no/such/folder/out.png")
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert b"out.png" in done.stderr
     assert b"Traceback" not in done.stderr
 

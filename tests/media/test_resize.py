@@ -6,7 +6,7 @@ import PIL.Image
 import pytest
 
 from ggufvlm import media
-from ggufvlm.errors import UsageError
+from ggufvlm.errors import OutputError, UsageError
 
 from .pictures import BLUE, RED, halves
 
@@ -72,7 +72,7 @@ def test_save_says_what_it_cannot_do(tmp_path):
     with pytest.raises(UsageError, match="cannot write a picture with this ending") as caught:
         media.save(image, tmp_path / "out.xyz")
     assert ".png" in caught.value.hint
-    with pytest.raises(UsageError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         media.save(image, tmp_path / "missing" / "out.png")
 
 

@@ -1,0 +1,194 @@
+"""In the engine's process: questions from bytes to answers, several at a time.
+
+A few threads decode pictures and hand questions to the engine, so many that its slots are always full and the memory
+for decoded pictures stays bounded. One thread hands on what the engine says.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from ggufvlm.answer import Answer
+from ggufvlm.batch.messages import Failure
+from ggufvlm.engine.task import Output
+from ggufvlm.engine.worker import Ticket
+from ggufvlm.errors import EngineError, GGUFVLMError
+from ggufvlm.server.contract import Asked, Limits, Piece
+from ggufvlm.server.messages import Ask, Cancel, Finished, FromChild, Said, Started
+from ggufvlm.server.reading import Reader
+from ggufvlm.vlm import VLM
+
+_log = logging.getLogger(__name__)
+
+InHand = tuple[Ticket, Callable[[str], Answer]]
+"""A question in the engine's hands, and what makes the answer of its text."""
+
+_AHEAD = 2
+"""Questions in the engine's hands beyond those that it answers."""
+
+
+@dataclass(slots=True, eq=False)
+class _Answering:
+    """One question.
+
+    Attributes:
+        n_pixels: what it holds of the room for pictures.
+        begun: done when the engine has it.
+    """
+
+    number: int
+    asked: Asked
+    n_pixels: int = 0
+    is_cancelled: bool = False
+    begun: Future[InHand] = field(default_factory=Future)
+    said: list[str] = field(default_factory=list)
+    n_logprobs: int = 0
+
+
+class _Mouth(SimpleQueue[Any]):
+    """Takes the outputs of one answer to the queue of all."""
+
+    def __init__(self, answering: _Answering, outputs: SimpleQueue[tuple[_Answering, Any]]) -> None:
+        self._answering = answering
+        self._outputs = outputs
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        self._outputs.put((self._answering, item))
+
+
+class EngineEnded(EngineError):  # noqa: N818 - reads as what happened
+    """The engine cannot answer anything any more."""
+
+
+class Desk:
+    """Takes questions, says what comes of them.
+
+    Args:
+        vlm: loaded.
+        n_slots: answers at a time.
+        send: takes what the server is told; called from several threads.
+    """
+
+    def __init__(self, vlm: VLM, n_slots: int, limits: Limits, send: Callable[[FromChild], None]) -> None:
+        self._vlm = vlm
+        self._send = send
+        self._reader = Reader(vlm, limits)
+        self._permits = threading.Semaphore(n_slots + _AHEAD)
+        self._pool = ThreadPoolExecutor(n_slots + _AHEAD, "ggufvlm-reading")
+        self._open: dict[int, _Answering] = {}
+        self._outputs: SimpleQueue[tuple[_Answering, Any]] = SimpleQueue()
+
+    def take(self, ask: Ask) -> None:
+        """Begin with a question, some time."""
+        answering = self._open[ask.number] = _Answering(ask.number, ask.asked)
+        self._pool.submit(self._begin, answering).add_done_callback(lambda done: self._check(answering, done))
+
+    def cancel(self, cancel: Cancel) -> None:
+        """Make an answer end soon."""
+        answering = self._open.get(cancel.number)
+        if answering is None:
+            return
+        answering.is_cancelled = True
+        if answering.begun.done():
+            answering.begun.result()[0].abort()
+
+    # -- reading
+
+    def _check(self, answering: _Answering, done: Future[None]) -> None:
+        """What was not foreseen must not leave a client waiting."""
+        error = done.exception()
+        if error is not None:
+            _log.error("reading a question failed", exc_info=error)
+            self._close(answering, None, EngineError(f"reading the question failed: {type(error).__name__}"))
+
+    def _begin(self, answering: _Answering) -> None:
+        self._permits.acquire()
+        try:
+            _stop_if_cancelled(answering)
+            begun = self._read(answering)
+        except GGUFVLMError as error:
+            self._close(answering, None, error)
+            return
+        self._send(Started(answering.number))
+        answering.begun.set_result(begun)
+        if answering.is_cancelled:  # while it was being read
+            begun[0].abort()
+
+    def _read(self, answering: _Answering) -> InHand:
+        """Raises: ImageError, UsageError, ContextOverflow, EngineError."""
+        asked, gate = answering.asked, self._reader.gate
+        n_pixels = self._reader.count_pixels(asked)
+        gate.enter(n_pixels)
+        answering.n_pixels = n_pixels
+        _stop_if_cancelled(answering)
+        question = self._reader.read(asked)
+        gate.leave(n_pixels - question.n_pixels)
+        answering.n_pixels = question.n_pixels
+        _stop_if_cancelled(answering)
+        ticket = self._vlm._worker.submit(question.request, _Mouth(answering, self._outputs))
+        return ticket, lambda text: self._vlm._answer(text, ticket.sequence, question.seen, question.request)
+
+    # -- answering
+
+    def hand_on(self) -> None:
+        """Tell what the engine says, for ever.
+
+        Raises:
+            EngineEnded: it has failed for good.
+            OSError: nobody listens.
+        """
+        while True:
+            pieces: list[tuple[int, Piece]] = []
+            for answering, output in self._together():
+                if isinstance(output, BaseException):
+                    raise EngineEnded(str(output) or type(output).__name__) from output
+                ticket, _ = answering.begun.result()  # so that what is said comes after Started
+                if output.text or len(ticket.sequence.logprobs) > answering.n_logprobs:
+                    pieces.append((answering.number, _piece(answering, ticket, output)))
+                if output.is_last:
+                    self._flush(pieces)
+                    self._finish(answering, output)
+            self._flush(pieces)
+
+    def _together(self) -> list[tuple[_Answering, Any]]:
+        """Waits for an output; those that are there already come along."""
+        found = [self._outputs.get()]
+        while True:
+            try:
+                found.append(self._outputs.get_nowait())
+            except Empty:
+                return found
+
+    def _flush(self, pieces: list[tuple[int, Piece]]) -> None:
+        if pieces:
+            self._send(Said(tuple(pieces)))
+            pieces.clear()
+
+    def _finish(self, answering: _Answering, output: Output) -> None:
+        _, finish = answering.begun.result()
+        self._close(answering, finish("".join(answering.said)), output.error)
+
+    def _close(self, answering: _Answering, answer: Answer | None, error: GGUFVLMError | None) -> None:
+        self._reader.gate.leave(answering.n_pixels)
+        self._permits.release()
+        del self._open[answering.number]
+        failure = Failure.of(error) if error is not None else None
+        self._send(Finished(answering.number, None if failure else answer, failure))
+
+
+def _stop_if_cancelled(answering: _Answering) -> None:
+    if answering.is_cancelled:
+        raise EngineError("cancelled")
+
+
+def _piece(answering: _Answering, ticket: Ticket, output: Output) -> Piece:
+    answering.said.append(output.text)
+    logprobs = tuple(ticket.sequence.logprobs[answering.n_logprobs :])
+    answering.n_logprobs += len(logprobs)
+    return Piece(output.text, logprobs)

@@ -1,0 +1,69 @@
+"""Errors as responses: OpenAI's form, and Ollama's under ``/api``."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+from ggufvlm.errors import GGUFVLMError
+from ggufvlm.server.faults import Fault, fault_of
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from fastapi.exceptions import RequestValidationError
+    from starlette.exceptions import HTTPException
+    from starlette.requests import Request
+
+
+def fault_body(fault: Fault, path: str) -> dict[str, Any]:
+    """What a client of this path expects of an error."""
+    if path.startswith("/api/"):
+        return {"error": fault.message}
+    return {"error": {"message": fault.message, "type": fault.kind, "param": fault.param, "code": fault.code}}
+
+
+def fault_response(fault: Fault, path: str) -> Response:
+    """An error as a whole response."""
+    # escaped: a client's own text may hold half a surrogate pair, which UTF-8 cannot
+    body = json.dumps(fault_body(fault, path))
+    return Response(body, fault.status, fault.headers, "application/json")
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Let all errors of all routes come out in this form."""
+    from fastapi.exceptions import RequestValidationError
+    from starlette.exceptions import HTTPException
+
+    app.add_exception_handler(GGUFVLMError, _of_ours)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _of_validation)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _of_http)  # type: ignore[arg-type]
+    app.add_exception_handler(Exception, _of_bug)
+
+
+async def _of_ours(request: Request, error: GGUFVLMError) -> Response:
+    return fault_response(fault_of(error), request.url.path)
+
+
+async def _of_validation(request: Request, error: RequestValidationError) -> Response:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or None
+    text = f"{where}: {first['msg']}" if where else str(first["msg"])
+    return fault_response(Fault(status=400, message=text, param=where), request.url.path)
+
+
+async def _of_http(request: Request, error: HTTPException) -> Response:
+    status = HTTPStatus(error.status_code)
+    text = str(error.detail) if error.detail and error.detail != status.phrase else f"{status.phrase}"
+    if status is HTTPStatus.NOT_FOUND:
+        text = f"there is no {request.method} {request.url.path[:100]}"
+    headers = dict(error.headers) if error.headers else None
+    return fault_response(Fault(status=status, message=text, headers=headers), request.url.path)
+
+
+async def _of_bug(request: Request, _error: Exception) -> Response:
+    # starlette raises it again for the server's log
+    fault = Fault(status=500, message="something went wrong in the server; its log tells what", kind="server_error")
+    return fault_response(fault, request.url.path)

@@ -1,0 +1,68 @@
+"""What the server and an engine's process say to each other, in the frames of :mod:`ggufvlm.batch.messages`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ggufvlm.answer import Answer
+from ggufvlm.batch.messages import Failure
+from ggufvlm.config import EngineConfig
+from ggufvlm.models import ModelFiles
+from ggufvlm.server.contract import Asked, Limits, Piece
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Load:
+    """Down, first: which model, and how. Up comes :class:`Ready` or a :class:`Failure`."""
+
+    files: ModelFiles
+    config: EngineConfig
+    limits: Limits
+    raw: bool = False
+    debug: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Up: the model is loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Down: a question."""
+
+    number: int
+    asked: Asked
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Down: nobody wants the answer any more. :class:`Finished` comes all the same."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Up: the question was read and fits."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Up: what one step of the engine gave to several answers."""
+
+    pieces: tuple[tuple[int, Piece], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Up, once for each question: its answer, or why there is none."""
+
+    number: int
+    answer: Answer | None
+    failure: Failure | None = None
+
+
+FromChild = Ready | Failure | Started | Said | Finished

@@ -1,0 +1,186 @@
+"""Ollama's HTTP interface, so that its clients work: questions, lists of models, and a clear no to the rest.
+
+Differences that a client can see: models are chosen where the server is started; a dialogue that is too long is an
+error instead of being cut; options that Ollama would honour and this server cannot are refused by name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from ggufvlm.errors import GGUFVLMError
+from ggufvlm.server.contract import Done, Engines, Event, Limits, NotServed, Piece, UnknownModel
+from ggufvlm.server.faults import fault_of
+from ggufvlm.server.hangup import ClientGone, until_hangup
+from ggufvlm.server.ollama_body import read_body, text_of
+from ggufvlm.server.ollama_models import description_of, running_of, tag_of
+from ggufvlm.server.ollama_reply import Reply
+from ggufvlm.server.ollama_request import OllamaRequest, read_chat, read_generate
+from ggufvlm.server.ollama_schema import CHAT, ERROR, GENERATE, MODEL
+from ggufvlm.server.sse import EventStream
+
+OLLAMA_VERSION = "0.12.11"
+"""The release whose interface this follows; clients look at it to know what they may ask for."""
+
+_HUNG_UP = 499  # nginx's number for a client that has left; nobody reads it
+_FILES = "models are chosen where this server is started: see ggufvlm pull and ggufvlm serve"
+_REFUSED = {
+    "/api/pull": _FILES,
+    "/api/push": _FILES,
+    "/api/create": _FILES,
+    "/api/copy": _FILES,
+    "/api/delete": _FILES,
+    "/api/blobs/{digest}": _FILES,
+    "/api/embed": "no model here makes embeddings",
+    "/api/embeddings": "no model here makes embeddings",
+}
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def ollama_router(
+    engines: Engines, limits: Limits, log_prompt: Callable[[list[str]], None] = lambda texts: None
+) -> APIRouter:
+    """Routes under ``/api``. Errors are ``{"error": TEXT}``.
+
+    Args:
+        engines: the models.
+        limits: what one request may take.
+        log_prompt: takes the texts of what is asked.
+    """
+    router = APIRouter(tags=["Ollama"])
+
+    async def chat(request: Request) -> Response:
+        asked = await _read(request, lambda body: read_chat(body, limits))
+        log_prompt(asked.texts)
+        return await _answer(request, engines, asked, is_chat=True)
+
+    async def generate(request: Request) -> Response:
+        asked = await _read(request, lambda body: read_generate(body, limits))
+        log_prompt(asked.texts)
+        return await _answer(request, engines, asked, is_chat=False)
+
+    async def tags(request: Request) -> Response:
+        return JSONResponse({"models": [tag_of(card) for card in engines.cards()]})
+
+    async def running(request: Request) -> Response:
+        return JSONResponse({"models": [running_of(card) for card in engines.cards() if card.is_loaded]})
+
+    async def show(request: Request) -> Response:
+        body = read_body(await request.body())
+        return JSONResponse(description_of(engines.card(text_of(body, "model") or text_of(body, "name") or None)))
+
+    async def version(request: Request) -> Response:
+        return JSONResponse({"version": OLLAMA_VERSION})
+
+    _add(router, "/api/chat", chat, "POST", CHAT)
+    _add(router, "/api/generate", generate, "POST", GENERATE)
+    _add(router, "/api/show", show, "POST", MODEL)
+    for path, handler in (("/api/tags", tags), ("/api/ps", running), ("/api/version", version)):
+        _add(router, path, handler, "GET")
+        router.add_api_route(path, _told(handler), methods=["HEAD"], include_in_schema=False, response_model=None)
+    for path, why in _REFUSED.items():
+        methods = ["GET", "HEAD", "POST", "PUT", "DELETE"]
+        router.add_api_route(path, _refusal(path, why), methods=methods, include_in_schema=False, response_model=None)
+    return router
+
+
+# -- answers
+
+
+async def _read(request: Request, read: Callable[[dict[str, Any]], OllamaRequest]) -> OllamaRequest:
+    """Reads the body in another thread: pictures make it long, and others are being answered meanwhile."""
+    data = await request.body()
+    return await asyncio.to_thread(lambda: read(read_body(data)))
+
+
+async def _answer(request: Request, engines: Engines, asked: OllamaRequest, *, is_chat: bool) -> Response:
+    reply = Reply(asked.model, is_chat=is_chat, has_to_load=not engines.card(asked.model).is_loaded)
+    if asked.only_loads:
+        await engines.load(asked.model, asked.asked.keep_alive)
+        return JSONResponse(reply.without_answer("unload" if asked.asked.keep_alive == 0 else "load"))
+    events = until_hangup(request.receive, engines.ask(asked.asked))
+    await anext(events)  # what is wrong with the question is raised here, while there is still a status to send
+    reply.begun()
+    if asked.stream:
+        return _JSONLines(_lines(events, reply))
+    return JSONResponse(await _whole(events, reply))
+
+
+class _JSONLines(EventStream):
+    media_type = "application/x-ndjson"
+
+
+async def _lines(events: AsyncGenerator[Event, None], reply: Reply) -> AsyncGenerator[bytes, None]:
+    try:
+        async for event in events:
+            if isinstance(event, Piece):
+                yield _line(reply.piece(event))
+            elif isinstance(event, Done):
+                yield _line(reply.end(event.answer))
+    except GGUFVLMError as error:
+        yield _line({"error": fault_of(error).message})
+    except ClientGone:
+        return
+    finally:
+        await events.aclose()
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+async def _whole(events: AsyncGenerator[Event, None], reply: Reply) -> dict[str, Any]:
+    pieces: list[Piece] = []
+    async for event in events:
+        if isinstance(event, Piece):
+            pieces.append(event)
+        elif isinstance(event, Done):
+            logprobs = [token for piece in pieces for token in piece.logprobs]
+            return reply.end(event.answer, "".join(piece.text for piece in pieces), logprobs)
+    raise AssertionError("an answer ends with Done")
+
+
+# -- routes
+
+
+def _told(handler: Handler) -> Handler:
+    """The handler with errors as Ollama tells them."""
+
+    async def handle(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except UnknownModel as error:
+            return JSONResponse({"error": f"model not found: {error}"}, 404)
+        except GGUFVLMError as error:
+            fault = fault_of(error)
+            return JSONResponse({"error": fault.message}, fault.status, fault.headers)
+        except ClientGone:
+            return Response(status_code=_HUNG_UP)
+
+    return handle
+
+
+def _refusal(path: str, why: str) -> Handler:
+    async def refuse(request: Request) -> Response:
+        raise NotServed(f"{path.removesuffix('/{digest}')} is not served: {why}")
+
+    return _told(refuse)
+
+
+def _add(router: APIRouter, path: str, handler: Handler, method: str, body: dict[str, Any] | None = None) -> None:
+    described: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
+    router.add_api_route(
+        path,
+        _told(handler),
+        methods=[method],
+        name=f"ollama {path.rpartition('/')[2]}",
+        response_model=None,
+        openapi_extra=described if body else None,
+        responses=dict.fromkeys((400, 404, 429) if body else (), ERROR),
+    )

@@ -1,0 +1,177 @@
+"""The body of a request as Ollama's clients send it: JSON of any content type, read field by field.
+
+Like Ollama's own server it passes over fields that it does not know. What it knows has to have the right type.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from ggufvlm.errors import ImageError, UsageError
+from ggufvlm.server.contract import NotServed
+
+
+def read_body(data: bytes) -> dict[str, Any]:
+    """The object in a request's body.
+
+    Raises:
+        UsageError: it is no JSON object.
+    """
+    if not data:
+        raise UsageError("missing request body")
+    try:
+        body = json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise UsageError("the request's body is not valid JSON") from None
+    if not isinstance(body, dict):
+        raise UsageError("the request's body must be a JSON object")
+    return body
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def text_of(fields: Mapping[str, Any], name: str) -> str:
+    """A text; empty if it is not given.
+
+    Raises:
+        UsageError: it is something else, or not Unicode.
+    """
+    value = fields.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise UsageError(f'"{name}" must be a string')
+    return _checked(value, name)
+
+
+def _checked(text: str, name: str) -> str:
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, written as \ud800
+        raise UsageError(f'"{name}" is not valid Unicode') from None
+    return text
+
+
+def flag_of(fields: Mapping[str, Any], name: str, default: bool) -> bool:
+    """true or false.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    value = fields.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise UsageError(f'"{name}" must be true or false')
+    return value
+
+
+def list_of(fields: Mapping[str, Any], name: str) -> list[Any]:
+    """A list; empty if it is not given.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    value = fields.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise UsageError(f'"{name}" must be a list')
+    return value
+
+
+def object_of(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An object; empty if it is not given.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    value = fields.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise UsageError(f'"{name}" must be an object')
+    return value
+
+
+def number_of(value: Any, name: str) -> float:
+    """A finite number.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageError(f'"{name}" must be a number')
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise UsageError(f'"{name}" is too large')
+    return number
+
+
+def whole_number_of(value: Any, name: str) -> int:
+    """A whole number; also one that is written as 3.0, as JSON from some languages has it.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    number = number_of(value, name)
+    if not number.is_integer():
+        raise UsageError(f'"{name}" must be a whole number')
+    return int(number)
+
+
+def texts_of(value: Any, name: str) -> tuple[str, ...]:
+    """A list of texts.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise UsageError(f'"{name}" must be a list of strings')
+    return tuple(_checked(item, name) for item in value)
+
+
+def pictures_of(fields: Mapping[str, Any]) -> tuple[bytes, ...]:
+    """The files in ``images``, decoded from base64.
+
+    Raises:
+        ImageError: one of them is not base64. Names of files and URLs are not, and are never opened.
+    """
+    return tuple(_picture(item, place) for place, item in enumerate(list_of(fields, "images"), start=1))
+
+
+def _picture(item: Any, place: int) -> bytes:
+    if not isinstance(item, str):
+        raise ImageError(f"image {place}: must be a base64 string")
+    try:
+        data = base64.b64decode(item, validate=True)
+    except (binascii.Error, ValueError):
+        raise ImageError(f"image {place}: not valid base64 of a picture file") from None
+    if not data:
+        raise ImageError(f"image {place}: empty")
+    return data
+
+
+def refuse(fields: Mapping[str, Any], refusals: Mapping[str, str]) -> None:
+    """Refuse fields that ask for something; null, false, 0 and what is empty ask for nothing.
+
+    Raises:
+        NotServed: one of them does.
+    """
+    for name, why in refusals.items():
+        if fields.get(name):
+            raise NotServed(f'"{name}" is not served: {why}', param=name)

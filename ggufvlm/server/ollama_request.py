@@ -1,0 +1,162 @@
+"""What Ollama's clients ask: ``/api/chat`` and ``/api/generate`` -> :class:`~ggufvlm.server.contract.Asked`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ggufvlm.config import SamplingSettings
+from ggufvlm.constraint import Constraint
+from ggufvlm.errors import UsageError
+from ggufvlm.server.contract import Asked, Limits, NotServed
+from ggufvlm.server.durations import parse_duration
+from ggufvlm.server.ollama_body import (
+    flag_of,
+    list_of,
+    object_of,
+    pictures_of,
+    refuse,
+    text_of,
+    whole_number_of,
+)
+from ggufvlm.server.ollama_options import settings_of
+
+_REFUSED = {
+    "truncate": "a dialogue that does not fit the context is an error, nothing is left out of it",
+    "shift": "the context is never shifted",
+    "_debug_render_only": "prompts are not shown",
+}
+_REFUSED_IN_CHAT = {**_REFUSED, "tools": "no model here calls tools"}
+_REFUSED_IN_GENERATE = {
+    **_REFUSED,
+    "suffix": "no model here inserts text",
+    "template": "the model's own template is used; with raw there is none",
+    "context": "send the dialogue to /api/chat",
+    "width": "no model here makes pictures",
+    "height": "no model here makes pictures",
+    "steps": "no model here makes pictures",
+}
+_MOST_ALTERNATIVES = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OllamaRequest:
+    """A request that was understood.
+
+    Attributes:
+        model: as the client wrote it.
+        stream: whether pieces are to be sent as they are made.
+        only_loads: there is no prompt: the model is to be loaded, or with a ``keep_alive`` of 0 unloaded.
+        asked: the question.
+    """
+
+    model: str
+    stream: bool
+    only_loads: bool
+    asked: Asked
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of the question, for a log."""
+        parts = (part for message in self.asked.messages for part in message["content"])
+        return [self.asked.raw_prompt or "", *(part["text"] for part in parts if part["type"] == "text")]
+
+
+def read_chat(body: Mapping[str, Any], limits: Limits) -> OllamaRequest:
+    """A body of ``/api/chat``.
+
+    Raises:
+        UsageError, ImageError, NotServed: it is wrong, or asks for what is not served.
+    """
+    refuse(body, _REFUSED_IN_CHAT)
+    messages = [_message(message) for message in list_of(body, "messages")]
+    _check_pictures(sum(len(message["content"]) - 1 for message in messages), limits)
+    return _request(body, only_loads=not messages, messages=messages)
+
+
+def read_generate(body: Mapping[str, Any], limits: Limits) -> OllamaRequest:
+    """A body of ``/api/generate``.
+
+    Raises:
+        UsageError, ImageError, NotServed: as :func:`read_chat`.
+    """
+    refuse(body, _REFUSED_IN_GENERATE)
+    prompt, system, pictures = text_of(body, "prompt"), text_of(body, "system"), pictures_of(body)
+    _check_pictures(len(pictures), limits)
+    if flag_of(body, "raw", default=False):
+        if system:
+            raise UsageError("raw mode does not support template, system, or context")
+        return _request(body, only_loads=not prompt, raw_prompt=prompt, raw_images=pictures)
+    messages = [_turn("system", system)] if system else []
+    return _request(body, only_loads=not prompt, messages=[*messages, _turn("user", prompt, pictures)])
+
+
+def _request(body: Mapping[str, Any], *, only_loads: bool, **question: Any) -> OllamaRequest:
+    model = text_of(body, "model") or text_of(body, "name")
+    if not model:
+        raise UsageError("model is required")
+    if body.get("think"):
+        raise UsageError(f'"{model}" does not support thinking')
+    asked = Asked(model=model, settings=_settings(body), keep_alive=_keep_alive(body), **question)
+    return OllamaRequest(model=model, stream=flag_of(body, "stream", default=True), only_loads=only_loads, asked=asked)
+
+
+def _settings(body: Mapping[str, Any]) -> SamplingSettings:
+    settings = settings_of(object_of(body, "options"))
+    constraint = _constraint(body.get("format"))
+    if constraint is not None:
+        settings["constraint"] = constraint
+    n_alternatives = whole_number_of(body.get("top_logprobs") or 0, "top_logprobs")
+    if not 0 <= n_alternatives <= _MOST_ALTERNATIVES:
+        raise UsageError(f"top_logprobs must be between 0 and {_MOST_ALTERNATIVES}")
+    if flag_of(body, "logprobs", default=False):
+        settings["logprobs"] = n_alternatives
+    return settings
+
+
+def _constraint(given: Any) -> Constraint | None:
+    if given is None or given == "":
+        return None
+    if given == "json":
+        return Constraint.json_object()
+    if isinstance(given, dict):
+        return Constraint.from_schema(given)
+    raise UsageError('invalid format: expected "json" or a JSON Schema object')
+
+
+def _keep_alive(body: Mapping[str, Any]) -> float | None:
+    given = body.get("keep_alive")
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, (str, int, float)):
+        raise UsageError('"keep_alive" must be a duration such as "5m", or a number of seconds')
+    try:
+        return parse_duration(given)
+    except OverflowError:
+        raise UsageError('"keep_alive" is too large') from None
+
+
+def _message(message: Any) -> dict[str, Any]:
+    if not isinstance(message, dict):
+        raise UsageError('"messages" must hold objects with "role" and "content"')
+    role = text_of(message, "role")
+    if role == "tool" or message.get("tool_calls"):
+        raise NotServed("no model here calls tools", param="messages")
+    if role not in ("system", "user", "assistant"):
+        raise UsageError(f'"role" must be "system", "user" or "assistant", not {role[:40]!r}')
+    pictures = pictures_of(message)
+    if pictures and role != "user":
+        raise UsageError(f"a message of the role {role!r} cannot hold pictures")
+    return _turn(role, text_of(message, "content"), pictures)
+
+
+def _turn(role: str, text: str, pictures: tuple[bytes, ...] = ()) -> dict[str, Any]:
+    """Pictures come before the text, as Ollama puts them."""
+    parts: list[dict[str, Any]] = [{"type": "image", "image": picture} for picture in pictures]
+    return {"role": role, "content": [*parts, {"type": "text", "text": text}]}
+
+
+def _check_pictures(n_pictures: int, limits: Limits) -> None:
+    if n_pictures > limits.pictures:
+        raise UsageError(f"{n_pictures} pictures are more than this server takes in one request: {limits.pictures}")

@@ -1,0 +1,111 @@
+"""OpenAI's messages -> the Hub's chat format, with the pictures' bytes. No text of a client ever names a file."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any
+
+from ggufvlm.errors import ImageError
+from ggufvlm.media.data_uri import read_data_uri
+from ggufvlm.server.contract import Limits, NotServed
+from ggufvlm.server.openai_request import ChatMessage
+from ggufvlm.server.remote import RemoteRules, fetch_picture
+
+_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_DETAILS = ("low", "high", "auto", "original")
+_URLS = ("http://", "https://")
+
+
+async def read_dialogue(messages: Sequence[ChatMessage], rules: RemoteRules, limits: Limits) -> list[dict[str, Any]]:
+    """A client's dialogue.
+
+    Raises:
+        NotServed: a role or a part that is not served; too many pictures; a picture that is no data URI.
+        ImageError: a data URI is damaged, or a URL cannot be fetched.
+    """
+    n_pictures = sum(_is_picture(part) for message in messages for part in _parts(message))
+    if n_pictures > limits.pictures:
+        raise NotServed(f"{n_pictures} pictures, and this server takes {limits.pictures}", param="messages")
+    return [await _read_message(message, f"messages.{place}", rules) for place, message in enumerate(messages)]
+
+
+def _parts(message: ChatMessage) -> list[dict[str, Any]]:
+    return message.content if isinstance(message.content, list) else []
+
+
+def _is_picture(part: dict[str, Any]) -> bool:
+    return part.get("type") == "image_url"
+
+
+async def _read_message(message: ChatMessage, where: str, rules: RemoteRules) -> dict[str, Any]:
+    role = _ROLES.get(message.role)
+    if role is None:
+        raise NotServed(f"no messages of the role {message.role[:40]!r} here", param=f"{where}.role")
+    for field in ("tool_calls", "function_call"):
+        if getattr(message, field, None):
+            raise NotServed("this server does not do tools", param=f"{where}.{field}")
+    if message.content is None:
+        raise NotServed("a message needs content", param=f"{where}.content")
+    if isinstance(message.content, str):
+        return {"role": role, "content": message.content}
+    parts = []
+    for place, part in enumerate(message.content):
+        inside = f"{where}.content.{place}"
+        if _is_picture(part) and role != "user":
+            raise NotServed("only messages of the user can hold pictures", param=inside)
+        parts.append(await _read_part(part, inside, rules))
+    return {"role": role, "content": parts}
+
+
+async def _read_part(part: dict[str, Any], where: str, rules: RemoteRules) -> dict[str, Any]:
+    if _is_picture(part):
+        return await _read_picture(part.get("image_url"), f"{where}.image_url", rules)
+    if part.get("type") in ("text", "refusal"):
+        text = part.get(part["type"])
+        if isinstance(text, str) and _is_unicode(text):
+            return {"type": "text", "text": text}
+        raise NotServed("a part of type text needs a text", param=f"{where}.text")
+    raise NotServed(f"no parts of type {str(part.get('type'))[:40]!r} here: text and image_url", param=f"{where}.type")
+
+
+def _is_unicode(text: str) -> bool:
+    """JSON can write half a surrogate pair, which is no character."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+async def _read_picture(value: Any, where: str, rules: RemoteRules) -> dict[str, Any]:
+    if isinstance(value, str):
+        value = {"url": value}
+    url = value.get("url") if isinstance(value, dict) else None
+    if not isinstance(url, str):
+        raise NotServed("image_url needs a url", param=where)
+    detail = value.get("detail") or "auto"
+    if detail not in _DETAILS:
+        raise NotServed(f"detail is one of {', '.join(_DETAILS)}", param=f"{where}.detail")
+    return {"type": "image", "image": await _read_url(url, f"{where}.url", rules), "detail": detail}
+
+
+async def _read_url(url: str, where: str, rules: RemoteRules) -> bytes:
+    """The bytes that a URL holds, or leads to by leave of the server's owner."""
+    if url[:5].lower() == "data:":
+        return _decode(url)
+    if not url.lower().startswith(_URLS):
+        raise NotServed("a picture comes as a data URI: data:image/png;base64,...", param=where)
+    if not rules.allowed:
+        raise NotServed("this server fetches no URLs: send the picture as a data URI", param=where)
+    return await fetch_picture(url, rules)
+
+
+def _decode(uri: str) -> bytes:
+    head, comma, body = uri.partition(",")
+    if comma and head.lower().endswith(";base64"):
+        try:
+            return base64.b64decode(body, validate=True)  # nearly all are so, and this makes no copies
+        except (binascii.Error, ValueError):
+            pass  # escapes or line breaks, or damage, which is told below
+    data, _ = read_data_uri(uri)
+    if not data:
+        raise ImageError("data:…: there is nothing in it")
+    return data

@@ -1,0 +1,100 @@
+"""``/v1``: the part of OpenAI's API that a vision-language model can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from ggufvlm.config import SamplingSettings
+from ggufvlm.server.contract import Asked, Engines, Limits, ModelCard
+from ggufvlm.server.openai_answering import Wanted, respond
+from ggufvlm.server.openai_messages import read_dialogue
+from ggufvlm.server.openai_request import ChatRequest, CompletionRequest, Sampling
+from ggufvlm.server.remote import RemoteRules
+
+_STREAMS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The answer; with `stream` as server-sent events that end with `data: [DONE]`.",
+        "content": {"application/json": {}, "text/event-stream": {}},
+    }
+}
+
+
+def router(engines: Engines, limits: Limits, rules: RemoteRules, log_prompt: Callable[[Any], None]) -> APIRouter:
+    """The routes.
+
+    Args:
+        rules: whether pictures may be given as http(s) URLs.
+        log_prompt: takes what is asked.
+    """
+    routes = APIRouter(prefix="/v1", tags=["OpenAI"])
+
+    @routes.post("/chat/completions", responses=_STREAMS, response_class=Response)
+    async def chat_completions(body: ChatRequest, request: Request) -> Response:
+        """Answer a dialogue with pictures."""
+        engines.card(body.model)  # before anything is fetched for it
+        settings = body.settings(limits)
+        log_prompt(body.messages)
+        messages = await read_dialogue(body.messages, rules, limits)
+        asked = Asked(model=body.model, messages=messages, settings=settings)
+        return await respond(engines, _wanted("chat", [asked], body), request)
+
+    @routes.post("/completions", responses=_STREAMS, response_class=Response)
+    async def completions(body: CompletionRequest, request: Request) -> Response:
+        """Continue a text, without a chat template: for base models."""
+        settings = body.settings(limits)
+        log_prompt(body.prompts)
+        asked = [Asked(model=body.model, raw_prompt=prompt, settings=settings) for prompt in body.prompts]
+        wanted = _wanted("text", asked, body)
+        prefixes = [question.raw_prompt or "" for question in wanted.questions] if body.echo else []
+        return await respond(engines, replace(wanted, prefixes=prefixes), request)
+
+    @routes.get("/models")
+    async def models() -> dict[str, Any]:
+        """What this server has."""
+        return {"object": "list", "data": [_model(card) for card in engines.cards()]}
+
+    @routes.get("/models/{name:path}")
+    async def model(name: str) -> dict[str, Any]:
+        """One of them."""
+        return _model(engines.card(name))
+
+    return routes
+
+
+def _wanted(kind: Any, prompts: list[Asked], body: Sampling) -> Wanted:
+    options = body.stream_options
+    return Wanted(
+        kind=kind,
+        questions=[again for asked in prompts for again in _several(asked, body.n or 1)],
+        stream=bool(body.stream),
+        usage=bool(options and options.include_usage),
+        n_prompts=len(prompts),
+    )
+
+
+def _several(asked: Asked, n: int) -> list[Asked]:
+    """The same question for several answers: with a seed each gets its own, or all would be the same."""
+    seed = asked.settings.get("seed")
+    if seed is None:
+        return [asked] * n
+    settings: list[SamplingSettings] = [
+        {**asked.settings, "seed": (seed + number) % (2**32 - 1)} for number in range(n)
+    ]
+    return [replace(asked, settings=one) for one in settings]
+
+
+def _model(card: ModelCard) -> dict[str, Any]:
+    return {
+        "id": card.name,
+        "object": "model",
+        "created": card.created,
+        "owned_by": "ggufvlm",
+        "context_length": card.n_ctx,
+        "loaded": card.is_loaded,
+        "box_scale": card.box_scale,
+    }

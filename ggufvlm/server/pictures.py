@@ -1,0 +1,114 @@
+"""In the engine's process: the bytes of a request's pictures -> decoded pictures, within bounds of memory."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from ggufvlm.errors import ImageError
+from ggufvlm.handlers import ChatHandler
+from ggufvlm.media import Image, resize
+from ggufvlm.media.decode import decode
+from ggufvlm.media.plugins import open_picture
+
+T = TypeVar("T")
+
+TOGETHER = 4
+"""All pictures of a request, or of all requests in hand, may have this many times the pixels of one."""
+_LOW_SHARE = 4
+_DEFAULT_BUDGET = 1024
+_DECODERS = 2
+
+
+class PixelGate:
+    """Lets requests in while their pictures together have at most ``capacity`` pixels; a larger one comes in alone."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._used = 0
+        self._changed = threading.Condition()
+
+    @property
+    def used(self) -> int:
+        """Pixels of the requests that are in."""
+        return self._used
+
+    def enter(self, n_pixels: int) -> None:
+        """Wait for room."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._used or self._used + n_pixels <= self._capacity)
+            self._used += n_pixels
+
+    def leave(self, n_pixels: int) -> None:
+        """Make room again."""
+        with self._changed:
+            self._used -= n_pixels
+            self._changed.notify_all()
+
+
+class Decoder:
+    """Decodes for several threads, two pictures at a time, so that the engine keeps its cores."""
+
+    def __init__(self, max_pixels: int) -> None:
+        self._max_pixels = max_pixels
+        self._turns = threading.Semaphore(_DECODERS)
+        self.gate = PixelGate(TOGETHER * max_pixels)
+
+    def count_pixels(self, files: Sequence[bytes]) -> int:
+        """What the pictures will take, by their headers.
+
+        Raises:
+            ImageError: one of them is no picture, or they are too large; it is named by its place.
+        """
+        total = 0
+        for place, data in enumerate(files, start=1):
+            if not data:
+                raise ImageError(f"{_name(place)}: the file is empty")
+            # nothing but the size: to look at more of some formats, Pillow decodes the picture
+            with open_picture(data, _name(place)) as picture:
+                width, height = picture.size
+            if width * height > self._max_pixels:
+                raise ImageError(
+                    f"{_name(place)}: {width}x{height} is {width * height} pixels, "
+                    f"more than this server's limit of {self._max_pixels}"
+                )
+            total += width * height
+        if total > TOGETHER * self._max_pixels:
+            raise ImageError(
+                f"the pictures have {total} pixels together, more than this server's limit of "
+                f"{TOGETHER * self._max_pixels}"
+            )
+        return total
+
+    def decode(self, data: bytes, place: int) -> Image:
+        """Decode the picture at this place of the request, counted from 1.
+
+        Raises:
+            ImageError: damaged or too large.
+        """
+        return self.in_turn(lambda: decode(data, _name(place), max_pixels=self._max_pixels))
+
+    def in_turn(self, work: Callable[[], T]) -> T:
+        """Do some work on pixels when no more than one other thread does."""
+        with self._turns:
+            return work()
+
+
+def _name(place: int) -> str:
+    return f"image {place}"
+
+
+def lowered(image: Image, handler: ChatHandler) -> Image:
+    """A picture that takes about a quarter of the model's tokens for pictures, where its size decides about that."""
+    facts = handler.facts
+    side = facts.patch_size * facts.merge_size
+    budget = (facts.image_max_tokens or _DEFAULT_BUDGET) // _LOW_SHARE
+    plan = handler.picture_plan(image.width, image.height)
+    n_tokens = plan.width * plan.height / side**2
+    if n_tokens <= budget:
+        return image
+    scale = math.sqrt(budget / n_tokens)
+    width, height = (max(side, int(length * scale) // side * side) for length in (plan.width, plan.height))
+    return image if handler.picture_plan(width, height) == plan else resize(image, width, height)

@@ -1,0 +1,133 @@
+"""In the engine's process: a question as it was asked -> a request that the engine only has to compute."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ggufvlm.config import SamplingSettings
+from ggufvlm.engine.request import Part, PicturePart, Request
+from ggufvlm.errors import UsageError
+from ggufvlm.handlers import Message, PlainHandler, read_messages
+from ggufvlm.media import Image
+from ggufvlm.server.contract import Asked, Limits
+from ggufvlm.server.pictures import Decoder, PixelGate, lowered
+from ggufvlm.vlm import VLM
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What was read.
+
+    Attributes:
+        request: with pictures at the size at which the projector gets them.
+        seen: the pictures as they were given, without their pixels.
+        n_pixels: that the request still holds.
+    """
+
+    request: Request
+    seen: Sequence[Image]
+    n_pixels: int
+
+
+class Reader:
+    """Reads questions for several threads.
+
+    Attributes:
+        gate: lets in as many pixels as may be decoded at a time.
+    """
+
+    def __init__(self, vlm: VLM, limits: Limits) -> None:
+        self._vlm = vlm
+        self._limits = limits
+        self._decoder = Decoder(limits.pixels)
+
+    @property
+    def gate(self) -> PixelGate:
+        return self._decoder.gate
+
+    def count_pixels(self, asked: Asked) -> int:
+        """What the pictures of a question will take.
+
+        Raises:
+            ImageError: one is no picture, or they are too large.
+            UsageError: a message holds something else than texts and pictures.
+        """
+        return self._decoder.count_pixels(_picture_files(asked))
+
+    def read(self, asked: Asked) -> Question:
+        """Decode and scale the pictures, render the prompt, compile the constraint.
+
+        Raises:
+            ImageError, UsageError: the question's fault.
+        """
+        settings = self._within_limits(asked.settings)
+        constraint = settings.get("constraint")
+        if constraint is not None:
+            constraint.grammar()  # refused and compiled here, while the engine goes on with others
+        if asked.raw_prompt is None:
+            dialogue = self._dialogue(asked.messages)
+            request = self._vlm._request(dialogue, "", replace(self._vlm.sampling, **settings))
+        else:
+            dialogue = self._plain_text(asked.raw_images, asked.raw_prompt)
+            request = self._raw_request(dialogue, settings)
+        parts = tuple(self._scaled(part) for part in request.parts)
+        pictures = [image for message in dialogue for image in message.images]
+        return Question(
+            replace(request, parts=parts),
+            [replace(image, rgb=b"") for image in pictures],
+            sum(part.width * part.height for part in parts if isinstance(part, PicturePart)),
+        )
+
+    def _within_limits(self, settings: SamplingSettings) -> SamplingSettings:
+        wanted, most = settings.get("max_tokens", self._vlm.sampling.max_tokens), self._limits.tokens
+        return {**settings, "max_tokens": most if wanted == -1 else min(wanted, most)}
+
+    def _dialogue(self, messages: Sequence[dict[str, Any]]) -> list[Message]:
+        places = itertools.count(1)
+
+        def load(entry: dict[str, Any]) -> Image:
+            image = self._decoder.decode(entry["image"], next(places))
+            return lowered(image, self._vlm.handler) if entry.get("detail") == "low" else image
+
+        # the whole entry goes where a picture's name would be: nothing here ever is one
+        return read_messages([{**message, "content": _entries(message["content"])} for message in messages], load)
+
+    def _plain_text(self, files: Sequence[bytes], prompt: str) -> list[Message]:
+        pictures = [self._decoder.decode(data, place) for place, data in enumerate(files, start=1)]
+        return [Message("user", (*pictures, prompt))]
+
+    def _raw_request(self, dialogue: list[Message], settings: SamplingSettings) -> Request:
+        vlm = self._vlm
+        rendered = PlainHandler(vlm.handler).render(dialogue)
+        parts: list[Part] = [vlm._picture(item) if isinstance(item, Image) else item for item in rendered]
+        add_special = vlm._adds_special(parts)  # may put something in front
+        sampling = replace(vlm.sampling, **settings)
+        return Request(parts=tuple(parts), sampling=sampling, add_special=add_special, strip_start=False)
+
+    def _scaled(self, part: Part) -> Part:
+        """The engine's thread would scale a picture when its turn comes, and all answers would wait."""
+        if not isinstance(part, PicturePart):
+            return part
+        rgb = self._decoder.in_turn(part.pixels)
+        return replace(part, pixels=lambda: rgb)
+
+
+def _entries(content: Any) -> Any:
+    if isinstance(content, str):
+        return content
+    return [{"type": "image", "image": item} if item["type"] == "image" else item for item in content]
+
+
+def _picture_files(asked: Asked) -> list[bytes]:
+    """Raises: UsageError, an entry that is neither text nor picture."""
+    files = list(asked.raw_images)
+    for message in asked.messages:
+        for item in () if isinstance(message["content"], str) else message["content"]:
+            if item.get("type") == "image" and isinstance(item.get("image"), bytes):
+                files.append(item["image"])
+            elif item.get("type") != "text":
+                raise UsageError("a message's content may hold text and pictures only")
+    return files

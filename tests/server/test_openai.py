@@ -1,0 +1,340 @@
+"""The real ``openai`` client against a running server with the built-in model."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from .running import LONG, OTHER, SCENE, Running, picture, question, started, text, uri, user
+
+openai = pytest.importorskip("openai")
+
+
+@pytest.fixture
+def client(server: Running) -> Any:
+    return openai.OpenAI(base_url=server.v1, api_key="not needed", max_retries=0)
+
+
+def test_an_answer(client: Any) -> None:
+    answer = client.chat.completions.create(model="demo", messages=user(picture(), "Describe this image."))
+    (choice,) = answer.choices
+    assert choice.message.content == SCENE.caption
+    assert (choice.message.role, choice.finish_reason) == ("assistant", "stop")
+    assert (answer.object, answer.model) == ("chat.completion", "demo")
+    assert answer.usage.prompt_tokens == 50
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+
+
+def test_a_stream_says_the_same_in_pieces(client: Any) -> None:
+    stream = client.chat.completions.create(
+        model="demo", messages=user(picture(), LONG), stream=True, stream_options={"include_usage": True}
+    )
+    *chunks, last = list(stream)
+    assert chunks[0].choices[0].delta.role == "assistant"
+    said = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices[0].delta.content]
+    whole = client.chat.completions.create(model="demo", messages=user(picture(), LONG))
+    assert "".join(said) == whole.choices[0].message.content
+    assert len(said) > 20, "the answer came in one piece"
+    assert [chunk.choices[0].finish_reason for chunk in chunks][-2:] == [None, "stop"]
+    assert last.choices == []
+    assert last.usage.completion_tokens == whole.usage.completion_tokens
+    assert {chunk.id for chunk in chunks} == {last.id}
+
+
+def test_several_pictures_in_one_dialogue(client: Any) -> None:
+    messages = [
+        {"role": "system", "content": "You describe pictures."},
+        *user(picture(SCENE), picture(OTHER), "Describe each image."),
+    ]
+    answer = client.chat.completions.create(model="demo", messages=messages)
+    assert answer.choices[0].message.content == f"Image 1: {SCENE.caption} Image 2: {OTHER.caption}"
+
+
+def test_a_second_turn_computes_only_what_is_new(client: Any) -> None:
+    messages: list[dict[str, Any]] = user(picture(), "Describe this image.")
+    messages += [{"role": "assistant", "content": SCENE.caption}, {"role": "user", "content": "What is on the left?"}]
+    answer = client.chat.completions.create(model="demo", messages=messages)
+    assert answer.choices[0].message.content == "The blue column."
+    assert answer.usage.prompt_tokens_details.cached_tokens >= 25, "the picture was computed again"
+
+
+def test_an_answer_that_is_begun_is_continued(client: Any) -> None:
+    messages = [*user(picture(), "Describe this image."), {"role": "assistant", "content": "A blue column"}]
+    answer = client.chat.completions.create(model="demo", messages=messages)
+    assert "A blue column" + answer.choices[0].message.content == SCENE.caption
+
+
+@pytest.mark.parametrize("more", [{"stop": " on a"}, {"stop": ["purple", " on a"]}])
+def test_stop_strings(client: Any, more: dict[str, Any]) -> None:
+    answer = client.chat.completions.create(model="demo", messages=user(picture(), "Describe this image."), **more)
+    assert answer.choices[0].message.content == SCENE.caption.split(" on a")[0]
+    assert answer.choices[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_the_longest_answer(client: Any, name: str) -> None:
+    answer = client.chat.completions.create(model="demo", messages=user(picture(), "Describe this image."), **{name: 3})
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.usage.completion_tokens == 3
+    assert SCENE.caption.startswith(answer.choices[0].message.content)
+
+
+def test_a_seed_gives_the_same_answer_again(client: Any) -> None:
+    def ask(seed: int) -> str:
+        answer = client.chat.completions.create(
+            model="demo", messages=user("Describe this image."), temperature=2.0, seed=seed, max_tokens=30
+        )
+        return str(answer.choices[0].message.content)
+
+    assert ask(5) == ask(5)
+    assert len({ask(seed) for seed in (5, -6, 2**63 - 1)}) > 1
+
+
+def test_several_answers_to_one_question(client: Any) -> None:
+    answer = client.chat.completions.create(
+        model="demo", messages=user("Describe this image."), temperature=2.0, seed=1, n=3, max_tokens=20
+    )
+    assert [choice.index for choice in answer.choices] == [0, 1, 2]
+    assert len({choice.message.content for choice in answer.choices}) > 1
+    single = client.chat.completions.create(
+        model="demo", messages=user("Describe this image."), temperature=2.0, seed=1, max_tokens=20
+    )
+    assert single.choices[0].message.content == answer.choices[0].message.content
+    assert answer.usage.prompt_tokens == single.usage.prompt_tokens
+    assert answer.usage.completion_tokens > single.usage.completion_tokens
+
+
+def test_several_answers_in_one_stream(client: Any) -> None:
+    said = ["", ""]
+    ends = ["", ""]
+    for chunk in client.chat.completions.create(
+        model="demo", messages=user(picture(), "Describe this image."), n=2, stream=True
+    ):
+        (choice,) = chunk.choices
+        said[choice.index] += choice.delta.content or ""
+        ends[choice.index] = choice.finish_reason or ends[choice.index]
+    assert said == [SCENE.caption, SCENE.caption]
+    assert ends == ["stop", "stop"]
+
+
+def test_logprobs(client: Any) -> None:
+    answer = client.chat.completions.create(
+        model="demo", messages=user(picture(), "What is on the left?"), logprobs=True, top_logprobs=3
+    )
+    tokens = answer.choices[0].logprobs.content
+    assert b"".join(bytes(token.bytes) for token in tokens).decode() == "The blue column."
+    assert len(tokens) == answer.usage.completion_tokens
+    for token in tokens:
+        assert len(token.top_logprobs) == 3
+        assert token.logprob == max(other.logprob for other in token.top_logprobs)
+        assert sum(math.exp(other.logprob) for other in token.top_logprobs) <= 1 + 1e-6
+    assert answer.choices[0].logprobs.content[1].token.strip() == "blue"
+
+
+def test_logprobs_of_a_stream_are_those_of_the_whole(client: Any) -> None:
+    messages, more = user(picture(), "What is on the left?"), {"logprobs": True, "top_logprobs": 0}
+    whole = client.chat.completions.create(model="demo", messages=messages, **more)
+    streamed = []
+    for chunk in client.chat.completions.create(model="demo", messages=messages, stream=True, **more):
+        streamed += chunk.choices[0].logprobs.content if chunk.choices[0].logprobs else []
+    assert [t.token for t in streamed] == [t.token for t in whole.choices[0].logprobs.content]
+
+
+def test_structured_output(client: Any) -> None:
+    pytest.importorskip("llguidance")
+    schema = {
+        "type": "object",
+        "properties": {"left": {"enum": ["red", "blue"]}, "n": {"type": "integer", "minimum": 0, "maximum": 9}},
+        "required": ["left", "n"],
+        "additionalProperties": False,
+    }
+    answer = client.chat.completions.create(
+        model="demo",
+        messages=user(picture(), "What is on the left?"),
+        response_format={"type": "json_schema", "json_schema": {"name": "row", "schema": schema, "strict": True}},
+    )
+    found = json.loads(answer.choices[0].message.content)
+    assert set(found) == {"left", "n"}
+    assert found["left"] in ("red", "blue")
+    assert 0 <= found["n"] <= 9
+
+
+def test_a_pydantic_model(client: Any) -> None:
+    pytest.importorskip("llguidance")
+    pydantic = pytest.importorskip("pydantic")
+    row = pydantic.create_model("Row", color=(str, ...), count=(int, ...))
+    answer = client.chat.completions.parse(
+        model="demo", messages=user(picture(), "What is on the left?"), response_format=row, max_tokens=500
+    )
+    assert isinstance(answer.choices[0].message.parsed, row)
+
+
+def test_a_schema_that_cannot_be_kept_is_refused(client: Any) -> None:
+    pytest.importorskip("llguidance")
+    for schema, words in (
+        ({"type": "object", "minLenght": 3}, "minLenght"),
+        ({"type": "no such type"}, "no such type"),
+    ):
+        with pytest.raises(openai.BadRequestError, match=words):
+            client.chat.completions.create(
+                model="demo",
+                messages=user("Hello."),
+                response_format={"type": "json_schema", "json_schema": {"name": "row", "schema": schema}},
+            )
+
+
+def test_a_json_object(client: Any) -> None:
+    pytest.importorskip("llguidance")
+    answer = client.chat.completions.create(
+        model="demo", messages=user(picture(), LONG), response_format={"type": "json_object"}, max_tokens=300
+    )
+    assert answer.choices[0].message.content.startswith("{")
+
+
+def test_models(client: Any) -> None:
+    assert [model.id for model in client.models.list()] == ["demo"]
+    assert client.models.retrieve("demo").context_length == 4096
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("some/other")
+
+
+def test_low_detail_takes_fewer_tokens(client: Any) -> None:
+    def n_prompt(**detail: str) -> int:
+        answer = client.chat.completions.create(
+            model="demo", messages=user(picture(**detail), "Describe this image."), max_tokens=1
+        )
+        return int(answer.usage.prompt_tokens)
+
+    assert n_prompt(detail="low") < n_prompt(detail="high") == n_prompt(detail="auto") == n_prompt()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_errors_are_the_client_s_own_classes(client: Any, stream: bool) -> None:
+    def ask(messages: Any = None, model: str = "demo", **more: Any) -> None:
+        client.chat.completions.create(model=model, messages=messages or user("Hello."), stream=stream, **more)
+
+    with pytest.raises(openai.NotFoundError, match="no model 'gpt-4o'"):
+        ask(model="gpt-4o")
+    with pytest.raises(openai.BadRequestError, match="image 1") as bad:
+        ask(user(picture(b"not a picture"), "What?"))
+    assert (bad.value.code, bad.value.type) == ("invalid_image", "invalid_request_error")
+    with pytest.raises(openai.BadRequestError, match="does not do 'tools'") as bad:
+        ask(tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}])
+    assert bad.value.param == "tools"
+    with pytest.raises(openai.BadRequestError, match="the context holds") as bad:
+        ask(user("word " * 9000))
+    assert bad.value.code == "context_length_exceeded"
+    with pytest.raises(openai.BadRequestError, match="temperature"):
+        ask(temperature=3)
+
+
+def test_fields_that_ask_for_nothing_do_no_harm(server: Running) -> None:
+    more = {
+        **{"tools": [], "tool_choice": "none", "functions": [], "logit_bias": {}, "store": False, "user": "me"},
+        **{"metadata": {"a": "b"}, "service_tier": "auto", "parallel_tool_calls": True, "stream_options": None},
+        **{"reasoning_effort": "low", "top_p": 0, "presence_penalty": 0.0, "stop": None, "anything": {"else": 1}},
+    }
+    answer = server.post(question(**more))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["choices"][0]["message"]["content"] == SCENE.caption
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no messages": ({"messages": []}, "messages"),
+    "messages that are none": ({"messages": "Hello"}, "messages"),
+    "a role": ({"messages": [{"role": "tool", "content": "1"}]}, "messages.0.role"),
+    "no content": ({"messages": [{"role": "user"}]}, "messages.0.content"),
+    "audio": ({"messages": user({"type": "input_audio", "input_audio": {}})}, "messages.0.content.0.type"),
+    "an image part of another kind": ({"messages": user({"type": "image", "image": "x"})}, "messages.0.content.0.type"),
+    "a picture of the system": ({"messages": [{"role": "system", "content": [picture()]}]}, "messages.0.content.0"),
+    "a url that is none": ({"messages": user({"type": "image_url"})}, "messages.0.content.0.image_url"),
+    "a detail": ({"messages": user(picture(detail="best"))}, "messages.0.content.0.image_url.detail"),
+    "too many answers": (question(n=9), "n"),
+    "no answer": (question(n=0), "n"),
+    "top_logprobs alone": (question(top_logprobs=2), "top_logprobs"),
+    "a format": (question(response_format={"type": "yaml"}), "response_format.type"),
+    "no schema": (question(response_format={"type": "json_schema"}), "response_format.json_schema.schema"),
+    "a function": (question(functions=[{"name": "f"}]), "functions"),
+    "a choice of tools": (question(tool_choice="required"), "tool_choice"),
+    "speech": (question(modalities=["text", "audio"]), "modalities"),
+    "biases": (question(logit_bias={"5": 3}), "logit_bias"),
+    "half a surrogate pair": (question("\ud800"), "messages.0.content"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_served_is_refused_by_name(server: Running, name: str) -> None:
+    body, param = REFUSED[name]
+    answer = server.post(None, content=json.dumps(body), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert error["type"] == "invalid_request_error"
+    assert (error["param"] or "").startswith(param)
+
+
+SOURCES = [
+    *("/etc/hostname", "file:///etc/hostname", "-", "clipboard:", "*.png", "~/photo.png", "./blocks.png", ""),
+    *("ftp://example.org/a.png", "http://example.org/a.png", "HTTPS://example.org/a.png", "data:image/png"),
+    *("data:;base64,", "data:image/png;base64,%%%", "data:text/plain,hello", "\\\\server\\share\\a.png", "file:a.png"),
+]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_no_text_of_a_client_ever_opens_anything(server: Running, source: str) -> None:
+    for value in (source, {"url": source}):
+        answer = server.post({"messages": user({"type": "image_url", "image_url": value}, "What is this?")})
+        assert answer.status_code == 400, answer.text
+        assert "/etc" not in answer.text.replace(source, "")
+
+
+def test_bodies_that_are_no_json(server: Running) -> None:
+    json_type = {"Content-Type": "application/json"}
+    for content in (b"", b"{", b"[1]", b"null", b"\xff\xfe", b"[" * 100_000):
+        answer = server.post(None, content=content, headers=json_type)
+        assert answer.status_code == 400, content[:10]
+        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    assert server.get("/nothing/here").json()["error"]["message"] == "there is no GET /nothing/here"
+    assert server.get("/v1/chat/completions").status_code == 405
+
+
+def test_a_base_model_s_text_is_continued(client: Any) -> None:
+    prompt = "<|im_start|>user\nDescribe"
+    answer = client.completions.create(model="demo", prompt=[prompt, "A red"], max_tokens=4, echo=True)
+    assert [choice.index for choice in answer.choices] == [0, 1]
+    assert answer.choices[0].text.startswith(prompt)
+    assert answer.choices[1].text.startswith("A red")
+    plain = client.completions.create(model="demo", prompt="A red", max_tokens=4, logprobs=2)
+    assert "A red" + plain.choices[0].text == answer.choices[1].text
+    logprobs = plain.choices[0].logprobs
+    assert "".join(logprobs.tokens) == plain.choices[0].text
+    assert len(logprobs.token_logprobs) == len(logprobs.top_logprobs) == plain.usage.completion_tokens
+    assert logprobs.text_offset[0] == 0
+    pieces = client.completions.create(model="demo", prompt="A red", max_tokens=4, stream=True)
+    assert "".join(chunk.choices[0].text for chunk in pieces) == plain.choices[0].text
+
+
+@pytest.mark.parametrize("more", [{"suffix": "x"}, {"best_of": 3}, {"prompt": [1, 2]}, {"echo": True, "logprobs": 1}])
+def test_what_completions_do_not_do(server: Running, more: dict[str, Any]) -> None:
+    assert server.post({"prompt": "A", **more}, "/v1/completions").status_code == 400
+
+
+def test_langchain(server: Running) -> None:
+    langchain = pytest.importorskip("langchain_openai")
+    messages = pytest.importorskip("langchain_core.messages")
+    chat = langchain.ChatOpenAI(base_url=server.v1, api_key="none", model="demo", max_retries=0)
+    said = messages.HumanMessage(
+        content=[{"type": "image_url", "image_url": {"url": uri()}}, text("What is on the left?")]
+    )
+    assert chat.invoke([said]).content == "The blue column."
+    assert "".join(str(piece.content) for piece in chat.stream([said])) == "The blue column."
+
+
+def test_with_a_key(tmp_path: Any) -> None:
+    with started(tmp_path, "--api-key", "sesame") as server:
+        good = openai.OpenAI(base_url=server.v1, api_key="sesame", max_retries=0)
+        assert good.models.list().data[0].id == "demo"
+        with pytest.raises(openai.AuthenticationError):
+            openai.OpenAI(base_url=server.v1, api_key="sesam", max_retries=0).models.list()

@@ -1,0 +1,172 @@
+"""The server's pure parts."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ggufvlm.errors import ImageError, UsageError
+from ggufvlm.server.contract import FOR_EVER, Asked
+from ggufvlm.server.durations import parse_duration
+from ggufvlm.server.faults import fault_of
+from ggufvlm.server.metrics import Counter, Histogram, Metrics
+from ggufvlm.server.pictures import Decoder, PixelGate
+from ggufvlm.server.room import Memory
+from ggufvlm.server.suspects import Suspects
+
+from .running import SCENE, encoded
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *(("5m", 300), ("30s", 30), ("1h30m", 5400), ("250ms", 0.25), ("0", 0), ("-1", FOR_EVER), ("-5m", FOR_EVER)),
+        *((90, 90), (0, 0), (-3, FOR_EVER), ("1.5h", 5400), (" 2M ", 120), ("1d", 86400)),
+    ],
+)
+def test_lengths_of_time(text: str | float, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "5 m", "m", "1x", "--1", "5m5", "1e400", math.nan, math.inf, "nan"])
+def test_what_is_no_length_of_time(text: str | float) -> None:
+    with pytest.raises(UsageError):
+        parse_duration(text)
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_a_length_of_time_or_an_error(text: str) -> None:
+    try:
+        seconds = parse_duration(text)
+    except UsageError:
+        return
+    assert seconds == FOR_EVER or 0 <= seconds < math.inf
+
+
+@given(st.lists(st.floats(0, 1000), min_size=1))
+def test_a_histogram_s_buckets_count_up(values: list[float]) -> None:
+    histogram = Histogram("seconds", "Help.", "model")
+    for value in values:
+        histogram.add(value, "demo")
+    found = [re.fullmatch(r'seconds_bucket\{model="demo",le="(.+)"\} (\d+)', line) for line in histogram.lines()]
+    buckets = {float(match[1]): int(match[2]) for match in found if match}
+    assert list(buckets) == sorted(buckets)
+    for bound, count in buckets.items():
+        assert count == sum(value <= bound for value in values)
+    *_, total, count = histogram.lines()
+    assert math.isclose(float(total.split()[1]), sum(values), rel_tol=1e-9)
+    assert int(count.split()[1]) == len(values)
+
+
+@given(st.text())
+def test_labels_are_escaped(name: str) -> None:
+    counter = Counter("n", "Help.", "model")
+    counter.add(2, name)
+    (line,) = counter.lines()
+    assert "\n" not in line.replace("\\n", "")
+    inside = re.fullmatch(r'n\{model="(.*)"\} 2', line, re.DOTALL)
+    assert inside
+    assert re.sub(r"\\(.)", lambda found: {"n": "\n"}.get(found[1], found[1]), inside[1]) == name
+
+
+def test_metrics_are_what_prometheus_reads() -> None:
+    parser = pytest.importorskip("prometheus_client.parser")
+    metrics = Metrics()
+    metrics.requests.add(1, '/v1/"x"\n', "200")
+    metrics.count_times("demo", 0.2, 3)
+    families = {family.name: family for family in parser.text_string_to_metric_families(metrics.text())}
+    assert families["ggufvlm_requests"].samples[0].labels == {"route": '/v1/"x"\n', "status": "200"}
+    assert families["ggufvlm_first_token_seconds"].type == "histogram"
+
+
+def test_pixels_wait_for_room_and_large_ones_come_alone() -> None:
+    gate, entered = PixelGate(10), list[int]()
+
+    def enter(n: int) -> None:
+        gate.enter(n)
+        entered.append(n)
+
+    gate.enter(6)
+    waiting = [threading.Thread(target=enter, args=(n,), daemon=True) for n in (5, 50)]
+    for thread in waiting:
+        thread.start()
+    time.sleep(0.05)
+    assert entered == []
+    gate.enter(4)
+    gate.leave(6)
+    gate.leave(4)
+    deadline = time.monotonic() + 10
+    while len(entered) < 2 and time.monotonic() < deadline:
+        if entered and gate.used:
+            gate.leave(entered[0])
+        time.sleep(0.01)
+    assert sorted(entered) == [5, 50]
+
+
+def test_pictures_are_counted_by_their_headers() -> None:
+    decoder = Decoder(20_000)
+    good = encoded(SCENE.draw(100, 100))
+    assert decoder.count_pixels([good, good]) == 20_000
+    with pytest.raises(ImageError, match="image 2: 200x200"):
+        decoder.count_pixels([good, encoded(SCENE.draw(200, 200))])
+    with pytest.raises(ImageError, match="90000 pixels together"):
+        decoder.count_pixels([good] * 9)
+    with pytest.raises(ImageError, match="image 3"):
+        decoder.count_pixels([good, good, b"GIF"])
+    assert decoder.decode(good, 1).source == "image 1"
+
+
+def test_models_are_reckoned_with_each_other() -> None:
+    free = [1000]
+    memory = Memory(lambda: free[0])
+    assert memory.fits(400, loaded=0)
+    free[0] = 990  # its weights are mapped from a file: the system calls their pages free
+    assert memory.fits(400, loaded=400)
+    assert not memory.fits(700, loaded=400)
+    free[0] = 300  # something else has taken it
+    assert not memory.fits(400, loaded=0)
+    assert Memory(lambda: None).fits(10**15, loaded=10**15)
+
+
+def test_a_suspect_is_blamed_only_if_it_was_alone() -> None:
+    bad = Asked(messages=[{"role": "user", "content": "bad"}])
+    good = Asked(messages=[{"role": "user", "content": "good"}])
+
+    async def ask(suspects: Suspects, asked: Asked, crash: bool) -> None:
+        async with suspects.watch(asked):
+            if crash:
+                suspects.crashed()
+            else:
+                suspects.answered(asked)
+
+    async def run() -> None:
+        suspects = Suspects()
+        async with suspects.watch(good):
+            await ask(suspects, bad, crash=True)
+        again = Asked(messages=[{"role": "user", "content": "bad"}])
+        async with suspects.watch(good):  # it waits its turn, and is not there together with the other
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(ask(suspects, again, crash=True), 0.05)
+            suspects.answered(good)
+        await ask(suspects, again, crash=True)
+        with pytest.raises(UsageError, match="twice"):
+            await ask(suspects, bad, crash=False)
+        await ask(suspects, good, crash=False)
+
+    asyncio.run(run())
+
+
+def test_paths_of_the_server_are_not_told() -> None:
+    from ggufvlm.errors import DownloadError, EngineError, ModelError, OutputError, PairingError
+
+    for kind in (EngineError, ModelError, PairingError, DownloadError, OutputError):
+        fault = fault_of(kind("/home/me/models/secret.gguf: damaged", hint="rm /home/me"))
+        assert fault.status == 500
+        assert "/home" not in fault.message
