@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import secrets
@@ -190,6 +191,7 @@ def _system_first_with_strings(messages: Sequence[_NumberedMessage], image_type:
 _SHAPES = (_with_parts, _with_strings, _system_first_with_parts, _system_first_with_strings)
 
 
+@functools.lru_cache(maxsize=16)
 def _compile(source: str) -> Callable[[Shape, SpecialTokens], str]:
     """The environment is the one Transformers renders chat templates in."""
     from jinja2 import TemplateError
