@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ggufvlm.media import Image
     from ggufvlm.pipeline import pipeline
     from ggufvlm.scoring import Score
+    from ggufvlm.tasks.classify import Classification, ClassifyParams, classify
+    from ggufvlm.tasks.detect import Detections, detect
     from ggufvlm.vlm import VLM
 
 __version__ = "0.1.0"
@@ -60,6 +62,8 @@ _HOMES = {
     "media": ("Image",),
     "pipeline": ("pipeline",),
     "scoring": ("Score",),
+    "tasks.classify": ("Classification", "ClassifyParams", "classify"),
+    "tasks.detect": ("Detections", "detect"),
     "vlm": ("VLM",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -69,8 +73,11 @@ __all__ = [
     "Answer",
     "AnswerStream",
     "Chat",
+    "Classification",
+    "ClassifyParams",
     "Constraint",
     "ContextOverflow",
+    "Detections",
     "DownloadError",
     "EngineConfig",
     "EngineError",
@@ -93,6 +100,8 @@ __all__ = [
     "Usage",
     "UsageError",
     "__version__",
+    "classify",
+    "detect",
     "pipeline",
 ]
 

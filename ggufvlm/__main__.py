@@ -1,5 +1,5 @@
 """``python -m ggufvlm``."""
 
-from ggufvlm.cli.main import program
+from ggufvlm.start import program
 
 program()

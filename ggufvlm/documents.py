@@ -25,6 +25,7 @@ Content: TypeAlias = "tuple[str | Image, ...]"
 MAX_BYTES = 1 << 30
 """Of decoded pictures of documents in one message."""
 
+_MOST_TIMES = 12  # that a note lists
 _ANSWER_CELLS = 512  # kept free for the answer, at most; and at most a quarter of the context
 
 
@@ -236,8 +237,10 @@ def _note(strip: _Strip) -> str | None:
         return None
     used, wanted = [place for place, _ in strip.pictures], len(document.places)
     if document.n_pages is None:
-        times = ", ".join(document.label(place) for place in used)
-        return f"{strip.name}: {len(used)} of {wanted} frames fit: {times}"
+        times = [document.label(place) for place in used]
+        if len(times) > _MOST_TIMES:
+            times = [*times[: _MOST_TIMES - 1], f"... {times[-1]}"]
+        return f"{strip.name}: {len(used)} of {wanted} frames fit: {', '.join(times)}"
     return f"{strip.name}: {len(used)} of {wanted} pages fit: {ranges([int(page) for page in used])}"
 
 

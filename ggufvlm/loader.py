@@ -164,7 +164,7 @@ def _all_known(loading: Loading, repair: Repair, known: KnownPictures) -> bool:
     if not images:
         return False
     handler = _make_handler(loading, repair, None, SpecialTokens())
-    plans = [(image, handler.picture_plan(image.width, image.height)) for image in images]
+    plans = [(image, handler.plan_of(image)) for image in images]
     return all(known.has(planned_id(image, plan), plan.width, plan.height) for image, plan in plans)
 
 

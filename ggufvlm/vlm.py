@@ -311,7 +311,7 @@ class VLM:
         return parts
 
     def _picture(self, image: Image) -> PicturePart:
-        plan = self.handler.picture_plan(image.width, image.height)
+        plan = self.handler.plan_of(image)
         return PicturePart(
             id=planned_id(image, plan),
             source=image.source,

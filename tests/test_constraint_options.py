@@ -62,6 +62,9 @@ def test_nothing_given_is_not_taken_for_nothing_wanted() -> None:
     ("arguments", "sentence"),
     [
         (("--schema", '{"minLenght": 1}'), "no keyword"),
+        (("--schema", "[]"), "a schema is a JSON object"),
+        (("--schema", "true"), "a schema is a JSON object"),
+        (("--schema", '"name"'), "a schema is a JSON object"),
         (("--choices", "a,,b"), "empty"),
         (("--regex", "(a"), "unclosed group"),
     ],

@@ -80,6 +80,14 @@ def test_what_does_not_fit_is_left_out_and_told() -> None:
         assert vlm.stream(messages).answer.text
 
 
+def test_a_note_does_not_list_times_without_end() -> None:
+    with VLM.load("demo", config=EngineConfig(n_ctx=1500)) as vlm:
+        messages, (note,) = Material.read(["clip.mp4"], Selection(frames=90)).fit(vlm, "What?")
+    times = [image.source.rpartition(" ")[2] for image in messages[-1].images]
+    assert len(times) > 12
+    assert note == f"clip.mp4: {len(times)} of 90 frames fit: {', '.join(times[:11])}, ... {times[-1]}"
+
+
 def test_frames_that_are_left_out_are_spread_over_the_clip() -> None:
     with VLM.load("demo", config=EngineConfig(n_ctx=160)) as vlm:
         messages, _ = Material.read(["clip.mp4"], Selection(every=0.5)).fit(vlm, "What?")

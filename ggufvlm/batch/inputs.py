@@ -48,7 +48,8 @@ class Inputs:
 
     Raises:
         ImageError: an argument that does not exist, a folder or pattern without pictures.
-        UsageError, InputError, MissingExtra: a table that cannot be used, pages chosen where there is no PDF.
+        UsageError, InputError, MissingExtra: a table that cannot be used, pages chosen where there is no PDF, columns
+            named where there is no table.
     """
 
     def __init__(
@@ -72,10 +73,17 @@ class Inputs:
                 seen.update(_absolute(found.path) for found in part)
             self._parts.append(part)
         self._check_selection()
+        self._check_columns()
         require_readers(shown(path) for path in self._files())
         names = (path for path in self._files() if is_document_name(path.name))
         self._counted = {path: n_parts(path, self._reading) for path in islice(names, _COUNTED_AHEAD)}
         self.count = self._count()
+
+    def _check_columns(self) -> None:
+        columns = self._columns
+        is_named = any((columns.image, columns.prompt, columns.system, columns.id))
+        if is_named and not any(part == STDIN or isinstance(part, Table) for part in self._parts):
+            raise UsageError("columns are named, and there is no table")
 
     @property
     def known_fields(self) -> frozenset[str] | None:

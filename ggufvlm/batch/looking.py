@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from ggufvlm.batch.rows import Asked
 from ggufvlm.batch.strip import content_id
 from ggufvlm.batch.templates import Template
 from ggufvlm.documents import Material
-from ggufvlm.errors import GGUFVLMError, ImageError
+from ggufvlm.errors import GGUFVLMError
 from ggufvlm.media import Image
 from ggufvlm.media.decode import decode
 from ggufvlm.media.headers import exif_fields

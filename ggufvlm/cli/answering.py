@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -136,18 +135,25 @@ def _show(stream: AnswerStream, spinner: console.Spinner, output: OutputOptions,
         stream.close()
     spinner.close()
     answer = stream.answer
-    value = None
-    if constraint and interruption is None and answer.finish_reason != "repetition":
-        value = constraint.check(answer.text, answer.finish_reason)
-        answer = replace(answer, text=constraint.tidy(answer.text))
+    if interruption is not None or answer.finish_reason == "repetition":
+        constraint = None  # half an answer fits nothing, and is shown as it is
+    if constraint:
+        answer = constraint.fitted(answer)
         if not output.json:
             console.print_plainly(answer.text)
     if output.json:
-        print_json(answer.to_dict() if value is None else {**answer.to_dict(), "value": value})
+        print_json(envelope(answer, constraint))
     if output.stats:
         console.show_stats(answer, output)
     if interruption is not None:
         raise interruption
+
+
+def envelope(answer: Answer, constraint: Constraint | None) -> dict[str, Any]:
+    """An answer as plain data for JSON, with its value if it was held to a shape and fits."""
+    if constraint is None or answer.finish_reason != "stop":
+        return answer.to_dict()
+    return {**answer.to_dict(), "value": constraint.check(answer.text)}
 
 
 def _report_end(answer: Answer, output: OutputOptions) -> None:

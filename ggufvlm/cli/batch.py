@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ggufvlm.batch.inputs import Inputs
     from ggufvlm.batch.run import Ask, Task
     from ggufvlm.batch.session import Engine, Session
+    from ggufvlm.batch.sidecar import SidecarStyle
     from ggufvlm.config import SamplingSettings
     from ggufvlm.tasks.presets import Preset
 
@@ -92,7 +93,7 @@ def batch(
     task = _task(asked, found, rows, running)
     given = _inputs(arguments, inputs, documents, asked, found)
     task.template.check(given.known_fields)
-    embed = embedding.style()
+    embed, sidecar = embedding.style(), sidecars.style()
     if embed is not None and embed.folder is not None:
         _check_folder(embed.folder, arguments, inputs)
     settings = shaped_settings(sampling, shape, found, asked.prefill)
@@ -100,7 +101,7 @@ def batch(
     if running.dry_run:
         show_preflight(given, task, engine, rows.out)
         return
-    with _session(given, task, engine, rows, sidecars, embed) as session:
+    with _session(given, task, engine, rows, sidecar, embed) as session:
         interrupted = _run(session, engine, given, rows, output)
         _report(session, rows, output, interrupted=interrupted)
     if interrupted:
@@ -191,28 +192,18 @@ def _check_folder(folder: Path, arguments: list[str], inputs: InputOptions) -> N
 
 
 def _session(
-    given: Inputs, task: Task, engine: Engine, rows: RowOptions, sidecars: SidecarOptions, embed: EmbedStyle | None
+    given: Inputs, task: Task, engine: Engine, rows: RowOptions, sidecar: SidecarStyle | None, embed: EmbedStyle | None
 ) -> Session:
     from ggufvlm.batch.session import Output, Session
-    from ggufvlm.batch.sidecar import SidecarStyle
 
     if rows.out is None:
         raise UsageError("no output named", hint="-o captions.jsonl; or .csv, .tsv, .parquet")
-    style = None
-    if sidecars.sidecar is not None:
-        style = SidecarStyle(
-            kind=sidecars.sidecar.value,
-            prefix=sidecars.prefix,
-            suffix=sidecars.suffix,
-            trigger_word=sidecars.trigger_word,
-            existing=sidecars.sidecar_exists.value,
-        )
     output = Output(
         path=rows.out,
         ordered=rows.ordered,
         restart=rows.restart,
         sync_every=rows.sync_every,
-        sidecar=style,
+        sidecar=sidecar,
         embed=embed,
         html=rows.html,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +14,7 @@ from ggufvlm.errors import UsageError
 if TYPE_CHECKING:
     from ggufvlm.batch.embed import EmbedStyle
     from ggufvlm.batch.expand import DocumentReading
+    from ggufvlm.batch.sidecar import SidecarStyle
 
 
 class SidecarKind(str, Enum):
@@ -175,8 +176,29 @@ class SidecarOptions:
         ),
     ] = ""
     sidecar_exists: Annotated[
-        Existing, _option("--sidecar-exists", help="What becomes of sidecars that are there. [overwrite]")
-    ] = Existing.OVERWRITE
+        Existing | None, _option("--sidecar-exists", help="What becomes of sidecars that are there. [overwrite]")
+    ] = None
+
+    def style(self) -> SidecarStyle | None:
+        """What they ask for.
+
+        Raises:
+            UsageError: something about sidecars, and none are wanted.
+        """
+        from ggufvlm.batch.sidecar import SidecarStyle
+
+        if self.sidecar is None:
+            given = [item.name for item in fields(self) if getattr(self, item.name)]
+            if given:
+                raise UsageError(f"--{given[0].replace('_', '-')} is about sidecars", hint="--sidecar txt writes them")
+            return None
+        return SidecarStyle(
+            kind=self.sidecar.value,
+            prefix=self.prefix,
+            suffix=self.suffix,
+            trigger_word=self.trigger_word,
+            existing=(self.sidecar_exists or Existing.OVERWRITE).value,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from ggufvlm.cli.options import (
     grouped,
     text_or_file,
 )
+from ggufvlm.config import SamplingParams
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _open(
 
     loader = ModelLoader(model, hardware.config(), output)
     settings, system = sampling.settings(), text_or_file(system) if system else None
+    SamplingParams(**settings)  # what makes no sense is refused before anything is loaded
     files = loader.find(model.model)
     with leaving_at_once(quiet=output.quiet):
         vlm = loader.begin(files, waits_for_pictures=bool(sources))

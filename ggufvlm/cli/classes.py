@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from ggufvlm.cli import console
+from ggufvlm.cli.answering import Complaints
 from ggufvlm.cli.options import OutputOptions
 
 if TYPE_CHECKING:
@@ -25,39 +26,47 @@ class Shown:
 
     Attributes:
         several: each picture is named.
+        n_shown: pictures whose classes were shown.
+        complaints: about the others.
     """
 
     form: Literal["bars", "json", "csv"]
     params: ClassifyParams
     output: OutputOptions
     several: bool
-    _has_head: bool = False
+    n_shown: int = 0
+    complaints: Complaints = field(default_factory=lambda: Complaints(console.say))
+    _has_doubted: bool = False
 
     def result(self, found: Classification) -> None:
         """Show the classes of a picture."""
+        self._show(found)
+        self.n_shown += 1
+        if found.coverage < _UNLIKELY and not self.output.quiet and not self._has_doubted:
+            self._has_doubted = True  # of a thousand pictures it would be the same a thousand times
+            console.say(
+                f"warning: {found.source}: the model would have answered with one of the labels in only "
+                f"{found.coverage:.2%} of cases; another question (-p) or other labels may suit it better"
+            )
+
+    def _show(self, found: Classification) -> None:
         if self.form == "json":
             console.print_plainly(json.dumps(found.to_dict(), ensure_ascii=False))
         elif self.form == "csv":
             self._csv(found)
         else:
             self._bars(found)
-        if found.coverage < _UNLIKELY and not self.output.quiet:
-            console.say(
-                f"warning: {found.source}: the model would have answered with one of the labels in only "
-                f"{found.coverage:.2%} of cases; another question (-p) or other labels may suit it better"
-            )
 
     def error(self, source: str, error: GGUFVLMError) -> None:
         """Name a picture that could not be classified."""
         if self.form == "json":
-            console.print_plainly(json.dumps({"image": source, "error": str(error)}, ensure_ascii=False))
-        console.say(f"error: {error}")
+            console.print_plainly(json.dumps({"source": source, "error": str(error)}, ensure_ascii=False))
+        self.complaints.add(error, source)
 
     def _csv(self, found: Classification) -> None:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        if not self._has_head:
-            self._has_head = True
-            writer.writerow(["image", "label", *self.params.labels, "coverage"])
+        if not self.n_shown:
+            writer.writerow(["source", "label", *self.params.labels, "coverage"])
         of = {item.label: item.probability for item in found.classes}
         shares = [f"{of[label]:.6g}" for label in self.params.labels]
         writer.writerow([found.source, found.best.label, *shares, f"{found.coverage:.6g}"])

@@ -14,6 +14,7 @@ import typer
 from ggufvlm.cli import console
 from ggufvlm.cli.answering import log_to_stderr
 from ggufvlm.cli.classes import Shown
+from ggufvlm.cli.constraint_options import read_list
 from ggufvlm.cli.interruption import INTERRUPTED, leaving_at_once
 from ggufvlm.cli.options import HardwareOptions, ModelOptions, OutputOptions, Switch, grouped, text_or_file
 from ggufvlm.cli.transfer import fetcher
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
     from ggufvlm.vlm import VLM
 
 _MOST_LANES = 16
-SOME_FAILED = 5
 
 
 @grouped
 def classify(
     arguments: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="Files, folders, patterns, URLs, -.", show_default=False)
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="Files, folders, patterns, URLs, - for stdin.", show_default=False),
     ],
     labels: Annotated[
         str,
@@ -61,7 +62,9 @@ def classify(
     as_csv: Annotated[bool, typer.Option("--csv", help="A table: image, best label, a column for each label.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no warnings.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False,
-    color: Annotated[Switch, typer.Option("--color", help="Colours and drawn bars.")] = Switch.AUTO,
+    color: Annotated[
+        Switch, typer.Option("--color", help="Colours and drawn bars. [auto]", show_default=False)
+    ] = Switch.AUTO,
     *,
     model: ModelOptions,
     hardware: HardwareOptions,
@@ -70,8 +73,8 @@ def classify(
 
     ggufvlm classify photo.jpg --labels cat,dog,bird
 
-    Nothing is generated: each label is scored as the answer, so the probabilities are the model's own. With several
-    pictures a bad one is a line on stderr, the others go on, and the exit code is 5.
+    Nothing is generated: each label is scored as the answer, so the probabilities are the model's own. Exit code 5 if
+    some pictures could not be read.
     """
     from ggufvlm.tasks.classify import ClassifyParams
 
@@ -79,7 +82,7 @@ def classify(
     if json and as_csv:
         raise UsageError("--json and --csv exclude each other")
     params = ClassifyParams(
-        labels=_labels(labels),
+        labels=tuple(read_list(labels)),
         prompt=text_or_file(prompt) if prompt else None,
         multi=multi,
         per_token=per_token,
@@ -92,13 +95,12 @@ def classify(
         log_to_stderr()
     show = Shown("csv" if as_csv else "json" if json else "bars", params, output, several=len(sources) > 1)
     try:
-        n_failed = _classify(sources, params, model, hardware, show)
+        _classify(sources, params, model, hardware, show)
     except KeyboardInterrupt:
         if not quiet:
             console.say("interrupted")
         raise typer.Exit(INTERRUPTED) from None
-    if n_failed:
-        raise typer.Exit(SOME_FAILED)
+    show.complaints.leave(show.n_shown)
 
 
 def _pictures(arguments: Sequence[str]) -> list[str]:
@@ -112,43 +114,40 @@ def _pictures(arguments: Sequence[str]) -> list[str]:
                 f"no such image: {words}", hint="the question goes through -p, the classes through --labels"
             )
         sources += found
+    if sources.count("-") > 1:
+        raise UsageError("- can be given once: there is one stdin")
     return sources
-
-
-def _labels(given: str) -> tuple[str, ...]:
-    parts = text_or_file(given).splitlines() if given.startswith("@") else given.split(",")
-    return tuple(part.strip() for part in parts if part.strip())
 
 
 def _classify(
     sources: Sequence[str], params: ClassifyParams, model: ModelOptions, hardware: HardwareOptions, show: Shown
-) -> int:
-    """How many of several pictures could not be classified.
+) -> None:
+    """Show the classes of each picture, or why there are none.
 
     Raises:
-        GGUFVLMError: the only one cannot.
+        GGUFVLMError: the only one cannot be read.
     """
+    from ggufvlm.media import name_of
     from ggufvlm.models import find_model
     from ggufvlm.vlm import VLM
 
     config = replace(hardware.config(), n_slots=min(_MOST_LANES, params.n_answers), priority="throughput")
     files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=show.output.quiet))
-    n_failed = 0
     with console.Spinner(show.output) as spinner, ExitStack() as stack:
         with leaving_at_once(quiet=show.output.quiet):
             vlm = VLM(files, config, raw=model.raw, on_load=spinner.on_load, on_progress=spinner.on_progress)
             stack.enter_context(vlm)
             vlm.wait_until_loaded()
-        for source, found in _results(vlm, sources, params):
+        for number, (source, found) in enumerate(_results(vlm, sources, params), 1):
             spinner.hide()
             if isinstance(found, GGUFVLMError):
                 if len(sources) == 1:
                     raise found
-                n_failed += 1
-                show.error(source, found)
+                show.error(name_of(source), found)
             else:
                 show.result(found)
-    return n_failed
+            if number < len(sources):
+                spinner.update(f"classifying: {number + 1} of {len(sources)}")
 
 
 def _results(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ggufvlm.cli import console
+from ggufvlm.cli.answering import envelope
 from ggufvlm.cli.interruption import stopping
 from ggufvlm.cli.options import OutputOptions
 from ggufvlm.errors import GGUFVLMError
@@ -29,17 +30,20 @@ class Result:
 
     Attributes:
         seconds: from the question to the end of the answer; loading is not in it.
+        constraint: what the answer was held to.
     """
 
     model: str
     answer: Answer | None = None
     seconds: float = 0.0
     error: GGUFVLMError | None = None
+    constraint: Constraint | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         if self.answer is not None:
-            return {**self.answer.to_dict(), "model": self.model, "seconds": round(self.seconds, 3)}
+            told = envelope(self.answer, self.constraint)
+            return {**told, "model": self.model, "seconds": round(self.seconds, 3)}
         hint = self.error.hint if self.error else None
         return {"model": self.model, "error": str(self.error), "hint": hint}
 
@@ -104,7 +108,8 @@ class Questioner:
             answer = stream.answer
             if self._constraint is not None and not self.was_interrupted:
                 answer = self._constraint.fitted(answer)
-            return Result(model=name, answer=answer, seconds=time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            return Result(model=name, answer=answer, seconds=seconds, constraint=self._constraint)
 
     def _stoppable(self, stop: Callable[[], None]) -> None:
         self._stop = stop

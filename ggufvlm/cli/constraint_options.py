@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated
 
-from ggufvlm.cli.options import SamplingOptions, _option
+from ggufvlm.cli.options import SamplingOptions, _option, text_or_file
 from ggufvlm.config import SamplingParams
 from ggufvlm.errors import UsageError
 
@@ -66,6 +66,16 @@ class ConstraintOptions:
         if self.regex is not None:
             return Constraint.regex(self.regex)
         return None if self.grammar is None else grammar_given(self.grammar)
+
+
+def read_list(given: str) -> list[str]:
+    """``a,b,c``, or ``@FILE`` with one a line; without blanks around them and empty ones.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    parts = text_or_file(given).splitlines() if given.startswith("@") else given.split(",")
+    return [part.strip() for part in parts if part.strip()]
 
 
 def shaped_settings(

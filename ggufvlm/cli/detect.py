@@ -9,6 +9,7 @@ import typer
 
 from ggufvlm.cli import console
 from ggufvlm.cli.answering import CUT_BY_GUARD, log_to_stderr
+from ggufvlm.cli.constraint_options import read_list
 from ggufvlm.cli.detect_options import Format, ResultOptions, SearchOptions
 from ggufvlm.cli.interruption import INTERRUPTED
 from ggufvlm.cli.options import HardwareOptions, ModelOptions, SamplingOptions, grouped, text_or_file
@@ -105,11 +106,7 @@ def _read_arguments(arguments: Sequence[str], more_labels: str | None) -> tuple[
 
 
 def _split(given: str | None) -> list[str]:
-    """Labels with commas between, or those in ``@FILE``, one a line."""
-    if given is None:
-        return []
-    text = text_or_file(given)
-    labels = [label for label in (text.splitlines() if given.startswith("@") else text.split(",")) if label.strip()]
-    if not labels:
+    labels = read_list(given) if given is not None else []
+    if given is not None and not labels:
         raise UsageError(f"-l {given}: there is no label in it")
     return labels

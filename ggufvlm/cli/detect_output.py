@@ -30,6 +30,7 @@ class Writer(Protocol):
 
     def skip(self, source: str, error: GGUFVLMError) -> None:
         """Take note of a picture that could not be asked about; most formats have no place for that."""
+        return
 
     def finish(self) -> None:
         """Write what could not be written before."""

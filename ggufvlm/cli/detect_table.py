@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _SIDES = ("left", "top", "right", "bottom", "width", "height")
 _FEWEST_COLUMNS = 12
 """Of a terminal for the names of objects."""
+_WIDEST = 1000
 
 
 def draw_table(found: Detections, console: Console) -> None:
@@ -20,8 +21,9 @@ def draw_table(found: Detections, console: Console) -> None:
     from rich.measure import Measurement
     from rich.text import Text
 
+    unbounded = console.options.update(max_width=_WIDEST)
     for table in (_table(found, _SIDES), _table(found, _SIDES[:4])):
-        if Measurement.get(console, console.options, table).minimum <= console.width:
+        if Measurement.get(console, unbounded, table).minimum <= console.width:
             console.print(table)
             return
     console.print(Text(f"{found.source}  {found.width}x{found.height}", style="dim"))

@@ -25,7 +25,7 @@ class DocumentOptions:
     ] = None
     every: Annotated[
         str | None,
-        _option("--every", help="Of videos, a frame every so often, such as 2s or 0.5s.", metavar="SECONDS"),
+        _option("--every", help="Of videos, a frame every so often, such as 2s or 0.5s.", metavar="TIME"),
     ] = None
     frames: Annotated[int | None, _option("--frames", help="Of videos, this many frames. [8]", min=1)] = None
     scenes: Annotated[

@@ -34,6 +34,7 @@ from ggufvlm.cli import (
     rm,
     serve,
     show,
+    streams,
     verify,
 )
 from ggufvlm.errors import GGUFVLMError
@@ -87,6 +88,7 @@ def main() -> None:
     # damaged EXIF blocks and the like: what matters of it is in our own errors
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logging.getLogger("PIL").addHandler(logging.NullHandler())
+    streams.prepare()
     try:
         app()
     except GGUFVLMError as error:
@@ -96,7 +98,15 @@ def main() -> None:
         if error.hint:
             typer.echo(f"hint: {error.hint}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # of a stream: files are told apart where they are written
+        if "--debug" in sys.argv:
+            raise
+        typer.echo(f"error: {streams.sentence(error)}", err=True)
+        streams.let_go()
+        sys.exit(1)
     except KeyboardInterrupt:
+        if not {"-q", "--quiet"} & set(sys.argv):
+            typer.echo("interrupted", err=True)
         sys.exit(130)
 
 

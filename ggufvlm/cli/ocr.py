@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ggufvlm.cli import console
-from ggufvlm.cli.answering import CUT_BY_GUARD, log_to_stderr
+from ggufvlm.cli.answering import CUT_BY_GUARD, Complaints, log_to_stderr
 from ggufvlm.cli.batch_options import TalkOptions
 from ggufvlm.cli.interruption import INTERRUPTED, leaving_at_once
 from ggufvlm.cli.ocr_output import PageWriter, Target
 from ggufvlm.cli.options import HardwareOptions, ModelOptions, SamplingOptions, _option, grouped, text_or_file
+from ggufvlm.config import SamplingParams
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ class ReadingOptions:
     system: Annotated[str | None, _option("-s", "--system", help="System message, or @FILE.", metavar="TEXT|@FILE")] = (
         None
     )
-    form: Annotated[Form | None, _option("--format", help="text or markdown. [text; markdown for -o FILE.md]")] = None
+    form: Annotated[
+        Form | None, _option("-f", "--format", help="text or markdown. [text; markdown for -o FILE.md]")
+    ] = None
     pages: Annotated[
         str | None, _option("--pages", help="Pages of PDFs and TIFFs, such as 1-5,8 or 10-. [all]", metavar="PAGES")
     ] = None
@@ -90,7 +93,7 @@ class ReadingOptions:
 class PageOptions:
     """What becomes of the pages."""
 
-    out: Annotated[Path | None, _option("-o", "--out", help="Write here in place of stdout.", metavar="FILE")] = None
+    out: Annotated[Path | None, _option("-o", "--output", help="Write here in place of stdout.", metavar="FILE")] = None
     join: Annotated[
         bool, _option("--join", help="One running text: divided words and sentences go on from page to page.")
     ] = False
@@ -124,7 +127,7 @@ def ocr(
     ggufvlm ocr scans/ --join -o book.md
 
     Each model is asked in the words it was trained with. A form feed stands between pages of text, a comment with
-    their name before pages of Markdown. Exit code 3 if a page could not be read, 6 if an answer ran in circles.
+    their name before pages of Markdown. Exit code 5 if some pages could not be read, 6 if an answer ran in circles.
     """
     from ggufvlm.tasks.ocr import read_pages
     from ggufvlm.tasks.ocr_places import find_places, find_sources
@@ -144,9 +147,11 @@ def ocr(
         with ExitStack() as stack:
             progress = stack.enter_context(closing(_Progress(output, len(places), clears=result.out is None)))
             engine = _load(places, how, reading, model, hardware, output, progress, stack)
+            complaints = Complaints(progress.say)
             for page in read_pages(engine, places, how):
                 progress.clear()
-                _take(page, pages, writer, progress, output)
+                pages.append(page)
+                _take(page, complaints, writer, progress, output)
                 progress.update(len(pages))
     except KeyboardInterrupt:
         if not output.quiet:
@@ -157,11 +162,16 @@ def ocr(
         if result.json and pages:
             _write_json(writer.text, pages, how, result.out)
     _report(pages, places, how, result.out, output)
+    complaints.leave(sum(page.error is None for page in pages))
+    if any(page.is_given_up for page in pages):
+        raise typer.Exit(CUT_BY_GUARD)
 
 
 def _reading(reading: ReadingOptions, result: PageOptions, sampling: SamplingOptions) -> Reading:
     from ggufvlm.tasks.ocr_page import Reading as Plan
 
+    settings = sampling.settings()
+    SamplingParams(**settings)  # what makes no sense is refused before anything is loaded
     named = result.out is not None and result.out.suffix.lower() in _MARKDOWN_NAMES
     form = reading.form or (Form.MARKDOWN if named else Form.TEXT)
     return Plan(
@@ -173,7 +183,7 @@ def _reading(reading: ReadingOptions, result: PageOptions, sampling: SamplingOpt
         n_retries=reading.retries,
         dpi=reading.dpi,
         measures=result.json,
-        settings=sampling.settings(),
+        settings=settings,
     )
 
 
@@ -243,13 +253,13 @@ class _Progress:
         self._spinner.close()
 
 
-def _take(page: Page, pages: list[Page], writer: PageWriter, progress: _Progress, output: OutputOptions) -> None:
-    pages.append(page)
+def _take(page: Page, complaints: Complaints, writer: PageWriter, progress: _Progress, output: OutputOptions) -> None:
     if page.error is None:
         writer.add(page)
+    elif page.place.file.name in str(page.error):
+        complaints.add(page.error)
     else:
-        text = str(page.error)
-        progress.say(f"error: {text}" if page.place.file.name in text else f"error: {page.place.name}: {text}")
+        complaints.add(page.error, page.place.name)
     if output.quiet:
         return
     if page.finish_reason == "length":
@@ -274,16 +284,12 @@ def _write_json(text: str, pages: Sequence[Page], how: Reading, out: Path | None
 def _report(
     pages: Sequence[Page], places: Sequence[PagePlace], how: Reading, out: Path | None, output: OutputOptions
 ) -> None:
-    """Say what may help, and choose the exit code."""
-    if not output.quiet:
-        if out is not None and any(page.error is None for page in pages):
-            n = sum(page.error is None for page in pages)
-            console.say(f"{out}: {n} page{'s' if n != 1 else ''}")
-        layers = sum(place.layer is not None for place in places)
-        if layers and not how.takes_layer:
-            console.say(f"{layers} of {len(places)} pages carry their text: --text-layer prefer takes it as it is")
-    failed = next((page.error for page in pages if page.error is not None), None)
-    if failed is not None:
-        raise typer.Exit(failed.exit_code)
-    if any(page.is_given_up for page in pages):
-        raise typer.Exit(CUT_BY_GUARD)
+    """Say what became of the pages, and what may help."""
+    if output.quiet:
+        return
+    n = sum(page.error is None for page in pages)
+    if out is not None and n:
+        console.say(f"{out}: {n} page{'s' if n != 1 else ''}")
+    layers = sum(place.layer is not None for place in places)
+    if layers and not how.takes_layer:
+        console.say(f"{layers} of {len(places)} pages carry their text: --text-layer prefer takes it as it is")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -96,6 +97,7 @@ class Target:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._file: TextIO | None = None
+        self._is_broken = False
 
     def write(self, text: str) -> None:
         """Write and flush.
@@ -103,6 +105,8 @@ class Target:
         Raises:
             OutputError: the file cannot be written.
         """
+        if self._is_broken:
+            return  # that was told once
         if self._path is None:
             sys.stdout.write(text)
             sys.stdout.flush()
@@ -113,9 +117,16 @@ class Target:
             self._file.write(text)
             self._file.flush()
         except OSError as error:
+            self._give_up()
             raise OutputError(f"{self._path}: cannot be written ({error.strerror or error})") from error
+
+    def _give_up(self) -> None:
+        self._is_broken = True
+        if self._file is not None:
+            with suppress(OSError):  # what could not be written cannot be written now
+                self._file.close()
 
     def close(self) -> None:
         """End the file."""
-        if self._file is not None:
+        if self._file is not None and not self._is_broken:
             self._file.close()

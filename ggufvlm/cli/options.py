@@ -193,6 +193,11 @@ class OutputOptions:
     color: Annotated[Switch, _option("--color", help="Colours and rendered Markdown. [auto]")] = Switch.AUTO
 
 
+@functools.cache
+def _hints_of(group: type[Any]) -> dict[str, Any]:
+    return get_type_hints(group, include_extras=True)  # evaluates texts, and most commands share groups
+
+
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Turn each parameter whose type is an options group into the options of that group."""
     hints = get_type_hints(command, include_extras=True)
@@ -204,7 +209,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
             parameters.append(parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY))
             continue
         group = groups[parameter.name]
-        of_group = get_type_hints(group, include_extras=True)
+        of_group = _hints_of(group)
         for item in fields(group):
             annotations[item.name] = of_group[item.name]
             parameters.append(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ggufvlm.cli import console
-from ggufvlm.cli.answering import CUT_BY_GUARD, log_to_stderr, print_json, warn_about_end
+from ggufvlm.cli.answering import CUT_BY_GUARD, envelope, log_to_stderr, print_json, warn_about_end
 from ggufvlm.cli.document_options import seconds
 from ggufvlm.cli.interruption import INTERRUPTED, leaving_at_once
 from ggufvlm.cli.options import _option
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ggufvlm.answer import Answer
     from ggufvlm.cli.options import HardwareOptions, ModelOptions, OutputOptions
     from ggufvlm.config import SamplingSettings
+    from ggufvlm.constraint import Constraint
     from ggufvlm.media.documents import Selection
     from ggufvlm.media.kinds import MediaFile
     from ggufvlm.tasks.long_video import WindowAnswer
@@ -101,7 +102,7 @@ def describe_windows(
         raise typer.Exit(INTERRUPTED) from None
     finally:
         if output.json and found:
-            _write_json(found, summary)
+            _write_json(found, summary, settings.get("constraint"))
     _report_end(found, summary, output)
 
 
@@ -205,11 +206,14 @@ class _Asking:
         return answer if constraint is None else constraint.fitted(answer)
 
 
-def _write_json(found: Sequence[WindowAnswer], summary: Answer | None) -> None:
-    text = "\n".join(f"[{item.window.label}] {item.answer.text.strip()}" for item in found)
-    envelope: dict[str, Any] = summary.to_dict() if summary else {"text": text, "model": found[0].answer.model}
-    envelope["windows"] = [item.to_dict() for item in found]
-    print_json(envelope)
+def _write_json(found: Sequence[WindowAnswer], summary: Answer | None, constraint: Constraint | None) -> None:
+    windows = [item.to_dict() for item in found]
+    if summary is None:
+        text = "\n".join(f"[{item.window.label}] {item.answer.text.strip()}" for item in found)
+        told: dict[str, Any] = {"text": text, "model": found[0].answer.model}
+    else:
+        told = envelope(summary, constraint)
+    print_json({**told, "windows": windows})
 
 
 def _report_end(found: Sequence[WindowAnswer], summary: Answer | None, output: OutputOptions) -> None:

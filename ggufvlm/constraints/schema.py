@@ -57,13 +57,18 @@ def schema_text(schema: Any) -> str:
         UsageError: it is none of these.
     """
     if isinstance(schema, str):
-        return schema.strip() if schema.lstrip().startswith("{") else _dumped(read_shorthand(schema))
+        return schema.strip() if _is_json(schema) else _dumped(read_shorthand(schema))
     make = getattr(schema, "model_json_schema", None) or getattr(schema, "json_schema", None)
     if callable(make):
         return _dumped(_closed(make()))
     if isinstance(schema, Mapping):
         return _dumped(dict(schema))
     raise UsageError(f"not a schema: {schema!r}", hint="a dict, JSON text, or a pydantic model")
+
+
+def _is_json(text: str) -> bool:
+    """Whether it is meant as JSON, if only by mistake: ``[]`` and ``true`` are no names of fields."""
+    return text.lstrip().startswith(("{", "[", '"')) or text.strip() in ("true", "false", "null")
 
 
 def _dumped(schema: Any) -> str:

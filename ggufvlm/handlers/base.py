@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ggufvlm.engine.request import TextPart
-from ggufvlm.errors import UsageError
+from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.handlers.messages import Message
 from ggufvlm.handlers.template import PictureStyle, SpecialTokens, render
 from ggufvlm.handlers.templates import BUILTIN_TEMPLATES
@@ -106,6 +106,17 @@ class ChatHandler:
         return PicturePlan(
             width=width, height=height, pad_color=facts.pad_color, resample=self.resample, roll_patch=roll
         )
+
+    def plan_of(self, image: Image) -> PicturePlan:
+        """:meth:`picture_plan` of a picture that can be named.
+
+        Raises:
+            ImageError: its sides suit no picture of this family.
+        """
+        try:
+            return self.picture_plan(image.width, image.height)
+        except ImageError as error:
+            raise ImageError(f"{image.source}: {error}", hint=error.hint) from error
 
     @property
     def library_budget(self) -> tuple[int | None, int | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from ggufvlm.errors import UsageError
+from ggufvlm.errors import ImageError
 from ggufvlm.handlers.base import ChatHandler
 
 MAX_ASPECT = 200
@@ -19,10 +19,10 @@ def smart_resize(width: int, height: int, *, factor: int, min_pixels: int, max_p
     The formula is ``smart_resize`` of Qwen's ``image_processing_qwen2_vl.py``. Returns (width, height) in pixels.
 
     Raises:
-        UsageError: one side is more than 200 times the other, which the reference refuses too.
+        ImageError: one side is more than 200 times the other, which the reference refuses too.
     """
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise UsageError(
+        raise ImageError(
             f"a picture of {width}x{height} is too narrow for this model: at most {MAX_ASPECT} to 1",
             hint="crop it, or cut it into pieces",
         )

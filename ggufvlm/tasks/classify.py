@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ggufvlm.errors import UsageError
-from ggufvlm.media import Image
+from ggufvlm.media import Image, ImageSource, load
 
 if TYPE_CHECKING:
     from ggufvlm.scoring import Score
@@ -105,19 +105,29 @@ class Classification:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
-            "image": self.source,
+            "source": self.source,
             "label": self.best.label,
             "probabilities": {item.label: item.probability for item in self.classes},
             "coverage": self.coverage,
         }
 
 
-def classify(vlm: VLM, image: Image, params: ClassifyParams) -> Classification:
+def classify(vlm: VLM, image: ImageSource, params: ClassifyParams | Sequence[str]) -> Classification:
     """Classify one picture.
 
+    Args:
+        vlm: as many labels are scored at a time as it has slots.
+        image: what :meth:`VLM.describe <ggufvlm.VLM.describe>` takes.
+        params: how; labels alone take the defaults.
+
     Raises:
+        ImageError: the picture cannot be read.
+        UsageError: too few labels, or an empty one.
         ContextOverflow, EngineError: as :meth:`VLM.describe <ggufvlm.VLM.describe>`.
     """
+    image = load(image)
+    if not isinstance(params, ClassifyParams):
+        params = ClassifyParams(labels=tuple(params))
     blank = _blank(image) if params.calibrate else None
     if params.multi:
         found = [_yes_or_no(vlm, image, blank, params, label) for label in params.labels]

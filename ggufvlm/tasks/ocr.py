@@ -31,7 +31,7 @@ RETRY_TEMPERATURES = (0.2, 0.5, 0.8, 1.0)
 
 def needs_model(places: Iterable[PagePlace], reading: Reading) -> bool:
     """Whether one of the pages has to be looked at."""
-    return not reading.takes_layer or any(place.layer is None for place in places)
+    return not reading.takes_layer or any(place.layer is None and place.error is None for place in places)
 
 
 def read_pages(vlm: VLM | None, places: Iterable[PagePlace], reading: Reading | None = None) -> Iterator[Page]:

@@ -17,7 +17,7 @@ from ggufvlm.media.labels import label
 from ggufvlm.media.patterns import natural_key
 from ggufvlm.media.pdf import DEFAULT_DPI, Pdf
 from ggufvlm.media.scan import Scan, is_scan
-from ggufvlm.media.sources import expand_user, read_source
+from ggufvlm.media.sources import expand_user, is_dangling, name_of, read_source
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,11 +28,13 @@ class PagePlace:
         file: the picture, the PDF, or the TIFF of several pages.
         number: of the page, from 1; ``None`` for a picture.
         layer: the text that the PDF itself carries for the page, if any.
+        error: why the file, whose pages nobody knows, cannot be read.
     """
 
     file: MediaFile
     number: int | None = None
     layer: str | None = None
+    error: ImageError | None = None
 
     @property
     def name(self) -> str:
@@ -63,40 +65,47 @@ def find_sources(arguments: Sequence[str]) -> list[str]:
 
 def _in_folder(folder: Path, name: str) -> list[str]:
     try:
-        found = [path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file()]
+        found = [
+            path for path in folder.iterdir() if not path.name.startswith(".") and (path.is_file() or is_dangling(path))
+        ]
     except OSError as error:
         raise ImageError(f"{name}: cannot be read ({error.strerror or error})") from error
     pages = [path for path in found if is_picture_name(path.name) or path.suffix.lower() == ".pdf"]
     if not pages:
-        raise ImageError(f"{name}: no pictures and no PDFs there")
+        hint = "name the file itself if its ending is unusual"
+        raise ImageError(f"{name}: no pictures and no PDFs there", hint=hint)
     return [str(path) for path in sorted(pages, key=natural_key)]
 
 
 def find_places(sources: Iterable[str], selection: str | None = None) -> list[PagePlace]:
-    """All pages, in order. Looks into PDFs, decodes no picture.
+    """All pages, in order. Looks into PDFs, decodes no picture. A bad file among good ones is a place with its error.
 
     Args:
         sources: as :func:`find_sources` gives them.
         selection: of the pages of PDFs and TIFFs, as in ``1-5,8``; ``None`` is all.
 
     Raises:
-        ImageError: a file is missing, encrypted, damaged, without pages, or a video.
+        ImageError: each file is missing, encrypted, damaged, without pages, or a video.
         UsageError: a selection that makes no sense, or for which there is no PDF.
         MissingExtra: pypdfium2 is not installed.
     """
     places: list[PagePlace] = []
     for source in sources:
-        file = identify(source)
-        if file.kind is FileKind.VIDEO:
-            hint = f"its frames can be asked about: ggufvlm describe {file.name}"
-            raise ImageError(f"{file.name}: a video; pictures and PDFs can be read", hint=hint)
-        places += _pages_of(file, selection)
+        try:
+            places += _pages_of(identify(source), selection)
+        except ImageError as error:
+            places.append(PagePlace(file=MediaFile(FileKind.PICTURE, b"", name_of(source)), error=error))
+    if places and all(place.error for place in places):
+        raise next(place.error for place in places if place.error)
     if selection is not None and all(place.number is None for place in places):
         raise UsageError("pages are chosen, and there is no PDF and no TIFF of several pages")
     return places
 
 
 def _pages_of(file: MediaFile, selection: str | None) -> list[PagePlace]:
+    if file.kind is FileKind.VIDEO:
+        hint = f"its frames can be asked about: ggufvlm describe {file.name}"
+        raise ImageError(f"{file.name}: a video; pictures and PDFs can be read", hint=hint)
     if file.kind is FileKind.PDF:
         with Pdf(file) as pdf:
             return [PagePlace(file=file, number=n, layer=_layer(pdf, n)) for n in pdf.numbers(selection)]
@@ -125,6 +134,9 @@ def pictures(places: Iterable[PagePlace], dpi: float = DEFAULT_DPI) -> Iterator[
         document: Pdf | Scan | None = None
         opened: MediaFile | None = None
         for place in places:
+            if place.error is not None:
+                yield place, place.error
+                continue
             try:
                 if place.number is None:
                     yield place, _picture(place.file)

@@ -212,6 +212,14 @@ def test_lines_from_standard_input(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert found[3].error is not None
 
 
+@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"\xff\xd8\xff\xe0\0\x10JFIF\0", b"a.png\0b.png\0"])
+def test_a_picture_in_place_of_lines_is_refused(data: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    with pytest.raises(InputError, match="no list of pictures") as refused:
+        list(Inputs(["-"]))
+    assert "ggufvlm describe -" in (refused.value.hint or "")
+
+
 def test_equal_ids_are_told_apart(folder: Path) -> None:
     touch("a.png")
     assert ids(table("t.csv", "id,image\nx,a.png\nx,a.png\ny,a.png\n")) == ["x", "x#2", "y"]

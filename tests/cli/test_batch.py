@@ -316,6 +316,9 @@ WRONG = {
     "pages that are none": (["shots", "--pages", "one", "-o", "out.jsonl"], 2, "one"),
     "frames in two ways": (["shots", "--every", "1s", "--frames", "2", "-o", "out.jsonl"], 2, "either"),
     "a whole of pictures": (["shots", "--whole", "-o", "out.jsonl"], 2, "--whole"),
+    "a trigger word of nothing": (["shots", "--trigger-word", "sks", "-o", "out.jsonl"], 2, "--sidecar txt"),
+    "old sidecars, and no new ones": (["shots", "--sidecar-exists", "skip", "-o", "out.jsonl"], 2, "--sidecar txt"),
+    "a column of no table": (["shots", "--id-column", "name", "-o", "out.jsonl"], 2, "no table"),
     "embedding nowhere": (["shots", "--embed", "xmp", "-o", "out.jsonl"], 2, "--embed-to"),
     "embedding nothing": (["shots", "--embed-in-place", "-o", "out.jsonl"], 2, "--embed"),
     "embedding in no field": (

@@ -241,3 +241,9 @@ def test_stdin_is_no_picture_here(run: Run) -> None:
     done = run("chat", "-", input=b"")
     assert done.returncode == 2
     assert b"messages come from stdin" in done.stderr
+
+
+def test_wrong_settings_are_refused_before_a_model_is_looked_for(run: Run) -> None:
+    done = run("chat", "blocks.png", "--temp", "-1", "-m", "none", input=b"What?\n")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"error: temperature must not be negative: -1.0\n"

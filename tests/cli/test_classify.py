@@ -49,7 +49,7 @@ def test_several_pictures_are_named_and_in_order(run: Run, pictures: tuple[str, 
 
 def test_json_lines(run: Run, pictures: tuple[str, str]) -> None:
     told = [json.loads(line) for line in run("classify", *pictures, *ASK, "--json").stdout.splitlines()]
-    assert [(one["image"], one["label"]) for one in told] == [("red.png", "red"), ("blue.png", "blue")]
+    assert [(one["source"], one["label"]) for one in told] == [("red.png", "red"), ("blue.png", "blue")]
     for one in told:
         assert set(one["probabilities"]) == set(COLORS)
         assert sum(one["probabilities"].values()) == pytest.approx(1)
@@ -60,7 +60,7 @@ def test_csv_and_labels_from_a_file(run: Run, folder: Path, pictures: tuple[str,
     (folder / "labels.txt").write_text("\n".join(COLORS) + "\n")
     done = run("classify", *pictures, "-m", "demo", "-l", "@labels.txt", "-p", "What color is the square?", "--csv")
     rows = list(csv.DictReader(io.StringIO(done.stdout.decode())))
-    assert [(row["image"], row["label"]) for row in rows] == [("red.png", "red"), ("blue.png", "blue")]
+    assert [(row["source"], row["label"]) for row in rows] == [("red.png", "red"), ("blue.png", "blue")]
     assert float(rows[1]["blue"]) > 0.9
 
 
@@ -83,6 +83,25 @@ def test_colours_on_a_terminal_and_a_doubt_about_the_question(run: Run, pictures
     assert b"would have answered with one of the labels in only" in done.stderr
 
 
+def test_pictures_that_cannot_be_read_are_told_and_counted(run: Run, folder: Path, pictures: tuple[str, str]) -> None:
+    for name in ("one.png", "two.png"):
+        (folder / name).write_bytes(b"%PDF-1.7")
+    done = run("classify", "one.png", "red.png", "two.png", *ASK, "--json")
+    assert done.returncode == 5
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert told[0] == {"source": "one.png", "error": "one.png: a PDF, not a picture"}
+    assert (told[1]["source"], told[1]["label"]) == ("red.png", "red")
+    assert [line.split(":")[0] for line in done.stderr.decode().splitlines()] == ["error", "hint", "error"]
+    assert run("classify", "one.png", "two.png", *ASK).returncode == 3, "as with a single one"
+
+
+def test_labels_that_suit_no_picture_are_doubted_once(run: Run, pictures: tuple[str, str]) -> None:
+    done = run("classify", *pictures, "-m", "demo", "-l", "aardvark,zebra", "-p", "What color is the square?")
+    assert done.returncode == 0
+    assert done.stderr.decode().count("warning: ") == 1
+    assert "red.png" in done.stderr.decode()
+
+
 def test_several_classes(run: Run, pictures: tuple[str, str]) -> None:
     done = run("classify", "red.png", "-m", "demo", "-l", LABELS, "--multi", "-p", "Is there a {label} block?")
     rows = dict(line.split() for line in done.stdout.decode().splitlines())
@@ -95,6 +114,7 @@ def test_several_classes(run: Run, pictures: tuple[str, str]) -> None:
         (("nothing.png", *ASK), 3, "no such image: nothing.png"),
         (("a question", *ASK), 3, "the question goes through -p"),
         (("red.png", "-m", "demo", "-l", "one"), 2, "2 labels or more"),
+        (("-", "red.png", "-", *ASK), 2, "one stdin"),
         (("red.png", "-m", "demo", "-l", "@none.txt"), 3, "none.txt"),
         (("red.png", *ASK, "--json", "--csv"), 2, "exclude each other"),
         (("red.png", "-m", "demo", "-l", "a,b", "--multi", "-p", "Is it?"), 2, "has to name the label"),

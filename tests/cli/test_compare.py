@@ -56,6 +56,14 @@ def test_json_has_the_times_and_tokens_of_each(run: Run, other: str) -> None:
         assert answer["times"]["load"] > 0
 
 
+def test_a_shape_gives_each_answer_its_value(run: Run) -> None:
+    done = run("compare", "blocks.png", WHERE, "-m", "demo", "-m", "none", "--schema", "color", "--json")
+    held, failed = json.loads(done.stdout)["answers"]
+    assert held["value"] == json.loads(held["text"])
+    assert list(held["value"]) == ["color"]
+    assert "value" not in failed
+
+
 def test_a_model_that_fails_is_a_column(run: Run, folder: Path) -> None:
     (folder / "fake.gguf").write_bytes(b"PK\3\4 this is not a model")
     done = run("compare", "blocks.png", WHERE, "-m", "nonsense", "-m", "demo", "-m", "fake.gguf", "--json")
@@ -83,11 +91,12 @@ def test_when_all_fail_the_code_is_that_of_the_first(run: Run) -> None:
         (["blocks.png", "-m", "demo"], 2, "two models or more"),
         (["foo.png", "-m", "demo", "-m", "demo"], 3, "no such image: foo.png"),
         (["What?", "-m", "demo", "-m", "demo"], 2, "no picture given"),
+        (["blocks.png", "-m", "demo", "-m", "demo", "--temp", "-1"], 2, "temperature"),
     ],
 )
 def test_wrong_usage(run: Run, arguments: list[str], code: int, words: str) -> None:
     done = run("compare", *arguments)
-    assert (done.returncode, done.stdout) == (code, b"")
+    assert (done.returncode, done.stdout) == (code, b""), "nothing is asked of any model"
     assert words in done.stderr.decode()
 
 

@@ -219,3 +219,12 @@ def test_answers_stream_into_a_pipe_piece_by_piece(folder: Path) -> None:
             time.sleep(0.001)
     assert len(pieces) > 1
     assert json.loads(b"".join(pieces))[0]["label"] == "blue column"
+
+
+def test_a_picture_too_narrow_for_the_model_is_named(run: Run, folder: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (5000, 10)).save(folder / "thin.png")
+    done = run("describe", "thin.png")
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert done.stderr.decode().startswith("error: thin.png: a picture of 5000x10 is too narrow")

@@ -199,6 +199,39 @@ def test_a_bad_picture_among_good_ones(run: Run, folder: Path) -> None:
     assert run("detect", "bad.png", "bad.png").returncode == 3
 
 
+def test_what_failed_is_in_the_json_too_and_a_hint_is_given_once(run: Run, folder: Path) -> None:
+    for name in ("one.png", "two.png"):
+        (folder / name).write_bytes(b"%PDF-1.7")
+    done = run("detect", "one.png", "blocks.png", "two.png", "--json")
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["source"] for one in told] == ["one.png", "blocks.png", "two.png"]
+    assert told[0] == {"source": "one.png", "error": "one.png: a PDF, not a picture"}
+    assert [box["label"] for box in told[1]["boxes"]] == NAMES
+    words = done.stderr.decode().splitlines()
+    assert [line.split(":")[0] for line in words] == ["error", "hint", "error"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no full device")
+def test_a_copy_for_which_there_is_no_room(run: Run, folder: Path) -> None:
+    (folder / "copy.png").symlink_to("/dev/full")
+    done = run("detect", "blocks.png", "--save", "copy.png")
+    assert (done.returncode, b"copy.png: cannot be written" in done.stderr) == (1, True), done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are tested on POSIX")
+def test_errors_are_not_written_into_the_progress_line(folder: Path) -> None:
+    for number in range(60):
+        (folder / f"{number}.png").write_bytes((folder / "blocks.png").read_bytes())
+        (folder / f"{number}_bad.png").write_bytes(b"no picture")
+    command = ["/bin/sh", "-c", f"{sys.executable} -m ggufvlm detect . > boxes.tsv"]
+    terminal = Terminal(folder, program=command)
+    assert terminal.end() == 5
+    assert b"looking for objects" in terminal.written
+    told = [line for line in terminal.lines if "error: " in line]
+    assert len(told) == 60
+    assert all(line.startswith("error: ") for line in told), told
+
+
 def test_an_answer_in_circles_keeps_what_was_found(run: Run, stuck: list[str]) -> None:
     done = run("detect", *stuck, "-n", "1500", "--json", "--convention", "json_rel1000")
     assert done.returncode == 6
@@ -222,6 +255,16 @@ def test_a_table_on_a_terminal(folder: Path) -> None:
     assert "bottom" in terminal.flat
     assert "│ red square" in terminal.flat
     assert "blocks.png 140x140" in terminal.flat
+
+
+@pytest.mark.parametrize(("columns", "shown"), [(52, "bottom"), (40, "red square: ")])
+def test_no_number_is_lost_on_a_narrow_terminal(folder: Path, run: Run, columns: int, shown: str) -> None:
+    terminal = Terminal(folder, "detect", "blocks.png", columns=columns)
+    assert terminal.end() == 0
+    assert shown in terminal.flat
+    for label, *corners, _ in lines_of(run("detect", "blocks.png")):
+        row = next(line for line in terminal.lines if label in line)
+        assert [word for word in row.replace("│", " ").split() if word.isdecimal()][:4] == corners
 
 
 def test_names_of_a_picture_are_no_markup(folder: Path) -> None:

@@ -101,7 +101,9 @@ BAD = {
     "an encrypted PDF": (["locked.pdf"], 3, "locked.pdf: the PDF asks for a password"),
     "an empty file": (["empty.pdf"], 3, "empty.pdf"),
     "no pages": (["nopages.pdf"], 3, "nopages.pdf"),
-    "a damaged one among good ones": (["five.pdf", "cut.pdf"], 3, "cut.pdf"),
+    "two that are damaged": (["locked.pdf", "cut.pdf"], 3, "locked.pdf"),
+    "a temperature, before a model is looked for": (["five.pdf", "--temp", "-1", "-m", "none"], 2, "temperature"),
+    "a folder without pages": (["empty"], 3, "no pictures and no PDFs"),
     "a video": (["clip.mp4"], 3, "a video"),
     "pages of a picture": (["blocks.png", "--pages", "1"], 2, "no PDF"),
     "an unknown model": (["five.pdf", "-m", "qwen2-vl-2bb"], 4, "qwen2-vl-2bb"),
@@ -114,6 +116,7 @@ def test_mistakes_get_one_clear_line_and_a_code(run: Run, folder: Path, name: st
     (folder / "locked.pdf").write_bytes(LOCKED)
     (folder / "nopages.pdf").write_bytes(NO_PAGES)
     (folder / "empty.pdf").touch()
+    (folder / "empty").mkdir()
     write_clip(folder / "clip.mp4", [(0, plain((255, 0, 0)))], 1)
     arguments, code, words = BAD[name]
     done = run("ocr", *arguments)
@@ -130,10 +133,37 @@ def test_good_pages_come_in_spite_of_a_bad_one(run: Run, folder: Path) -> None:
         scene.draw(196, 140).save(folder / f"{n}.png")
     (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:90])
     done = run("ocr", "0.png", "1.png", "2.png", *ASK)
-    assert done.returncode == 3
+    assert done.returncode == 5
     assert done.stdout.decode() == f"{CAPTIONS[0]}\n\f{CAPTIONS[2]}\n"
+    assert [line.split(":")[0] for line in done.stderr.decode().splitlines()] == ["error", "hint"]
     assert done.stderr.decode().startswith("error: 1.png")
-    assert done.stderr.count(b"\n") == 1
+
+
+def test_good_documents_are_read_in_spite_of_a_bad_one(run: Run, folder: Path) -> None:
+    write_clip(folder / "clip.mp4", [(0, plain((255, 0, 0)))], 1)
+    (folder / "cut.pdf").write_bytes((folder / "five.pdf").read_bytes()[:400])
+    (folder / "links").mkdir()
+    (folder / "links" / "gone.png").symlink_to("nowhere.png")
+    done = run("ocr", "cut.pdf", "five.pdf", "clip.mp4", "links", "--pages", "1-2", *ASK)
+    assert done.returncode == 5
+    assert done.stdout.decode() == f"{CAPTIONS[0]}\n\f{CAPTIONS[1]}\n"
+    told = done.stderr.decode()
+    assert "error: cut.pdf: damaged PDF" in told
+    assert "error: clip.mp4: a video" in told
+    assert "gone.png: a link to a file that is not there" in told, "of a folder nothing is passed over in silence"
+    pages = json.loads(run("ocr", "cut.pdf", "five.pdf", "--pages", "1", "--json", *ASK).stdout)["pages"]
+    assert [(page["source"], page["error"] is None) for page in pages] == [
+        ("cut.pdf", False),
+        ("five.pdf page 1", True),
+    ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no full device")
+@pytest.mark.parametrize("more", [[], ["--join"], ["--json"]])
+def test_a_result_for_which_there_is_no_room(run: Run, more: list[str]) -> None:
+    done = run("ocr", "five.pdf", "-o", "/dev/full", *more, *ASK)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.decode().splitlines() == ["error: /dev/full: cannot be written (No space left on device)"]
 
 
 def test_a_loop_is_given_up_marked_and_has_its_own_exit_code(run: Run, stuck: list[str]) -> None:

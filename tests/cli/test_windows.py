@@ -47,6 +47,14 @@ def test_one_answer_from_all_windows(run: Run) -> None:
     assert plain.stdout.decode().strip() == envelope["text"].strip()
 
 
+def test_the_shape_of_the_whole_answer(run: Run) -> None:
+    done = run("describe", "clip.mp4", "--window", "6s", "--frames", "1", "--choices", "yes,no", "--json")
+    told = json.loads(done.stdout)
+    assert told["value"] == told["text"]
+    assert told["value"] in ("yes", "no")
+    assert [window["text"] in ("yes", "no") for window in told["windows"]] == [False, False], "notes have no shape"
+
+
 def test_a_frame_of_each_scene(run: Run) -> None:
     done = run("describe", "clip.mp4", "--scenes", "--frames", "4", "--json")
     sources = [image["source"] for image in json.loads(done.stdout)["images"]]
@@ -67,6 +75,7 @@ BAD = {
     "two videos": (["clip.mp4", "clip.mp4", "--window", "2s"], 2, "one video"),
     "no time": (["clip.mp4", "--window", "long"], 2, "not a time"),
     "far too many": (["clip.mp4", "--window", "0.5ms"], 2, "at most"),
+    "pages of a video": (["clip.mp4", "--window", "2s", "--pages", "1"], 2, "--pages is for PDFs"),
     "no window": (["clip.mp4", "--no-summary"], 2, "--window"),
     "scenes of a picture": (["blocks.png", "--scenes"], 2, "no video"),
     "scenes by the clock": (["clip.mp4", "--scenes", "--every", "2s"], 2, "either"),

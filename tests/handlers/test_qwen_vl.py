@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufvlm.errors import UsageError
+from ggufvlm.errors import ImageError
 from ggufvlm.handlers.base import ModelFacts
 from ggufvlm.handlers.qwen_vl import QwenVLHandler, smart_resize
 
@@ -48,7 +48,7 @@ def test_a_size_on_the_grid_and_within_the_budget_stays(columns: int, rows: int)
 
 
 def test_a_strip_is_refused_with_a_way_out() -> None:
-    with pytest.raises(UsageError, match="5000x10 is too narrow") as caught:
+    with pytest.raises(ImageError, match="5000x10 is too narrow") as caught:
         smart_resize(5000, 10, factor=28, min_pixels=1, max_pixels=10**6)
     assert "crop" in (caught.value.hint or "")
 

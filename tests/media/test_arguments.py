@@ -144,6 +144,15 @@ def test_missing_image_is_an_error_with_a_way_out():
     assert caught.value.hint == "a prompt that looks like a file name goes through -p"
 
 
+def test_a_link_to_nothing_is_not_suggested_for_itself():
+    Path("gone.jpg").symlink_to("nowhere.jpg")
+    for argument in ("gone.jpg", "./gone.jpg"):
+        with pytest.raises(ImageError) as caught:
+            expand([argument])
+        assert str(caught.value) == f"{argument}: a link to a file that is not there"
+        assert caught.value.hint is None
+
+
 def test_suggestions_come_from_the_same_folder():
     with pytest.raises(ImageError) as caught:
         expand(["shots/11.png"])

@@ -140,6 +140,25 @@ def test_stdin(path):
     assert done.stdout.decode().split() == ["40", "20", "<stdin>"], done.stderr
 
 
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("-", "<stdin>"),
+        ("clipboard:", "<clipboard>"),
+        ("data:image/png;base64,iVBORw0KGgo", "data:image/png;…"),
+        ("https://me:secret@example.org/a.png", "https://example.org/a.png"),
+        ("two\nlines.png", "two\N{REPLACEMENT CHARACTER}lines.png"),
+    ],
+)
+def test_names_tell_no_more_than_they_should(source, name):
+    assert media.name_of(source) == name
+
+
+def test_a_link_to_nothing_is_called_that(tmp_path):
+    (tmp_path / "a.png").symlink_to("nowhere.png")
+    assert str(failure(tmp_path / "a.png")).endswith("a.png: a link to a file that is not there")
+
+
 def test_empty_stdin():
     done = subprocess.run([sys.executable, "-c", LOAD, "-"], input=b"", capture_output=True)
     assert "<stdin>: nothing came in" in done.stderr.decode()

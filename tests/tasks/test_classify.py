@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -47,6 +48,18 @@ def test_the_right_colour_on_100_scenes(lanes: VLM) -> None:
         assert found.coverage > 0.9
         right += found.best.label == scene.blocks[0].color
     assert right >= 95
+
+
+def test_a_file_and_labels_are_enough(lanes: VLM, tmp_path: Path) -> None:
+    scene, size = single_block(random.Random(3))
+    scene.draw(*size).save(tmp_path / "a.png")
+    found = classify(lanes, tmp_path / "a.png", NAMES)
+    same = classify(lanes, load(tmp_path / "a.png"), ClassifyParams(labels=NAMES))
+    assert [item.label for item in found.classes] == [item.label for item in same.classes]
+    assert found.best.probability == pytest.approx(same.best.probability, abs=0.01)
+    assert found.source.endswith("a.png")
+    with pytest.raises(UsageError, match="2 labels or more"):
+        classify(lanes, tmp_path / "a.png", ["one"])
 
 
 @pytest.mark.parametrize("how", [{"per_token": True}, {"calibrate": True}])
