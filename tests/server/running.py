@@ -74,6 +74,13 @@ class Running:
             int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         ]
 
+    def wait_until_alone(self, seconds: float = 20.0) -> None:
+        """Wait until the processes of its models have ended: an unloaded one still has to free its memory."""
+        give_up = time.monotonic() + seconds
+        while self.children:
+            assert time.monotonic() < give_up, f"{self.children} are still there"
+            time.sleep(0.02)
+
     def stop(self, with_signal: int = signal.SIGTERM) -> int:
         """Ask it to end, and wait; its exit code."""
         self.process.send_signal(with_signal)

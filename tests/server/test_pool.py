@@ -64,7 +64,7 @@ def test_a_model_that_nobody_asks_is_unloaded(tmp_path: Path, copies: list[Path]
     with started(tmp_path, *options(copies[:1]), "--keep-alive", "400ms") as server:
         assert caption(server, "alpha") == SCENE.caption
         server.wait_for("ggufvlm_model_loaded", 0)
-        assert server.children == []
+        server.wait_until_alone()
         assert caption(server, "alpha") == SCENE.caption
         server.post({"model": "alpha", "prompt": "Hello.", "keep_alive": -1}, "/api/generate")
         assert server.get("/api/ps").json()["models"]
