@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -16,6 +16,9 @@ from ggufvlm.engine.task import Output
 from ggufvlm.errors import EngineError
 
 T = TypeVar("T")
+_LOOK_UP = 0.5
+"""Seconds: a signal that comes just before Python begins to wait is noticed only when the wait ends."""
+
 Outputs = queue.SimpleQueue[Any]
 """Takes :class:`Output`, or an exception that ended the engine."""
 
@@ -34,7 +37,7 @@ class Ticket:
         Raises: what the engine raised while answering.
         """
         while True:
-            output = self._outputs.get()
+            output = _next(self._outputs)
             if isinstance(output, BaseException):
                 raise output
             if output.text:
@@ -65,7 +68,7 @@ class Worker:
 
         Raises: what making it raised.
         """
-        self._started.result()
+        _wait_for(self._started)
 
     @property
     def engine(self) -> Engine:
@@ -100,7 +103,7 @@ class Worker:
             raise EngineError("the model is closed")
         future: Future[T] = Future()
         self._calls.put(lambda: _fulfil(future, function))
-        return future.result()
+        return _wait_for(future)
 
     def _run(self, make_engine: Callable[[], Engine]) -> None:
         try:
@@ -168,6 +171,20 @@ class Worker:
                 interruption = error
         if interruption is not None:
             raise interruption
+
+
+def _wait_for(future: Future[T]) -> T:
+    while not future.done():
+        wait([future], timeout=_LOOK_UP)
+    return future.result()
+
+
+def _next(outputs: Outputs) -> Any:
+    while True:
+        try:
+            return outputs.get(timeout=_LOOK_UP)
+        except queue.Empty:
+            pass
 
 
 def _fulfil(future: Future[T], function: Callable[[], T]) -> None:
