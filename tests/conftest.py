@@ -14,7 +14,6 @@ from ggufvlm import VLM
 
 from .scenes import Scene, random_scene
 
-
 # hundreds of tests start the program: without compiled modules each start takes half as long again
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
