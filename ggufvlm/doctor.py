@@ -94,10 +94,10 @@ def _native() -> Iterator[Finding]:
 
 def _llava() -> Finding:
     """Whether CLIP towers come out right; tried with the built-in model, of which the shape only is loaded."""
-    from ggufvlm.gguf_header import read_header
-    from ggufvlm.llava_probe import examine_library
-    from ggufvlm.llava_repair import NO_REPAIR_VARIABLE, is_switched_off
-    from ggufvlm.models import find_model
+    from ggufvlm.gguf.header import read_header
+    from ggufvlm.models.resolve import find_model
+    from ggufvlm.projectors.llava_probe import examine_library
+    from ggufvlm.projectors.repair import NO_REPAIR_VARIABLE, is_switched_off
 
     model = find_model("demo", fetch=None).model
     width = read_header(model, stop_at_vocabulary=True).integer("qwen2vl.embedding_length") or 0
@@ -112,8 +112,8 @@ def _llava() -> Finding:
 
 def _projectors(features: dict[str, str]) -> Finding:
     """In which type the CPU computes them fastest; tried, where it is not clear from the start."""
-    from ggufvlm.projector_choice import wins
-    from ggufvlm.projector_speed import bf16_speedup, has_fast_bf16
+    from ggufvlm.projectors.bf16_trial import bf16_speedup, has_fast_bf16
+    from ggufvlm.projectors.policy import wins
 
     text = "are used as published: this CPU, or this build, has no instructions for BF16"
     if has_fast_bf16(features):
@@ -139,8 +139,8 @@ def _unused_gpu() -> Finding:
 
 
 def _cpu(features: dict[str, str]) -> Iterator[Finding]:
-    from ggufvlm.llama.cpu import allowed_processors, cpu_flags, default_threads, missed_features
-    from ggufvlm.llama.system import cpu_quota
+    from ggufvlm.hardware.cpu import allowed_processors, cpu_flags, default_threads, missed_features
+    from ggufvlm.hardware.system import cpu_quota
 
     used = ", ".join(name for name, value in features.items() if value != "0") or "not told"
     missed = missed_features(features, cpu_flags())
@@ -156,7 +156,7 @@ def _cpu(features: dict[str, str]) -> Iterator[Finding]:
 
 
 def _memory() -> Iterator[Finding]:
-    from ggufvlm.llama.system import available_memory, memory_limits
+    from ggufvlm.hardware.system import available_memory, memory_limits
 
     limits, available = memory_limits(), available_memory()
     total = f" of {_gb(limits.total)}" if limits.total else ""
@@ -177,7 +177,7 @@ def _memory() -> Iterator[Finding]:
 
 
 def _cache() -> Finding:
-    from ggufvlm.hub_cache import cache_folder, cached_repos
+    from ggufvlm.models.hub.cache import cache_folder, cached_repos
 
     folder = cache_folder()
     repos = list(cached_repos())
@@ -200,7 +200,7 @@ def _size(folder: Path) -> int:
 
 
 def _config() -> Finding:
-    from ggufvlm.registry import config_dir
+    from ggufvlm.models.registry import config_dir
 
     folder = config_dir()
     files = [name for name in ("config.toml", "models.toml") if (folder / name).is_file()]
@@ -208,9 +208,9 @@ def _config() -> Finding:
 
 
 def _default_model() -> Finding:
-    from ggufvlm.hub_cache import locate
-    from ggufvlm.models import default_model
-    from ggufvlm.registry import load_registry
+    from ggufvlm.models.hub.cache import locate
+    from ggufvlm.models.registry import load_registry
+    from ggufvlm.models.resolve import default_model
 
     try:
         name = default_model()
@@ -234,7 +234,7 @@ def _default_model() -> Finding:
 def _hub(*, offline: bool) -> Finding:
     import httpx
 
-    from ggufvlm.hub import is_offline
+    from ggufvlm.models.hub.client import is_offline
 
     endpoint = (os.environ.get("HF_ENDPOINT") or _HUB).rstrip("/")
     if offline or is_offline():

@@ -12,18 +12,18 @@ from ggufvlm.config import EngineConfig
 from ggufvlm.errors import ModelError
 from ggufvlm.handlers import ChatHandler, ModelFacts, PlainHandler, SpecialTokens, find_handler
 from ggufvlm.handlers.qwen_vl import DEFAULT_MAX_TOKENS
-from ggufvlm.models import ModelFiles
+from ggufvlm.models.resolve import ModelFiles
 
 if TYPE_CHECKING:
     from ggufvlm.engine.engine import Engine, Progress
+    from ggufvlm.hardware.offload import OffloadPlan
     from ggufvlm.llama.model import Model
     from ggufvlm.llama.projector import Projector, TokenBudget
-    from ggufvlm.llava_repair import Repair
     from ggufvlm.media import Image
-    from ggufvlm.offload import OffloadPlan
-    from ggufvlm.pairing import PairReport
-    from ggufvlm.projector_setup import Derived
-    from ggufvlm.registry_schema import ImageFacts
+    from ggufvlm.models.pairing import PairReport
+    from ggufvlm.models.schema import ImageFacts
+    from ggufvlm.projectors.repair import Repair
+    from ggufvlm.projectors.select import Derived
     from ggufvlm.reuse import KnownPictures
 
 
@@ -79,10 +79,10 @@ def load_engine(loading: Loading) -> Loaded:
     """
     from ggufvlm.engine.engine import Engine
     from ggufvlm.engine.runner import Runner
+    from ggufvlm.hardware.offload import plan_offload
     from ggufvlm.llama.devices import default_threads
     from ggufvlm.llama.lazy_projector import LazyProjector
-    from ggufvlm.llava_repair import find_repair
-    from ggufvlm.offload import plan_offload
+    from ggufvlm.projectors.repair import find_repair
     from ggufvlm.reuse import Origin, look_ahead, open_pictures, open_snapshots
 
     began = time.perf_counter()
@@ -125,7 +125,7 @@ def load_engine(loading: Loading) -> Loaded:
 def _derived_projector(loading: Loading, plan: OffloadPlan, repair: Repair) -> Derived | None:
     """Raises: EngineError, where nothing could be derived and the projector as published is too large."""
     from ggufvlm.engine.engine import Progress
-    from ggufvlm.projector_setup import Setup, set_up
+    from ggufvlm.projectors.select import Setup, set_up
 
     def report(share: float) -> None:
         if loading.on_progress is not None:
@@ -170,7 +170,7 @@ def _all_known(loading: Loading, repair: Repair, known: KnownPictures) -> bool:
 
 def _load_as_planned(to_load: _ToLoad, plan: OffloadPlan | None) -> tuple[Model, Projector | None, EngineConfig]:
     from ggufvlm.llama.loading import load_pair
-    from ggufvlm.pairing import check_pair
+    from ggufvlm.models.pairing import check_pair
 
     loading, files = to_load.loading, to_load.loading.files
     refusal: ModelError | None = None
@@ -213,7 +213,7 @@ def _load_projector(to_load: _ToLoad, model: Model, config: EngineConfig) -> Pro
 
 def _repaired_projector(loading: Loading, repair: Repair) -> Path:
     from ggufvlm.llama.model import LoadAborted
-    from ggufvlm.llava_repair import derived_projector
+    from ggufvlm.projectors.repair import derived_projector
 
     def watch(_done: int, _total: int) -> None:
         if not loading.go_on():
@@ -256,7 +256,7 @@ class _SquareFacts(TypedDict, total=False):
 
 def _square_facts(report: PairReport, repair: Repair) -> _SquareFacts:
     """Of a CLIP tower with one square; where libmtmd cuts tiles, it needs the whole picture."""
-    from ggufvlm.llava_repair import may_need_repair
+    from ggufvlm.projectors.repair import may_need_repair
 
     if not may_need_repair(report) or (report.has_image_grid and not repair.one_tile):
         return {}

@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ggufvlm.errors import ModelError, PairingError, UsageError
-from ggufvlm.gguf_header import GGUFHeader, read_header
-from ggufvlm.projector_quant import TYPES as PROJECTOR_TYPES
+from ggufvlm.gguf.convert import TYPES as PROJECTOR_TYPES
+from ggufvlm.gguf.header import GGUFHeader, read_header
 
 # Names of llama-quantize -> enum llama_ftype; without those that need an importance matrix or a special training
 MODEL_TYPES = {
@@ -91,7 +91,7 @@ def run(job: QuantizeJob, *, n_threads: int | None = None, progress: Progress | 
         EngineError: llama.cpp failed.
     """
     if job.is_projector:
-        from ggufvlm.projector_quant import convert_projector
+        from ggufvlm.gguf.convert import convert_projector
 
         convert_projector(job.source, job.header, job.target, job.type, progress)
     else:
@@ -148,7 +148,7 @@ def _type_name(given: str, known: dict[str, int], header: GGUFHeader) -> str:
 
 
 def _check(source: Path, header: GGUFHeader) -> tuple[Path, ...]:
-    from ggufvlm.pairing import check_model, check_projector, split_parts
+    from ggufvlm.models.pairing import check_model, check_projector, split_parts
 
     if header.is_projector:
         check_projector(header, allow_untyped=True)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ggufvlm.cache.store import digest
 from ggufvlm.config import EngineConfig
-from ggufvlm.store import digest
 
 if TYPE_CHECKING:
+    from ggufvlm.cache.store import Store
     from ggufvlm.engine.embedding_cache import DiskEmbeddings, EmbeddingCache
     from ggufvlm.engine.snapshots import Snapshots
     from ggufvlm.llama.layout import Layout
-    from ggufvlm.store import Store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +91,7 @@ class KnownPictures:
 
 def look_ahead(model: Path) -> None:
     """Begin with what takes longest, a walk through the vocabulary, while llama.cpp loads the weights."""
-    from ggufvlm.fingerprint import file_fingerprint
+    from ggufvlm.gguf.fingerprint import file_fingerprint
 
     pool = ThreadPoolExecutor(1, "ggufvlm-fingerprint")
     pool.submit(file_fingerprint, model)  # it is remembered; a failure comes again when it is asked for
@@ -100,7 +100,7 @@ def look_ahead(model: Path) -> None:
 
 def open_pictures(origin: Origin) -> KnownPictures:
     """What is known about pictures."""
-    from ggufvlm.disk_cache import open_store
+    from ggufvlm.cache.limits import open_store
 
     store = open_store("embeddings") if origin.config.use_cache else None
     return KnownPictures(store, [] if store is None else _of_encoder(origin))
@@ -108,7 +108,7 @@ def open_pictures(origin: Origin) -> KnownPictures:
 
 def open_snapshots(origin: Origin) -> Snapshots | None:
     """The KV snapshots; ``None`` if the user wants nothing kept."""
-    from ggufvlm.disk_cache import open_store
+    from ggufvlm.cache.limits import open_store
     from ggufvlm.engine.snapshots import Snapshots
 
     store = open_store("snapshots") if origin.config.use_cache else None
@@ -119,8 +119,8 @@ def open_snapshots(origin: Origin) -> Snapshots | None:
 
 
 def _of_encoder(origin: Origin) -> list[str]:
-    from ggufvlm.fingerprint import file_fingerprint
-    from ggufvlm.llama.cpu import cpu_flags
+    from ggufvlm.gguf.fingerprint import file_fingerprint
+    from ggufvlm.hardware.cpu import cpu_flags
     from ggufvlm.llama.probe import library_fingerprint
 
     config = origin.config
@@ -131,7 +131,7 @@ def _of_encoder(origin: Origin) -> list[str]:
 
 
 def _of_model(origin: Origin) -> list[str]:
-    from ggufvlm.fingerprint import file_fingerprint
+    from ggufvlm.gguf.fingerprint import file_fingerprint
 
     config = origin.config
     cells = f"{config.cache_type_k} {config.cache_type_v}, layers on the GPU {config.n_gpu_layers}"

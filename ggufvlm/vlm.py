@@ -20,7 +20,7 @@ from ggufvlm.errors import GGUFVLMError
 from ggufvlm.handlers import ChatHandler, Message
 from ggufvlm.media import Image, load, prepare
 from ggufvlm.media.prepare import planned_id
-from ggufvlm.models import ModelFiles, find_model
+from ggufvlm.models.resolve import ModelFiles, find_model
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -65,7 +65,7 @@ class VLM:
         """
         from ggufvlm.engine.worker import Worker
         from ggufvlm.loader import Loading
-        from ggufvlm.pairing import check_pair
+        from ggufvlm.models.pairing import check_pair
 
         self.files = files
         self.sampling = SamplingParams(**(files.spec.sampling.given() if files.spec else {}))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ggufvlm.gguf_writer import NewTensor, encode_header, encode_value
+from ggufvlm.gguf.writer import NewTensor, encode_header, encode_value
 
 F32, F16, Q8_0 = 0, 1, 8
 N_VOCAB = 4096

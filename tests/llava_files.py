@@ -11,9 +11,9 @@ import PIL.Image
 import pytest
 
 from ggufvlm import VLM
-from ggufvlm.gguf_header import read_header
-from ggufvlm.gguf_writer import copied, read_pairs, write_gguf
-from ggufvlm.llava_repair import Repair
+from ggufvlm.gguf.header import read_header
+from ggufvlm.gguf.writer import copied, read_pairs, write_gguf
+from ggufvlm.projectors.repair import Repair
 
 DATA = Path(__file__).parent / "data" / "llava"
 MODEL, MMPROJ = DATA / "tiny-llava-Q8_0.gguf", DATA / "mmproj-tiny-llava-F16.gguf"

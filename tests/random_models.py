@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import ggufvlm
-from ggufvlm.gguf_writer import NewTensor, encode_value, read_pairs, write_gguf
+from ggufvlm.gguf.writer import NewTensor, encode_value, read_pairs, write_gguf
 
 DEMO = Path(ggufvlm.__file__).parent / "demo" / "tiny-qwen2vl-Q8_0.gguf"
 N_VOCAB, WIDTH, N_LAYER, N_FF, N_HEAD, N_HEAD_KV, L_CACHE = 596, 256, 4, 256, 4, 2, 3

@@ -20,7 +20,7 @@ from ggufvlm.bench.results import Ratio, Result, number, sum_up
 from ggufvlm.bench.roofline import decode_bytes, encode_flop
 from ggufvlm.bench.suite import GROUPS, Report, parse_groups, run_suite
 from ggufvlm.media import load
-from ggufvlm.models import find_model
+from ggufvlm.models.resolve import find_model
 
 from .bench_programs import write_programs
 

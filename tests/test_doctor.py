@@ -13,9 +13,10 @@ from huggingface_hub import constants
 
 from ggufvlm import doctor
 from ggufvlm.doctor import Finding, examine, is_broken
-from ggufvlm.llama import cpu, devices, system
+from ggufvlm.hardware import cpu, system
+from ggufvlm.llama import devices
 from ggufvlm.llama.devices import Device
-from ggufvlm.registry import load_registry
+from ggufvlm.models.registry import load_registry
 
 TOPICS = {
     *("ggufvlm", "llama.cpp", "backends", "device", "CPU features", "threads", "memory"),

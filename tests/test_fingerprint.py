@@ -11,9 +11,9 @@ import pytest
 
 import ggufvlm
 from ggufvlm.errors import ModelError
-from ggufvlm.fingerprint import file_fingerprint
-from ggufvlm.gguf_header import read_header
-from ggufvlm.gguf_writer import copied, encode_value, read_pairs, write_gguf
+from ggufvlm.gguf.fingerprint import file_fingerprint
+from ggufvlm.gguf.header import read_header
+from ggufvlm.gguf.writer import copied, encode_value, read_pairs, write_gguf
 
 DEMO = Path(ggufvlm.__file__).parent / "demo"
 MODEL, PROJECTOR = DEMO / "tiny-qwen2vl-Q8_0.gguf", DEMO / "mmproj-tiny-qwen2vl-F16.gguf"

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ggufvlm.errors import ModelError
-from ggufvlm.gguf_header import MAX_KEPT_ELEMENTS, BigArray, GGUFHeader, TensorInfo, read_header
+from ggufvlm.gguf.header import MAX_KEPT_ELEMENTS, BigArray, GGUFHeader, TensorInfo, read_header
 
 WORDS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "bool", "string", "array"]
 WORDS += ["uint64", "int64", "float64"]

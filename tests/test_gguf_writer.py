@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ggufvlm.errors import ModelError
-from ggufvlm.gguf_header import read_header
-from ggufvlm.gguf_writer import NewTensor, copied, encode_value, read_pairs, replacing, write_gguf
+from ggufvlm.gguf.header import read_header
+from ggufvlm.gguf.writer import NewTensor, copied, encode_value, read_pairs, replacing, write_gguf
 
 DEMO = Path(__file__).parent.parent / "ggufvlm" / "demo"
 FILES = sorted(DEMO.glob("*.gguf"))

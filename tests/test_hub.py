@@ -17,9 +17,9 @@ import pytest
 from huggingface_hub import constants, hf_hub_download, scan_cache_dir, try_to_load_from_cache
 
 from ggufvlm.errors import DownloadError, ModelError, PairingError
-from ggufvlm.hub_cache import partial_path
-from ggufvlm.hub_download import Progress
-from ggufvlm.models import find_model
+from ggufvlm.models.hub.cache import partial_path
+from ggufvlm.models.hub.plan import Progress
+from ggufvlm.models.resolve import find_model
 
 from .hub_server import (
     COMMIT,
@@ -198,7 +198,7 @@ def test_model_on_this_machine_is_found_without_the_heavy_parts_of_the_client(hu
     hub.add(REPO, FILES)
     pull()
     program = (
-        f"import sys; from ggufvlm.models import find_model; find_model('{NAME}'); "
+        f"import sys; from ggufvlm.models.resolve import find_model; find_model('{NAME}'); "
         "print([name for name in ('httpx', 'httpx2', 'rich', 'numpy', 'PIL', 'ssl') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -10,17 +10,18 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ggufvlm import VLM, Answer, doctor, llava_probe
+from ggufvlm import VLM, Answer, doctor
 from ggufvlm.cli import show
 from ggufvlm.cli.console import show_stats
 from ggufvlm.cli.options import OutputOptions
-from ggufvlm.gguf_writer import encode_value
+from ggufvlm.gguf.writer import encode_value
 from ggufvlm.handlers import ChatHandler, ModelFacts, PlainHandler
 from ggufvlm.llama.probe import library_fingerprint
-from ggufvlm.llava_probe import Verdict
-from ggufvlm.llava_repair import find_repair
 from ggufvlm.media import PicturePlan, load
-from ggufvlm.pairing import check_pair
+from ggufvlm.models.pairing import check_pair
+from ggufvlm.projectors import llava_probe
+from ggufvlm.projectors.llava_probe import Verdict
+from ggufvlm.projectors.repair import find_repair
 
 from .llava_files import DATA, MMPROJ, MODEL, changed, differences, load_llava, noise, rows, without_type
 from .scenes import Block, Scene

@@ -11,18 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ggufvlm import EngineConfig, llava_probe
+from ggufvlm import EngineConfig
 from ggufvlm.errors import ModelError
-from ggufvlm.gguf_header import read_header
-from ggufvlm.gguf_writer import copied, encode_value
+from ggufvlm.gguf.header import read_header
+from ggufvlm.gguf.writer import copied, encode_value
 from ggufvlm.llama.chunks import PictureInput
 from ggufvlm.llama.model import LoadAborted, Model
 from ggufvlm.llama.probe import encode_picture
 from ggufvlm.llama.projector import Projector, TokenBudget
-from ggufvlm.llava_probe import Verdict, examine_library, run_probe
-from ggufvlm.llava_repair import derived_projector, rearrange
 from ggufvlm.media import Image
 from ggufvlm.media.prepare import roll_patches
+from ggufvlm.projectors import llava_probe
+from ggufvlm.projectors.llava_probe import Verdict, examine_library, run_probe
+from ggufvlm.projectors.repair import derived_projector, rearrange
 
 from .llava_files import MMPROJ, MODEL, REPAIR, WIDTH, changed, differences, load_llava, noise
 
@@ -158,7 +159,7 @@ def test_the_position_table() -> None:
 
 def test_several_processes_at_once(cache: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from ggufvlm.llava_repair import Repair, derived_projector\n"
+        "import sys; from pathlib import Path; from ggufvlm.projectors.repair import Repair, derived_projector\n"
         "print(derived_projector(Path(sys.argv[1]), Repair(all_blocks=True, class_token=True)))"
     )
     started = [

@@ -12,11 +12,11 @@ import pytest
 
 import ggufvlm
 from ggufvlm.config import EngineConfig
-from ggufvlm.gguf_header import GGUFHeader, TensorInfo, read_header
+from ggufvlm.gguf.header import GGUFHeader, TensorInfo, read_header
+from ggufvlm.hardware.memory import predict
 from ggufvlm.llama.context import AbortFlag, Context, ContextShape
 from ggufvlm.llama.model import Model
 from ggufvlm.llama.projector import Projector, TokenBudget
-from ggufvlm.memory import predict
 
 from .hollow_models import HOLLOW
 

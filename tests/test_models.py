@@ -6,16 +6,16 @@ import re
 from pathlib import Path
 
 import pytest
+from ggufvlm.models.resolve.hub import select as hub_pick
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufvlm import hub_pick
 from ggufvlm.errors import ModelError, PairingError, UsageError
-from ggufvlm.hub_cache import blob_path, link, snapshot_path
-from ggufvlm.hub_pick import as_parts, is_projector, pick, pick_quants, quant_of, require_projector
-from ggufvlm.models import default_model, find_model, from_registry, on_disk, parse_name
-from ggufvlm.registry import load_registry
-from ggufvlm.registry_schema import DEFAULT_QUANT
+from ggufvlm.models.hub.cache import blob_path, link, snapshot_path
+from ggufvlm.models.hub.select import as_parts, is_projector, pick, pick_quants, quant_of, require_projector
+from ggufvlm.models.registry import load_registry
+from ggufvlm.models.resolve import default_model, find_model, from_registry, on_disk, parse_name
+from ggufvlm.models.schema import DEFAULT_QUANT
 
 from .hub_server import (
     COMMIT,

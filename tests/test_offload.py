@@ -8,10 +8,9 @@ import pytest
 import ggufvlm
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError
-from ggufvlm.llama import devices, system
-from ggufvlm.llama.devices import Device
-from ggufvlm.memory import LayerMemory, MemoryPrediction
-from ggufvlm.offload import (
+from ggufvlm.hardware import system
+from ggufvlm.hardware.memory import LayerMemory, MemoryPrediction
+from ggufvlm.hardware.offload import (
     PROCESS,
     OffloadPlan,
     bytes_on_gpu,
@@ -21,7 +20,9 @@ from ggufvlm.offload import (
     projector_fits,
     usable_gpus,
 )
-from ggufvlm.registry_schema import FilePart, ModelFile, ModelSpec
+from ggufvlm.llama import devices
+from ggufvlm.llama.devices import Device
+from ggufvlm.models.schema import FilePart, ModelFile, ModelSpec
 
 DEMO = Path(ggufvlm.__file__).parent / "demo"
 MODEL, MMPROJ = DEMO / "tiny-qwen2vl-Q8_0.gguf", DEMO / "mmproj-tiny-qwen2vl-F16.gguf"

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ggufvlm.beside import find_projector
 from ggufvlm.errors import ModelError, PairingError
-from ggufvlm.gguf_header import read_header
-from ggufvlm.pairing import (
+from ggufvlm.gguf.header import read_header
+from ggufvlm.models.local import find_projector
+from ggufvlm.models.pairing import (
     AUDIO_PROJECTORS,
     VISION_PROJECTORS,
     check_pair,

@@ -16,23 +16,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ggufvlm import VLM, doctor, projector_choice, projector_derived, projector_setup, projector_speed
+from ggufvlm import VLM, doctor
 from ggufvlm.config import EngineConfig
 from ggufvlm.engine.engine import Progress
 from ggufvlm.errors import EngineError
-from ggufvlm.gguf_header import read_header
-from ggufvlm.llama import devices, system
+from ggufvlm.gguf.convert import BF16, F16, F32, Q8_0, convert, decode, encode, matrix_type
+from ggufvlm.gguf.header import read_header
+from ggufvlm.hardware import system
+from ggufvlm.hardware.memory import predict
+from ggufvlm.hardware.offload import PROCESS
+from ggufvlm.llama import devices
 from ggufvlm.llama.chunks import PictureInput
 from ggufvlm.llama.model import LoadAborted
 from ggufvlm.llama.probe import encoder
-from ggufvlm.llava_repair import Repair
-from ggufvlm.memory import predict
-from ggufvlm.models import find_model
-from ggufvlm.offload import PROCESS
-from ggufvlm.projector_choice import MIN_SIZE, Situation, choose, is_alike, wins
-from ggufvlm.projector_derived import Wish, cosines, derive, trial_picture
-from ggufvlm.projector_quant import BF16, F16, F32, Q8_0, convert, decode, encode, matrix_type
-from ggufvlm.projector_setup import Setup, find_set_up, set_up
+from ggufvlm.models.resolve import find_model
+from ggufvlm.projectors import bf16_trial as projector_speed
+from ggufvlm.projectors import derive as projector_derived
+from ggufvlm.projectors import policy as projector_choice
+from ggufvlm.projectors import select as projector_setup
+from ggufvlm.projectors.derive import Wish, cosines, derive, trial_picture
+from ggufvlm.projectors.policy import MIN_SIZE, Situation, choose, is_alike, wins
+from ggufvlm.projectors.repair import Repair
+from ggufvlm.projectors.select import Setup, find_set_up, set_up
 
 from . import llava_files
 from .scenes import random_scene

@@ -5,8 +5,8 @@ import struct
 import numpy as np
 import pytest
 
-from ggufvlm.gguf_header import TensorInfo
-from ggufvlm.projector_quant import BF16, F16, F32, Q8_0, converted_type, decode, encode
+from ggufvlm.gguf.convert import BF16, F16, F32, Q8_0, converted_type, decode, encode
+from ggufvlm.gguf.header import TensorInfo
 
 # Rows of 32 numbers and what gguf-py 0.19 (and so llama.cpp's converter) makes of them. Halves round away from zero,
 # ties of BF16 go to the even one, a row of zeros has the scale 0.

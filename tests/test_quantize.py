@@ -9,9 +9,9 @@ import pytest
 import ggufvlm
 from ggufvlm import VLM
 from ggufvlm.errors import ModelError, PairingError, UsageError
-from ggufvlm.gguf_header import read_header
-from ggufvlm.gguf_writer import read_pairs
-from ggufvlm.pairing import check_pair
+from ggufvlm.gguf.header import read_header
+from ggufvlm.gguf.writer import read_pairs
+from ggufvlm.models.pairing import check_pair
 from ggufvlm.quantize import QuantizeResult, prepare, quantize
 
 DEMO = Path(ggufvlm.__file__).parent / "demo"
@@ -163,7 +163,7 @@ def test_coarse_weights_are_noticed(tmp_path: Path) -> None:
 
 
 def test_adapters_are_not_models(tmp_path: Path) -> None:
-    from ggufvlm.gguf_writer import copied, encode_value, write_gguf
+    from ggufvlm.gguf.writer import copied, encode_value, write_gguf
 
     adapter = tmp_path / "adapter.gguf"
     pairs = {**read_pairs(MODEL), "general.type": encode_value("string", "adapter")}

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from ggufvlm.config import SamplingParams
 from ggufvlm.errors import ModelError, UsageError
-from ggufvlm.registry import FilePart, ModelFile, ModelSpec, Registry, SamplingDefaults, config_dir, load_registry
+from ggufvlm.models.registry import (
+    FilePart,
+    ModelFile,
+    ModelSpec,
+    Registry,
+    SamplingDefaults,
+    config_dir,
+    load_registry,
+)
 
 
 def _words(text: str) -> frozenset[str]:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufvlm.store import Store, digest
+from ggufvlm.cache.store import Store, digest
 
 KEY, OTHER = digest("a"), digest("b")
 GB = 10**9
@@ -289,7 +289,7 @@ def test_one_entry_can_be_removed(store: Store) -> None:
 WRITER = """
 import random, sys
 from pathlib import Path
-from ggufvlm.store import Store, digest
+from ggufvlm.cache.store import Store, digest
 store = Store(Path(sys.argv[1]), 200_000)
 random.seed(int(sys.argv[2]))
 for _ in range(400):

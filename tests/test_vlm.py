@@ -14,8 +14,8 @@ from PIL import Image as PillowImage
 import ggufvlm
 from ggufvlm import VLM, EngineConfig, ImageError, ModelError, UsageError
 from ggufvlm.dialogue import read_dialogue
-from ggufvlm.gguf_header import read_header
-from ggufvlm.gguf_writer import copied, encode_value, read_pairs, write_gguf
+from ggufvlm.gguf.header import read_header
+from ggufvlm.gguf.writer import copied, encode_value, read_pairs, write_gguf
 
 from .scenes import Block, Scene
 

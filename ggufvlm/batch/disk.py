@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from ggufvlm.errors import OutputError, UsageError
-from ggufvlm.partials import unfinished
+from ggufvlm.files import unfinished
 
 RESTART = "--restart begins anew and keeps the old file as .bak"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ggufvlm.cache.store import digest
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings
-from ggufvlm.models import ModelFiles
-from ggufvlm.store import digest
+from ggufvlm.models.resolve import ModelFiles
 
 _LATER = ("constraint", "logprobs", "show_special")
 
@@ -53,8 +53,8 @@ def identify(
     Raises:
         ModelError: a file is damaged.
     """
-    from ggufvlm.fingerprint import file_fingerprint
-    from ggufvlm.hub_pick import quant_of
+    from ggufvlm.gguf.fingerprint import file_fingerprint
+    from ggufvlm.models.hub.select import quant_of
 
     settings = {
         "sampling": _changing(sampling),

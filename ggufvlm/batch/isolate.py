@@ -22,7 +22,7 @@ from ggufvlm.batch.messages import Begin, End, Failure, Finished, More, Ready, r
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError
 from ggufvlm.mapping import Question, Result
-from ggufvlm.models import ModelFiles
+from ggufvlm.models.resolve import ModelFiles
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -17,6 +17,7 @@ from ggufvlm.batch.past import Past
 from ggufvlm.batch.rows import Asked
 from ggufvlm.batch.strip import content_id
 from ggufvlm.batch.templates import Template
+from ggufvlm.cache.store import digest
 from ggufvlm.documents import Material
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.media import Image
@@ -24,7 +25,6 @@ from ggufvlm.media.decode import decode
 from ggufvlm.media.headers import exif_fields
 from ggufvlm.media.kinds import MediaFile
 from ggufvlm.media.sources import is_url, read_source
-from ggufvlm.store import digest
 
 _READERS = 2
 

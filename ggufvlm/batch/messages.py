@@ -11,7 +11,7 @@ from ggufvlm import errors
 from ggufvlm.answer import Answer
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError, GGUFVLMError, MissingExtra
-from ggufvlm.models import ModelFiles
+from ggufvlm.models.resolve import ModelFiles
 
 _LENGTH = struct.Struct("<Q")
 

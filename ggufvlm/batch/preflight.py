@@ -20,13 +20,13 @@ from ggufvlm.batch.templates import Template
 from ggufvlm.batch.writers import journal_path
 from ggufvlm.documents import Material
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.gguf_header import read_header
+from ggufvlm.gguf.header import read_header
 from ggufvlm.handlers import ChatHandler, ModelFacts, find_handler
 from ggufvlm.handlers.qwen_vl import DEFAULT_MAX_TOKENS
 from ggufvlm.media.headers import header_size
 
 if TYPE_CHECKING:
-    from ggufvlm.pairing import PairReport
+    from ggufvlm.models.pairing import PairReport
 
 _READERS, _AT_A_TIME = 4, 64
 _CHARACTERS_PER_TOKEN = 3.5  # of English text, on the safe side
@@ -110,7 +110,7 @@ class TokenCounter:
     """How many tokens a picture takes, where that follows from its size and the projector's header."""
 
     def __init__(self, engine: Engine) -> None:
-        from ggufvlm.pairing import check_pair
+        from ggufvlm.models.pairing import check_pair
 
         self._engine = engine
         report = check_pair(engine.files.model, engine.files.mmproj, allow_untyped=True)
@@ -146,8 +146,8 @@ class TokenCounter:
 
     def memory(self, found: Preflight) -> int:
         """Bytes, with a context for all slots."""
-        from ggufvlm.memory import predict
-        from ggufvlm.pairing import split_parts
+        from ggufvlm.hardware.memory import predict
+        from ggufvlm.models.pairing import split_parts
 
         config = self._engine.config
         answer = self._engine.sampling.max_tokens

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 from ggufvlm.answer import Answer
 from ggufvlm.batch.identity import Identity
 from ggufvlm.batch.item import Item
+from ggufvlm.cache.store import digest
 from ggufvlm.documents import ranges
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.store import digest
 
 Row: TypeAlias = "dict[str, Any]"
 

@@ -21,7 +21,7 @@ from ggufvlm.batch.writers import find_writer, journal_path
 from ggufvlm.config import EngineConfig, SamplingParams
 from ggufvlm.errors import UsageError
 from ggufvlm.mapping import Question, Result
-from ggufvlm.models import ModelFiles
+from ggufvlm.models.resolve import ModelFiles
 
 ISOLATE_ABOVE = 100
 """Inputs from which on the engine gets a process of its own."""

@@ -10,11 +10,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import cast
 
+from ggufvlm.cache.store import digest
 from ggufvlm.errors import ImageError
 from ggufvlm.media import Image
 from ggufvlm.media.documents import Document
 from ggufvlm.media.kinds import MediaFile
-from ggufvlm.store import digest
 
 _KEPT = 3  # pictures: readers in threads may come one or two places out of order
 _PAGES_AHEAD, _SECONDS_AHEAD = 2, 8.0  # what lies farther away is reached sooner by opening the file there

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ggufvlm.answer import SeenImage
 from ggufvlm.config import EngineConfig
 from ggufvlm.media import Image
-from ggufvlm.models import ModelFiles
+from ggufvlm.models.resolve import ModelFiles
 
 Say = Callable[[str], None]
 """Is told what goes on."""
@@ -53,8 +53,8 @@ def make_job(files: ModelFiles, config: EngineConfig, image: Image, *, repeat: i
     Raises:
         ModelError, PairingError: the files are damaged or do not belong together.
     """
-    from ggufvlm.llama.cpu import default_threads
-    from ggufvlm.pairing import check_pair
+    from ggufvlm.hardware.cpu import default_threads
+    from ggufvlm.models.pairing import check_pair
 
     report = check_pair(files.model, files.mmproj, thorough=False, allow_untyped=True)
     return Job(

@@ -7,8 +7,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from ggufvlm.llama.cpu import allowed_processors, physical_cores
-from ggufvlm.llama.system import memory_limits
+from ggufvlm.hardware.cpu import allowed_processors, physical_cores
+from ggufvlm.hardware.system import memory_limits
 
 
 def describe_machine() -> dict[str, Any]:

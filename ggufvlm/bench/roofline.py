@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ggufvlm.gguf_header import GGUFHeader, TensorInfo, read_header
+from ggufvlm.gguf.header import GGUFHeader, TensorInfo, read_header
 
 
 def decode_bytes(model: Path) -> int:

@@ -96,7 +96,7 @@ def _ask(
 ) -> dict[Path | str, str]:
     """The text of each picture; what cannot be read becomes a problem. Loads a model only if there is a picture."""
     from ggufvlm.mapping import Question
-    from ggufvlm.models import find_model
+    from ggufvlm.models.resolve import find_model
     from ggufvlm.vlm import VLM
 
     images = found.images

@@ -78,7 +78,7 @@ def answer_question(
         EngineError: the answer does not fit its constraint; nothing is on stdout.
         GGUFVLMError: anything else that went wrong.
     """
-    from ggufvlm.models import find_model
+    from ggufvlm.models.resolve import find_model
     from ggufvlm.vlm import VLM
 
     if output.debug:

@@ -159,7 +159,7 @@ def _engine(
     from ggufvlm.batch.identity import sampling_of
     from ggufvlm.batch.session import Engine
     from ggufvlm.cli.transfer import fetcher
-    from ggufvlm.models import find_model
+    from ggufvlm.models.resolve import find_model
 
     config = replace(hardware.config(), n_slots=running.slots)
     files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))

@@ -26,7 +26,7 @@ def show_preflight(given: Inputs, task: Task, engine: Engine, out: Path | None) 
     """
     from ggufvlm.batch.preflight import preflight
     from ggufvlm.cli.transfer import columns
-    from ggufvlm.llama.system import available_memory
+    from ggufvlm.hardware.system import available_memory
 
     found = preflight(given, task.template, engine, free=available_memory(), is_done=_done_before(task, engine, out))
     done = f", {found.n_done} answered before" if found.n_done else ""

@@ -129,7 +129,7 @@ def _job(model: str | None, measured: BenchOptions, hardware: HardwareOptions, *
     from ggufvlm.bench.job import make_job
     from ggufvlm.bench.picture import make_picture
     from ggufvlm.media import load
-    from ggufvlm.models import find_model
+    from ggufvlm.models.resolve import find_model
 
     if model and measured.model_option:
         raise UsageError(f"two models: {model!r} and -m {measured.model_option!r}")

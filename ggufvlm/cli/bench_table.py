@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ggufvlm.bench.results import kind_of, number
 from ggufvlm.cli.transfer import columns
-from ggufvlm.hub_transfer import size_text
+from ggufvlm.models.hub.transfer import size_text
 
 if TYPE_CHECKING:
     from rich.console import Console

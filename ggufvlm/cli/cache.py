@@ -12,7 +12,7 @@ from ggufvlm.cli.options import grouped
 from ggufvlm.cli.transfer import ASSUME_YES, JsonOption, PlainOptions, YesOption, columns, has_terminal
 
 if TYPE_CHECKING:
-    from ggufvlm.disk_cache import CachePart
+    from ggufvlm.cache.limits import CachePart
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -36,7 +36,7 @@ def cache(context: typer.Context, as_json: JsonOption = False, *, plain: PlainOp
     """
     if context.invoked_subcommand is not None:
         return
-    from ggufvlm.disk_cache import measure
+    from ggufvlm.cache.limits import measure
 
     parts = measure()
     if as_json:
@@ -61,10 +61,10 @@ def clear(
 
     Pictures and prompts are then computed anew, and projectors corrected anew.
     """
-    from ggufvlm.disk_cache import clear as clear_parts
-    from ggufvlm.disk_cache import measure
+    from ggufvlm.cache.limits import clear as clear_parts
+    from ggufvlm.cache.limits import measure
     from ggufvlm.errors import UsageError
-    from ggufvlm.hub_transfer import size_text
+    from ggufvlm.models.hub.transfer import size_text
 
     named = {"embeddings": embeddings, "snapshots": snapshots, "projectors": projectors}
     chosen = [part for part in measure() if named.get(part.name) or not any(named.values())]
@@ -96,7 +96,7 @@ def _as_dict(part: CachePart) -> dict[str, object]:
 
 
 def _table(parts: list[CachePart]) -> str:
-    from ggufvlm.hub_transfer import size_text
+    from ggufvlm.models.hub.transfer import size_text
 
     lines = [("WHAT", "NUMBER", "SIZE", "LIMIT", "FOLDER")]
     for part in parts:

@@ -50,7 +50,7 @@ def _words(offered: Iterable[str], begun: str) -> Iterator[Completion]:
 
 
 def _models() -> list[str]:
-    from ggufvlm.registry import load_registry
+    from ggufvlm.models.registry import load_registry
 
     return [spec.id for spec in load_registry()]
 

@@ -16,7 +16,7 @@ from ggufvlm.errors import DownloadError, GGUFVLMError
 if TYPE_CHECKING:
     from ggufvlm.config import EngineConfig
     from ggufvlm.engine.engine import Progress
-    from ggufvlm.models import ModelFiles
+    from ggufvlm.models.resolve import ModelFiles
     from ggufvlm.vlm import VLM
 
 
@@ -44,7 +44,7 @@ class ModelLoader:
         Raises:
             ModelError, DownloadError, PairingError: see there.
         """
-        from ggufvlm.models import find_model
+        from ggufvlm.models.resolve import find_model
 
         mmproj = self._options.mmproj if name == self._options.model else None
         try:

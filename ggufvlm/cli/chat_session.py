@@ -97,7 +97,7 @@ class Session:
 
         Raises: as :func:`find_model` and :meth:`VLM.load`.
         """
-        from ggufvlm.pairing import check_pair
+        from ggufvlm.models.pairing import check_pair
 
         old, files = self.chat.vlm, self.loader.find(name)
         check_pair(files.model, files.mmproj, thorough=False, allow_untyped=True)

@@ -128,7 +128,7 @@ def _classify(
         GGUFVLMError: the only one cannot be read.
     """
     from ggufvlm.media import name_of
-    from ggufvlm.models import find_model
+    from ggufvlm.models.resolve import find_model
     from ggufvlm.vlm import VLM
 
     config = replace(hardware.config(), n_slots=min(_MOST_LANES, params.n_answers), priority="throughput")

@@ -74,7 +74,7 @@ def compare(
     """
     from ggufvlm.cli.comparison import Questioner, show
     from ggufvlm.documents import Material
-    from ggufvlm.models import find_model
+    from ggufvlm.models.resolve import find_model
     from ggufvlm.vlm import VLM
 
     names = models or []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ggufvlm.config import EngineConfig, SamplingSettings
     from ggufvlm.grounding.convention import Convention
     from ggufvlm.media import Image
-    from ggufvlm.models import ModelFiles
+    from ggufvlm.models.resolve import ModelFiles
     from ggufvlm.tasks.detect import Detections, Detector, Found
     from ggufvlm.vlm import VLM
 
@@ -183,13 +183,13 @@ def find_able_model(
 
     Raises:
         UsageError: it does not write boxes.
-        ModelError, DownloadError, PairingError: see :func:`~ggufvlm.models.find_model`.
+        ModelError, DownloadError, PairingError: see :func:`~ggufvlm.models.resolve.find_model`.
     """
     from ggufvlm.cli.transfer import fetcher
     from ggufvlm.grounding.conventions import named
     from ggufvlm.grounding.families import convention_of, convention_of_entry
-    from ggufvlm.models import default_model, find_model, is_path, parse_name
-    from ggufvlm.registry import load_registry
+    from ggufvlm.models.registry import load_registry
+    from ggufvlm.models.resolve import default_model, find_model, is_path, parse_name
 
     if convention is not None:
         named(convention)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from ggufvlm import partials
+from ggufvlm import files as partials
 
 INTERRUPTED = 130
 

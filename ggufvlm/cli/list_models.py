@@ -13,8 +13,8 @@ from ggufvlm.cli.options import grouped
 from ggufvlm.cli.transfer import JsonOption, PlainOptions, columns
 
 if TYPE_CHECKING:
-    from ggufvlm.hub_inventory import Shelved
-    from ggufvlm.registry_schema import ModelSpec
+    from ggufvlm.models.inventory import Shelved
+    from ggufvlm.models.schema import ModelSpec
 
 
 @grouped
@@ -30,8 +30,8 @@ def list_models(
 
     These are the built-in one and those in the Hub cache, also if other tools have put them there.
     """
-    from ggufvlm.hub_inventory import inventory
-    from ggufvlm.registry import load_registry
+    from ggufvlm.models.inventory import inventory
+    from ggufvlm.models.registry import load_registry
 
     registry = load_registry()
     here = inventory(registry)
@@ -64,7 +64,7 @@ def _row(shelved: Shelved) -> dict[str, Any]:
 
 
 def _offer(spec: ModelSpec) -> dict[str, Any]:
-    from ggufvlm.models import from_registry
+    from ggufvlm.models.resolve import from_registry
 
     selection = from_registry(spec)
     sizes = [selection.model.size, selection.projectors[0].size]
@@ -91,7 +91,7 @@ def _fitted(table: str) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    from ggufvlm.hub_transfer import size_text
+    from ggufvlm.models.hub.transfer import size_text
 
     def state(row: dict[str, Any]) -> str:
         if row["state"] != "incomplete" or row["share"] is None:

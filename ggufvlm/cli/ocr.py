@@ -204,7 +204,7 @@ def _load(
 ) -> VLM | None:
     """The model, unless the pages carry their text."""
     from ggufvlm.cli.transfer import fetcher
-    from ggufvlm.models import find_model
+    from ggufvlm.models.resolve import find_model
     from ggufvlm.tasks.ocr import needs_model
     from ggufvlm.tasks.ocr_family import page_budget
     from ggufvlm.vlm import VLM

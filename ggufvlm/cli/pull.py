@@ -11,7 +11,7 @@ from ggufvlm.cli.options import OutputOptions, grouped
 from ggufvlm.cli.transfer import ModelArgument, PlainOptions
 
 if TYPE_CHECKING:
-    from ggufvlm.models import ModelFiles
+    from ggufvlm.models.resolve import ModelFiles
 
 
 @grouped
@@ -22,11 +22,11 @@ def pull(model: ModelArgument, plain: PlainOptions) -> None:
     stopped. Files that other tools have put into the Hub cache are used.
     """
     from ggufvlm.errors import DownloadError, ModelError
-    from ggufvlm.hub_download import HubView, plan
-    from ggufvlm.hub_inventory import files_of
-    from ggufvlm.hub_transfer import size_text
-    from ggufvlm.models import ask_hub, find_model, is_path, on_disk, parse_name
-    from ggufvlm.registry import load_registry
+    from ggufvlm.models.hub.plan import HubView, plan
+    from ggufvlm.models.hub.transfer import size_text
+    from ggufvlm.models.inventory import files_of
+    from ggufvlm.models.registry import load_registry
+    from ggufvlm.models.resolve import ask_hub, find_model, is_path, on_disk, parse_name
 
     if is_path(model):
         raise ModelError(f"{model} is a file: there is nothing to download")
@@ -55,7 +55,7 @@ def pull(model: ModelArgument, plain: PlainOptions) -> None:
 
 def _prepare(files: ModelFiles, *, quiet: bool) -> None:
     """Derive the projector that is best here, so that the first question need not wait for it."""
-    from ggufvlm.projector_setup import prepare
+    from ggufvlm.projectors.select import prepare
 
     with Spinner(OutputOptions(quiet=quiet)) as spinner, leaving_at_once(quiet=quiet):
         try:

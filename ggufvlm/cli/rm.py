@@ -16,12 +16,12 @@ def rm(model: ModelArgument, yes: YesOption = False, *, plain: PlainOptions) -> 
     With a quantization (NAME:QUANT) only that one goes; the projector stays as long as another one needs it. Other
     files in the same folder of the cache stay. What ggufvlm made from its projector goes with it.
     """
-    from ggufvlm.derived import derived_from
     from ggufvlm.errors import ModelError, UsageError
-    from ggufvlm.hub_inventory import plan_removal
-    from ggufvlm.hub_transfer import size_text
-    from ggufvlm.models import is_path, parse_name
-    from ggufvlm.registry import load_registry
+    from ggufvlm.models.hub.transfer import size_text
+    from ggufvlm.models.inventory import plan_removal
+    from ggufvlm.models.registry import load_registry
+    from ggufvlm.models.resolve import is_path, parse_name
+    from ggufvlm.projectors.files import derived_from
 
     if is_path(model):
         raise ModelError(f"{model} is a file of yours", hint="remove it as you remove other files")

@@ -150,7 +150,7 @@ def _loads(
     yes: bool,
 ) -> list[Load]:
     """The files of each model; missing ones are fetched now, while somebody is there to see it."""
-    from ggufvlm.models import find_model
+    from ggufvlm.models.resolve import find_model
     from ggufvlm.server.messages import Load
 
     if mmproj is not None and len(names) > 1:

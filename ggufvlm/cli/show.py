@@ -13,10 +13,10 @@ from ggufvlm.cli.options import grouped
 from ggufvlm.cli.transfer import JsonOption, PlainOptions, columns
 
 if TYPE_CHECKING:
-    from ggufvlm.hub_download import Download
-    from ggufvlm.models import ModelFiles
-    from ggufvlm.pairing import PairReport
-    from ggufvlm.registry_schema import ModelFile, ModelSpec
+    from ggufvlm.models.hub.plan import Download
+    from ggufvlm.models.pairing import PairReport
+    from ggufvlm.models.resolve import ModelFiles
+    from ggufvlm.models.schema import ModelFile, ModelSpec
 
 
 @grouped
@@ -51,9 +51,9 @@ def gather(name: str, mmproj: Path | None = None) -> dict[str, Any]:
         ModelError: no such model; of a model that the registry does not know, also that the Hub does not tell.
     """
     from ggufvlm.errors import DownloadError
-    from ggufvlm.hub_download import HubView, plan
-    from ggufvlm.models import ask_hub, find_model, from_registry, is_path, on_disk, parse_name
-    from ggufvlm.registry import load_registry
+    from ggufvlm.models.hub.plan import HubView, plan
+    from ggufvlm.models.registry import load_registry
+    from ggufvlm.models.resolve import ask_hub, find_model, from_registry, is_path, on_disk, parse_name
 
     registry = load_registry()
     if is_path(name):
@@ -73,11 +73,11 @@ def gather(name: str, mmproj: Path | None = None) -> dict[str, Any]:
 
 
 def _of_files(files: ModelFiles) -> dict[str, Any]:
-    from ggufvlm.hub_cache import checksum_of, origin_of
-    from ggufvlm.hub_inventory import files_of
-    from ggufvlm.hub_pick import quant_of
-    from ggufvlm.pairing import check_pair
-    from ggufvlm.registry_schema import FilePart, ModelFile
+    from ggufvlm.models.hub.cache import checksum_of, origin_of
+    from ggufvlm.models.hub.select import quant_of
+    from ggufvlm.models.inventory import files_of
+    from ggufvlm.models.pairing import check_pair
+    from ggufvlm.models.schema import FilePart, ModelFile
 
     shown, paths = [], {}
     for path in files_of(files):
@@ -91,8 +91,8 @@ def _of_files(files: ModelFiles) -> dict[str, Any]:
 
 def _changes(report: PairReport, files: ModelFiles) -> dict[str, str | None]:
     """What is mended when it is loaded, and which projector is derived. Where it can matter, llama.cpp is asked."""
-    from ggufvlm.llava_repair import find_repair
-    from ggufvlm.projector_setup import Setup, find_set_up
+    from ggufvlm.projectors.repair import find_repair
+    from ggufvlm.projectors.select import Setup, find_set_up
 
     try:
         repair = find_repair(report, files.model)
@@ -137,7 +137,7 @@ def _facts(
 
 
 def _file(file: ModelFile, part: Any, paths: dict[str, str]) -> dict[str, Any]:
-    from ggufvlm.hub_pick import is_projector
+    from ggufvlm.models.hub.select import is_projector
 
     return {
         "name": part.name,
@@ -151,7 +151,7 @@ def _file(file: ModelFile, part: Any, paths: dict[str, str]) -> dict[str, Any]:
 
 
 def _text(facts: dict[str, Any]) -> str:
-    from ggufvlm.hub_transfer import size_text
+    from ggufvlm.models.hub.transfer import size_text
 
     def row(title: str, key: str, unit: str = "") -> tuple[str, str] | None:
         value = facts[key]

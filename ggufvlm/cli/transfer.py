@@ -16,7 +16,7 @@ from ggufvlm.errors import DownloadError
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
-    from ggufvlm.hub_download import Download, Progress
+    from ggufvlm.models.hub.plan import Download, Progress
 
 # The client reads this once, when it is imported; its own hints would end up between ours.
 os.environ.setdefault("HF_HUB_VERBOSITY", "error")
@@ -52,7 +52,7 @@ def has_terminal() -> bool:
 
 
 def fetcher(*, ask: bool = True, yes: bool = False, quiet: bool = False) -> Callable[[Download], None]:
-    """What :func:`ggufvlm.models.find_model` calls to fetch a model: says what comes, asks on a terminal, shows it.
+    """What :func:`~ggufvlm.models.resolve.find_model` calls to fetch a model: says what comes, asks, shows it.
 
     Without a terminal nobody is asked.
     """
@@ -71,7 +71,7 @@ def fetcher(*, ask: bool = True, yes: bool = False, quiet: bool = False) -> Call
 
 def announce(download: Download) -> None:
     """Say what will be fetched, how large it is, and what is odd about it."""
-    from ggufvlm.hub_transfer import size_text
+    from ggufvlm.models.hub.transfer import size_text
 
     for note in download.notes:
         say(f"note: {note}")

@@ -13,7 +13,7 @@ from ggufvlm.cli.transfer import Bar, ModelArgument, PlainOptions
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ggufvlm.hub_inventory import Verdict
+    from ggufvlm.models.inventory import Verdict
 
 
 @grouped
@@ -28,9 +28,9 @@ def verify(
     Then both headers are compared, as before a download.
     """
     from ggufvlm.errors import ModelError
-    from ggufvlm.hub_inventory import files_of, verify
-    from ggufvlm.models import find_model
-    from ggufvlm.pairing import check_pair
+    from ggufvlm.models.inventory import files_of, verify
+    from ggufvlm.models.pairing import check_pair
+    from ggufvlm.models.resolve import find_model
 
     files = find_model(model, fetch=None)
     with Bar(sum(path.stat().st_size for path in files_of(files)), enabled=not plain.quiet) as bar:
@@ -55,7 +55,7 @@ def _word(verdict: Verdict) -> str:
 
 
 def _fetch_anew(path: Path, plain: PlainOptions) -> None:
-    from ggufvlm.hub_inventory import repair
+    from ggufvlm.models.inventory import repair
 
     with Bar(path.stat().st_size, enabled=not plain.quiet) as bar:
         repair(path, bar.add)

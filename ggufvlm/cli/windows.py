@@ -77,7 +77,7 @@ def describe_windows(
         typer.Exit: with 6 if the repetition guard cut what is shown, with 130 after Ctrl-C.
         GGUFVLMError: anything that went wrong.
     """
-    from ggufvlm.models import find_model
+    from ggufvlm.models.resolve import find_model
     from ggufvlm.vlm import VLM
 
     if output.debug:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ggufvlm.store import Store, digest
+from ggufvlm.cache.store import Store, digest
 
 if TYPE_CHECKING:
     import numpy as np

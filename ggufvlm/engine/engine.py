@@ -11,9 +11,9 @@ from typing import Literal
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.engine.admission import choose_place
+from ggufvlm.engine.kv_capacity import ROOM_FOR_ANSWER, Room
 from ggufvlm.engine.prefix_cache import PrefixCache
 from ggufvlm.engine.request import Request
-from ggufvlm.engine.room import ROOM_FOR_ANSWER, Room
 from ggufvlm.engine.runner import Prompt, Runner
 from ggufvlm.engine.scheduler import MediaStep, Scheduler, TokenStep
 from ggufvlm.engine.sequence import FinishReason, Sequence, Status, TextSegment, count_cells, count_positions

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ggufvlm.engine.sequence import PictureSegment, Segment, TextSegment, count_cells
 
 if TYPE_CHECKING:
-    from ggufvlm.store import Store
+    from ggufvlm.cache.store import Store
 
 MAX_BYTES = 160 * 2**20
 """Qwen2-VL-2B needs 28 kB a cell, LLaVA-1.5-7B 524 kB: there the embedding cache has to do."""

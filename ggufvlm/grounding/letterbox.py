@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ggufvlm.grounding.view import View
 
 if TYPE_CHECKING:
-    from ggufvlm.gguf_header import GGUFHeader
+    from ggufvlm.gguf.header import GGUFHeader
 
 
 @dataclass(frozen=True, slots=True)

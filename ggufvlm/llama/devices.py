@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ggufvlm.llama.cpu import default_threads
+from ggufvlm.hardware.cpu import default_threads
 
 __all__ = ["Device", "Library", "cpu_features", "default_threads", "library", "list_devices", "supports_gpu"]
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError, PairingError
-from ggufvlm.gguf_header import read_header
-from ggufvlm.gguf_writer import read_tensor
+from ggufvlm.gguf.header import read_header
+from ggufvlm.gguf.writer import read_tensor
 from ggufvlm.llama import log
 from ggufvlm.llama.bindings import llama, mtmd
 from ggufvlm.llama.chunks import InputChunk, InputChunks, PictureInput, TextInput, make_bitmap

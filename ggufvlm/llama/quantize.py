@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ggufvlm.errors import EngineError
-from ggufvlm.gguf_writer import replacing
+from ggufvlm.gguf.writer import replacing
 
 _STEP = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 
+from ggufvlm.cache.store import digest
 from ggufvlm.errors import UsageError
-from ggufvlm.fingerprint import file_fingerprint
-from ggufvlm.gguf_header import read_header
+from ggufvlm.gguf.fingerprint import file_fingerprint
+from ggufvlm.gguf.header import read_header
 from ggufvlm.grounding.families import convention_of
-from ggufvlm.models import ModelFiles
-from ggufvlm.pairing import split_parts
+from ggufvlm.models.pairing import split_parts
+from ggufvlm.models.resolve import ModelFiles
 from ggufvlm.server.contract import ModelCard
-from ggufvlm.store import digest
 
 _QUANT = re.compile(
     r"[-._]((?:UD-)?(?:BF16|F16|F32|(?:I?Q|TQ)\d\w*|(?:MX|NV)FP4\w*))(?:-\d{5}-of-\d{5})?\.gguf$", re.IGNORECASE

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ggufvlm.answer import Answer
 from ggufvlm.batch.messages import Failure
 from ggufvlm.config import EngineConfig
-from ggufvlm.models import ModelFiles
+from ggufvlm.models.resolve import ModelFiles
 from ggufvlm.server.contract import Asked, Limits, Piece
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from ggufvlm.errors import GGUFVLMError, UsageError
-from ggufvlm.llama.system import available_memory
+from ggufvlm.hardware.system import available_memory
 from ggufvlm.server.contract import Asked, EngineGone, Event, ModelCard, UnknownModel
 from ggufvlm.server.messages import Load
 from ggufvlm.server.metrics import Metrics

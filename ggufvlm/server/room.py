@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ggufvlm.config import EngineConfig
-from ggufvlm.gguf_header import read_header
-from ggufvlm.memory import DEFAULT_CTX, predict
-from ggufvlm.models import ModelFiles
-from ggufvlm.offload import PROCESS
-from ggufvlm.pairing import split_parts
+from ggufvlm.gguf.header import read_header
+from ggufvlm.hardware.memory import DEFAULT_CTX, predict
+from ggufvlm.hardware.offload import PROCESS
+from ggufvlm.models.pairing import split_parts
+from ggufvlm.models.resolve import ModelFiles
 
 
 def memory_needed(files: ModelFiles, config: EngineConfig) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ggufvlm.config import SamplingSettings
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.gguf_header import read_header
+from ggufvlm.gguf.header import read_header
 from ggufvlm.grounding.answers import Reading, read_answer
 from ggufvlm.grounding.convention import Ask, Convention, own_question
 from ggufvlm.grounding.families import convention_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from ggufvlm.handlers.control import ControlText, MarkedText
 
 if TYPE_CHECKING:
-    from ggufvlm.models import ModelFiles
+    from ggufvlm.models.resolve import ModelFiles
 
 Format = Literal["text", "markdown"]
 Markup = Literal["plain", "doctags", "grounded", "layout"]
@@ -155,7 +155,7 @@ def find_family(files: ModelFiles) -> Family:
     Raises:
         ModelError: the files are damaged.
     """
-    from ggufvlm.gguf_header import read_header
+    from ggufvlm.gguf.header import read_header
 
     header = read_header(files.model, stop_at_vocabulary=True)
     names = (files.spec.id if files.spec else None, header.text("general.name"), files.name, files.model.name)
@@ -175,7 +175,7 @@ def page_budget(files: ModelFiles) -> int | None:
 
 
 def _projector_type(files: ModelFiles) -> str | None:
-    from ggufvlm.gguf_header import read_header
+    from ggufvlm.gguf.header import read_header
 
     header = read_header(files.mmproj)
     return header.text("clip.projector_type") or header.text("clip.vision.projector_type")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ggufvlm.config import SamplingParams, SamplingSettings
 from ggufvlm.errors import GGUFVLMError, UsageError
-from ggufvlm.registry import config_dir
+from ggufvlm.models.registry import config_dir
 
 if TYPE_CHECKING:
     from ggufvlm.constraint import Constraint

@@ -17,7 +17,7 @@ from ggufvlm.batch.item import Item
 from ggufvlm.batch.journal import Journal
 from ggufvlm.batch.run import Progress, Run, Task
 from ggufvlm.batch.templates import parse
-from ggufvlm.models import find_model
+from ggufvlm.models.resolve import find_model
 from tests.scenes import Scene, random_scene
 
 PROMPT = "Describe this image."

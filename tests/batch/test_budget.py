@@ -14,7 +14,7 @@ from ggufvlm.batch.isolate import IsolatedEngine
 from ggufvlm.batch.item import Item
 from ggufvlm.batch.looking import Looked, look_ahead
 from ggufvlm.media import Image, load
-from ggufvlm.models import find_model
+from ggufvlm.models.resolve import find_model
 
 from .conftest import CONFIG, draw_scenes
 

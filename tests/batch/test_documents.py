@@ -18,7 +18,7 @@ from ggufvlm.documents import Material
 from ggufvlm.errors import ImageError, MissingExtra
 from ggufvlm.media.documents import Selection, open_document
 from ggufvlm.media.kinds import identify
-from ggufvlm.models import find_model
+from ggufvlm.models.resolve import find_model
 from tests.media.clips import plain, write_clip, write_pdf
 from tests.media.test_pdf import LOCKED
 

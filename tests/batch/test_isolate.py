@@ -12,7 +12,7 @@ from ggufvlm import EngineConfig, EngineError, ModelError, Question
 from ggufvlm.batch.isolate import IsolatedEngine
 from ggufvlm.mapping import Result
 from ggufvlm.media import Image, load
-from ggufvlm.models import ModelFiles, find_model
+from ggufvlm.models.resolve import ModelFiles, find_model
 
 from .conftest import CONFIG, draw_scenes, scene
 

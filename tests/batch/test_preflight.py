@@ -15,7 +15,7 @@ from ggufvlm.batch.templates import parse
 from ggufvlm.handlers import Message
 from ggufvlm.media import Image
 from ggufvlm.media.headers import header_size
-from ggufvlm.models import ModelFiles, find_model
+from ggufvlm.models.resolve import ModelFiles, find_model
 
 from .conftest import Runner, draw_scenes, scene
 

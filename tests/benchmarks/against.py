@@ -27,7 +27,7 @@ from ggufvlm.bench.results import Ratio
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.media import load
-from ggufvlm.models import find_model
+from ggufvlm.models.resolve import find_model
 
 from .crowds import eight, many, overhead, pause
 from .setting import Row, Setting

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import ggufvlm
-from ggufvlm.gguf_header import read_header
+from ggufvlm.gguf.header import read_header
 from tests.scenes import Block, Scene
 
 SCENE = Scene("white", (Block("blue", "column", (0.1, 0.15, 0.25, 0.9)), Block("red", "square", (0.5, 0.3, 0.8, 0.72))))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ggufvlm.cache import private_folder, write_note
-from ggufvlm.disk_cache import LIMIT_VARIABLE, limit_of, open_store, parse_size
+from ggufvlm.cache.folder import private_folder, write_note
+from ggufvlm.cache.limits import LIMIT_VARIABLE, limit_of, open_store, parse_size
+from ggufvlm.cache.store import digest
 from ggufvlm.errors import UsageError
-from ggufvlm.store import digest
 
 from .conftest import Run, shown_lines
 

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants, hf_hub_download, scan_cache_dir
 
-from ggufvlm import projector_choice, projector_setup
-from ggufvlm.cache import cache_dir
+from ggufvlm.cache.folder import cache_dir
 from ggufvlm.cli.main import main
 from ggufvlm.cli.transfer import columns
-from ggufvlm.derived import content_id, projectors_folder
-from ggufvlm.hub_cache import blob_path, partial_path, repo_folder
 from ggufvlm.llama import devices
+from ggufvlm.models.hub.cache import blob_path, partial_path, repo_folder
+from ggufvlm.projectors import policy as projector_choice
+from ggufvlm.projectors import select as projector_setup
+from ggufvlm.projectors.files import content_id, projectors_folder
 from tests.hub_server import (
     COMMIT,
     MODEL,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ggufvlm.cache.store import Store
 from ggufvlm.engine.embedding_cache import DiskEmbeddings, EmbeddingCache
-from ggufvlm.store import Store
 
 
 def rows(count: int) -> np.ndarray:

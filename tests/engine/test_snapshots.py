@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ggufvlm.cache.store import Store
 from ggufvlm.engine.sequence import PictureSegment, TextSegment
 from ggufvlm.engine.snapshots import MAX_BYTES, Snapshots, pays, picture_ends
-from ggufvlm.store import Store
 
 from .engines import MakeEngine, first_logits, picture, prompt, run
 
@@ -22,7 +22,7 @@ ASK_IN_ANOTHER_PROCESS = """
 import sys
 from pathlib import Path
 from ggufvlm.engine.snapshots import Snapshots
-from ggufvlm.store import Store
+from ggufvlm.cache.store import Store
 from tests.engine.engines import make_engine, picture, prompt, run
 engine = make_engine(Path(sys.argv[2]), snapshots=Snapshots(Store(Path(sys.argv[1]), 2**26), "here"))
 run(engine, prompt((picture(1), "What is on the left?")), max_tokens=5)

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from ggufvlm.cache.store import Store
 from ggufvlm.engine.engine import Engine
 from ggufvlm.engine.prefix_cache import common_prefix
 from ggufvlm.engine.sequence import Segment, Sequence, TextSegment, append_tokens, count_cells
 from ggufvlm.engine.snapshots import Snapshots
-from ggufvlm.store import Store
 
 from .engines import DEMO, Known, add, collect, know, make_engine, picture, prompt
 

@@ -18,8 +18,8 @@ from ggufvlm.grounding.families import convention_of, convention_of_entry, with_
 from ggufvlm.handlers import ModelFacts
 from ggufvlm.handlers.control import ControlText, MarkedText, text_parts
 from ggufvlm.handlers.qwen_vl import Qwen3VLHandler, QwenVLHandler
-from ggufvlm.models import ModelFiles, find_model
-from ggufvlm.registry import load_registry
+from ggufvlm.models.registry import load_registry
+from ggufvlm.models.resolve import ModelFiles, find_model
 
 DEMO = Path(ggufvlm.__file__).parent / "demo"
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 import ggufvlm
 from ggufvlm.config import EngineConfig
-from ggufvlm.gguf_header import GGUFHeader
+from ggufvlm.gguf.header import GGUFHeader
 from ggufvlm.grounding.letterbox import Grid, canvas_size, grid_of, letterbox
 from ggufvlm.llama.chunks import PictureInput
 from ggufvlm.llama.model import Model

@@ -10,7 +10,7 @@ from ggufvlm.handlers.messages import Message
 from ggufvlm.handlers.template import SpecialTokens
 from ggufvlm.handlers.templates import BUILTIN_TEMPLATES
 from ggufvlm.media import Image
-from ggufvlm.registry import load_registry
+from ggufvlm.models.registry import load_registry
 
 PICTURE = Image.from_rgb(1, 1, b"\0\0\0", "a.png")
 VICUNA = (

@@ -87,7 +87,7 @@ def test_the_binding_s_own_prototypes_are_left_alone() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="reads x86 flags")
 def test_a_native_build_misses_nothing_it_was_built_with() -> None:
-    from ggufvlm.llama.cpu import cpu_flags, missed_features
+    from ggufvlm.hardware.cpu import cpu_flags, missed_features
 
     used, flags = cpu_features(), cpu_flags()
     assert flags

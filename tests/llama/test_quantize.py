@@ -13,8 +13,8 @@ import pytest
 
 import ggufvlm
 from ggufvlm.errors import EngineError
-from ggufvlm.gguf_header import read_header
-from ggufvlm.gguf_writer import copied, encode_value, read_pairs, write_gguf
+from ggufvlm.gguf.header import read_header
+from ggufvlm.gguf.writer import copied, encode_value, read_pairs, write_gguf
 from ggufvlm.llama import quantize
 from ggufvlm.llama.quantize import quantize_model
 

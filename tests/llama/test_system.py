@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ggufvlm.llama import cpu
-from ggufvlm.llama.cpu import cpu_flags, missed_features
-from ggufvlm.llama.system import available_memory, cpu_quota, memory_limits
+from ggufvlm.hardware import cpu
+from ggufvlm.hardware.cpu import cpu_flags, missed_features
+from ggufvlm.hardware.system import available_memory, cpu_quota, memory_limits
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Linux's files")
 

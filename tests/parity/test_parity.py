@@ -14,8 +14,8 @@ import pytest
 
 from ggufvlm import VLM, EngineConfig
 from ggufvlm.errors import EngineError
-from ggufvlm.gguf_header import read_header
-from ggufvlm.gguf_writer import copied, read_pairs, write_gguf
+from ggufvlm.gguf.header import read_header
+from ggufvlm.gguf.writer import copied, read_pairs, write_gguf
 from ggufvlm.handlers import smolvlm
 
 from .cases import DATA, N_ANSWER, Case, cases

@@ -9,7 +9,7 @@ import threading
 import uvicorn
 
 from ggufvlm.config import EngineConfig
-from ggufvlm.models import find_model
+from ggufvlm.models.resolve import find_model
 from ggufvlm.server.app import Rules, make_app
 from ggufvlm.server.contract import Limits
 from ggufvlm.server.messages import Load

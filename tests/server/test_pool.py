@@ -14,7 +14,7 @@ import pytest
 import ggufvlm
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import UsageError
-from ggufvlm.models import find_model
+from ggufvlm.models.resolve import find_model
 from ggufvlm.server.contract import FOR_EVER, Asked, Begun, Done, EngineGone, Limits, Piece, UnknownModel
 from ggufvlm.server.messages import Load
 from ggufvlm.server.metrics import Metrics

@@ -17,7 +17,7 @@ from ggufvlm.grounding.families import convention_of, with_enough_tokens
 from ggufvlm.grounding.places import Box, Point
 from ggufvlm.handlers.control import ControlText, MarkedText
 from ggufvlm.media import load
-from ggufvlm.models import find_model
+from ggufvlm.models.resolve import find_model
 from ggufvlm.tasks.detect import Detections, Detector, detect, viewer
 from ggufvlm.vlm import question
 from tests.scenes import Block, Scene, random_scene

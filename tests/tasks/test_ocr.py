@@ -14,9 +14,9 @@ import pytest
 import ggufvlm
 from ggufvlm import VLM, EngineConfig
 from ggufvlm.errors import ImageError, UsageError
-from ggufvlm.gguf_header import read_header
+from ggufvlm.gguf.header import read_header
 from ggufvlm.media import load
-from ggufvlm.models import find_model
+from ggufvlm.models.resolve import find_model
 from ggufvlm.tasks.ocr import needs_model, read_pages
 from ggufvlm.tasks.ocr_family import PAGE_TOKENS, find_family, page_budget
 from ggufvlm.tasks.ocr_page import Page, Reading
@@ -230,7 +230,7 @@ def test_a_model_that_wants_no_words_gets_none(demo: VLM) -> None:
 def test_budget_of_a_page() -> None:
     demo = find_model("demo")
     assert page_budget(demo) == 42, "the model was trained with no more"
-    stranger = ggufvlm.models.ModelFiles(name="mine", model=demo.model, mmproj=demo.mmproj)
+    stranger = ggufvlm.models.resolve.ModelFiles(name="mine", model=demo.model, mmproj=demo.mmproj)
     assert page_budget(stranger) == PAGE_TOKENS
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggufvlm.handlers.control import text_parts
-from ggufvlm.registry import load_registry
+from ggufvlm.models.registry import load_registry
 from ggufvlm.tasks.ocr_doctags import read_doctags
 from ggufvlm.tasks.ocr_family import GENERAL, choose_family
 from ggufvlm.tasks.ocr_markup import clean, read_grounded, read_layout, without_fence

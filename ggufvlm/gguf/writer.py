@@ -1,0 +1,198 @@
+"""Writes GGUF files: metadata as raw pairs, so that what is copied stays byte-exact, and tensors one at a time.
+
+The reading side is :mod:`ggufvlm.gguf.header`. Version 3, little-endian.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from struct import pack, unpack_from
+from typing import BinaryIO, TypeAlias
+
+from ggufvlm.errors import ModelError
+from ggufvlm.files import unfinished
+from ggufvlm.gguf.header import GGUFHeader, TensorInfo, read_header
+
+Pairs: TypeAlias = dict[str, bytes]
+"""Key -> type and value as they stand in a file, without the key."""
+
+ALIGNMENT = 32
+_VERSION = 3
+_ARRAY, _STRING = 9, 8
+_CODES = {"uint8": (0, "B"), "int8": (1, "b"), "uint16": (2, "H"), "int16": (3, "h"), "uint32": (4, "I")}
+_CODES |= {"int32": (5, "i"), "float32": (6, "f"), "bool": (7, "?"), "uint64": (10, "Q"), "int64": (11, "q")}
+_CODES |= {"float64": (12, "d")}
+_SIZES = {number: len(pack(f"<{code}", 0)) for number, code in _CODES.values()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewTensor:
+    """A tensor to write: shape in ggml's order (rows last); ``data`` is called once, when it is written."""
+
+    name: str
+    shape: tuple[int, ...]
+    ggml_type: int
+    data: Callable[[], bytes | memoryview]
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of its data."""
+        size = TensorInfo(shape=self.shape, ggml_type=self.ggml_type, offset=0).n_bytes
+        if size is None:
+            raise ValueError(f"{self.name}: unknown ggml type {self.ggml_type}")
+        return size
+
+
+def encode_value(word: str, value: object) -> bytes:
+    """Type and value for :data:`Pairs`; ``word`` is spelled as in ``GGUFHeader.types``: ``uint32``, ``[int32]``."""
+    if not word.startswith("["):
+        number = _STRING if word == "string" else _CODES[word][0]
+        return pack("<I", number) + _encode(word, value)
+    if not isinstance(value, Sequence):
+        raise TypeError(f"an array is wanted, not {value!r}")
+    element = word[1:-1]
+    number = _STRING if element == "string" else _CODES[element][0]
+    return pack("<IIQ", _ARRAY, number, len(value)) + b"".join(_encode(element, item) for item in value)
+
+
+def _encode(word: str, value: object) -> bytes:
+    return _string(str(value)) if word == "string" else pack(f"<{_CODES[word][1]}", value)
+
+
+def _string(text: str) -> bytes:
+    data = text.encode()
+    return pack("<Q", len(data)) + data
+
+
+def read_pairs(path: Path, header: GGUFHeader | None = None) -> Pairs:
+    """The metadata of a GGUF file as raw pairs.
+
+    Raises:
+        ModelError: not a sound GGUF file.
+    """
+    header = header or read_header(path)
+    with path.open("rb") as file:
+        data = file.read(header.data_offset)
+    count: int = unpack_from("<q", data, 16)[0]
+    pairs: Pairs = {}
+    position = 24
+    for _ in range(count):
+        key, position = _take_string(data, position)
+        end = _end_of_value(data, position)
+        pairs[key] = data[position:end]
+        position = end
+    return pairs
+
+
+def _take_string(data: bytes, position: int) -> tuple[str, int]:
+    start = position + 8
+    end = start + unpack_from("<Q", data, position)[0]
+    return data[start:end].decode(errors="surrogateescape"), end
+
+
+def _end_of_value(data: bytes, position: int) -> int:
+    (number,) = unpack_from("<I", data, position)
+    position += 4
+    count = 1
+    if number == _ARRAY:
+        number, count = unpack_from("<IQ", data, position)
+        position += 12
+    if number != _STRING:
+        return position + count * _SIZES[number]
+    for _ in range(count):
+        position += 8 + unpack_from("<Q", data, position)[0]
+    return position
+
+
+def encode_header(pairs: Mapping[str, bytes], tensors: Sequence[NewTensor], alignment: int = ALIGNMENT) -> bytes:
+    """Everything that comes before the data of the first tensor."""
+    parts = [b"GGUF", pack("<Iqq", _VERSION, len(tensors), len(pairs))]
+    for key, value in pairs.items():
+        name = key.encode(errors="surrogateescape")
+        parts += [pack("<Q", len(name)), name, value]
+    offset = 0
+    for tensor in tensors:
+        sides = len(tensor.shape)
+        parts.append(_string(tensor.name) + pack(f"<I{sides}qiQ", sides, *tensor.shape, tensor.ggml_type, offset))
+        offset += _padded(tensor.n_bytes, alignment)
+    head = b"".join(parts)
+    return head.ljust(_padded(len(head), alignment), b"\0")
+
+
+def write_gguf(
+    file: BinaryIO,
+    pairs: Mapping[str, bytes],
+    tensors: Sequence[NewTensor],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write a whole GGUF file; ``progress`` gets the number of written tensors and of all."""
+    alignment = _alignment(pairs)
+    file.write(encode_header(pairs, tensors, alignment))
+    for done, tensor in enumerate(tensors, 1):
+        data = tensor.data()
+        n_bytes = memoryview(data).nbytes
+        if n_bytes != tensor.n_bytes:
+            raise ValueError(f"{tensor.name}: {n_bytes} bytes of data, and {tensor.n_bytes} are due")
+        file.write(data)
+        file.write(bytes(_padded(n_bytes, alignment) - n_bytes))
+        if progress is not None:
+            progress(done, len(tensors))
+
+
+def _alignment(pairs: Mapping[str, bytes]) -> int:
+    value = pairs.get("general.alignment")
+    return ALIGNMENT if value is None else int.from_bytes(value[4:8], "little")
+
+
+def _padded(n: int, alignment: int) -> int:
+    return -(-n // alignment) * alignment
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A path beside ``target`` to write to; it takes the target's place if the block ends well, else it goes away.
+
+    Raises:
+        ModelError: the file cannot be written.
+    """
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    with unfinished(partial):
+        try:
+            yield partial
+            partial.replace(target)
+        except OSError as error:
+            raise ModelError(f"{target}: cannot be written: {error.strerror or error}") from error
+
+
+def copied(path: Path, header: GGUFHeader, names: Iterable[str] | None = None) -> list[NewTensor]:
+    """The tensors of a file (or those named) as they are, for :func:`write_gguf`."""
+
+    def reader(info: TensorInfo) -> Callable[[], bytes]:
+        return lambda: read_tensor(path, header, info)
+
+    return [
+        NewTensor(name=name, shape=info.shape, ggml_type=info.ggml_type, data=reader(info))
+        for name, info in header.tensors.items()
+        if names is None or name in set(names)
+    ]
+
+
+def read_tensor(path: Path, header: GGUFHeader, info: TensorInfo) -> bytes:
+    """The data of one tensor.
+
+    Raises:
+        ModelError: the file ends before it, or its type is not known.
+    """
+    if info.n_bytes is None:
+        raise ModelError(f"{path.name}: a tensor has the unknown type {info.ggml_type}", hint="pip install -U ggufvlm")
+    with path.open("rb") as file:
+        file.seek(header.data_offset + info.offset)
+        data = file.read(info.n_bytes)
+    if len(data) < info.n_bytes:
+        raise ModelError(f"{path.name}: truncated", hint="download the file again")
+    return data

@@ -1,0 +1,242 @@
+"""models.toml -> ModelSpec: which models there are, what their files are called, what llama.cpp cannot run.
+
+Two files are read: the one that comes with the package, and the user's own ``models.toml`` in the configuration
+folder, which adds entries and changes single values of existing ones. No network, no llama.cpp.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from ggufvlm.errors import ModelError, UsageError
+from ggufvlm.models.schema import (
+    PROJECTOR_PREFERENCE,
+    FilePart,
+    ImageFacts,
+    ModelFile,
+    ModelSpec,
+    SamplingDefaults,
+    Unsupported,
+    as_table,
+    check_keys,
+    read_model,
+    read_unsupported,
+)
+
+__all__ = [
+    "PROJECTOR_PREFERENCE",
+    "FilePart",
+    "ImageFacts",
+    "ModelFile",
+    "ModelSpec",
+    "Registry",
+    "SamplingDefaults",
+    "Unsupported",
+    "config_dir",
+    "load_registry",
+]
+
+FILE_NAME = "models.toml"
+
+# What follows a ":" is taken for a quantization of a name we do not know only if it looks like one.
+_QUANT = r"(?i:(?:UD-)?(?:BF16|F16|F32|(?:I?Q|TQ|INT)\d\w*|(?:MX|NV)FP4\w*))"
+_FILE_SUFFIX = rf"(?:[-._]{_QUANT})?(?:-\d{{5}}-of-\d{{5}})?\.gguf$"
+
+
+class Registry:
+    """The models that have a name. Iterating goes through them sorted by id."""
+
+    def __init__(self, models: Iterable[ModelSpec], unsupported: Iterable[Unsupported], default: str) -> None:
+        self._models = {model.id: model for model in sorted(models, key=lambda model: model.id)}
+        self._names = _index_names(self._models)
+        self._unsupported = tuple(unsupported)
+        if default not in self._names:
+            raise UsageError(f"the default model is not in the registry: {default}")
+        for entry in self._unsupported:
+            if entry.nearest not in self._models:
+                raise UsageError(f"[unsupported.{entry.id}]: nearest is not in the registry: {entry.nearest}")
+        self.default = self._names[default]
+
+    def __iter__(self) -> Iterator[ModelSpec]:
+        return iter(self._models.values())
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and _normalize(name) in self._names
+
+    def find(self, name: str) -> ModelSpec:
+        """The model with this id, alias or repository, in whatever case it is written."""
+        model = self._names.get(_normalize(name)) or self.match_repo(name)
+        if model is not None:
+            return model
+        unsupported = self.unsupported(name)
+        if unsupported is not None:
+            raise ModelError(f"{name} cannot run: {unsupported.reason}", hint=f"what can: {unsupported.nearest}")
+        raise ModelError(f"unknown model: {name}", hint=self._suggest(name))
+
+    def unsupported(self, name: str) -> Unsupported | None:
+        """Why llama.cpp cannot run ``name`` (a model or a repository), if that is known."""
+        from fnmatch import fnmatchcase
+
+        if name in self:
+            return None
+        last = _normalize(name).rpartition("/")[2]
+        for entry in self._unsupported:
+            if any(fnmatchcase(last, pattern) for pattern in entry.patterns):
+                return entry
+        return None
+
+    def split_quant(self, name: str) -> tuple[str, str | None]:
+        """``"qwen2-vl-2b:Q8_0"`` -> ``("qwen2-vl-2b", "Q8_0")``. Colons of aliases, drives and URLs stay."""
+        head, _, tail = name.rpartition(":")
+        if not head or not tail or name in self:
+            return name, None
+        if head in self or re.fullmatch(_QUANT, tail):
+            return head, tail.upper()
+        return name, None
+
+    def match_repo(self, repo: str) -> ModelSpec | None:
+        """The one model whose files lie in this Hub repository."""
+        wanted = repo.strip().lower()
+        return _only(
+            model
+            for model in self
+            if wanted in {(file.repo or "").lower() for file in (*model.files, *model.projectors)} - {""}
+        )
+
+    def match_file(self, filename: str) -> ModelSpec | None:
+        """The one model that a language model file belongs to, by its name; other quantizations count as well."""
+        name = re.split(r"[/\\]", filename)[-1].lower()
+        exact = [model for model in self for file in model.files if any(_base(part) == name for part in file.parts)]
+        if exact:
+            return _only(exact)
+        stems = _stems(name)
+        return _only(model for model in self for file in model.files if _stem(_base(file.parts[0])) in stems)
+
+    def _suggest(self, name: str) -> str:
+        from difflib import get_close_matches
+
+        wanted = _normalize(name)
+        close = get_close_matches(wanted, self._names, n=6, cutoff=0.6) or [key for key in self._names if wanted in key]
+        ids = list(dict.fromkeys(self._names[key].id for key in close))
+        return f"did you mean {', '.join(ids[:3])}?" if wanted and ids else "`ggufvlm list` shows the models there are"
+
+
+def load_registry(user_file: Path | None = None) -> Registry:
+    """The packaged models with the user's own merged over them. By default the user's file may be missing."""
+    if user_file is None:
+        user_file = config_dir() / FILE_NAME
+        if not user_file.is_file():
+            return _packaged_registry()
+    return _build(_packaged(), _read_toml(user_file), user_file)
+
+
+def config_dir() -> Path:
+    """The folder of the user's own settings: ``GGUFVLM_CONFIG_DIR``, or where the system keeps such things."""
+    folder = os.environ.get("GGUFVLM_CONFIG_DIR")
+    if folder:
+        return Path(folder).expanduser()
+    from platformdirs import user_config_path
+
+    return user_config_path("ggufvlm", appauthor=False)
+
+
+@cache
+def _packaged_registry() -> Registry:
+    return _build(_packaged(), {}, Path(FILE_NAME))
+
+
+@cache
+def _packaged() -> Mapping[str, object]:
+    package = Path(__file__).parents[1]
+    # A wheel carries the file inside the package; an editable install leaves it in the repository, beside the package.
+    path = next((folder / FILE_NAME for folder in (package, package.parent) if (folder / FILE_NAME).is_file()), None)
+    if path is None:
+        raise ModelError(f"{FILE_NAME} is missing from this installation", hint="install ggufvlm again")
+    return _read_toml(path)
+
+
+def _read_toml(path: Path) -> Mapping[str, object]:
+    toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    try:
+        tables: Mapping[str, object] = toml.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise UsageError(f"{path}: {error}") from error
+    check_keys(tables, ("default", "models", "unsupported"), str(path))
+    return tables
+
+
+def _build(packaged: Mapping[str, object], user: Mapping[str, object], user_file: Path) -> Registry:
+    tables = _merge(packaged, user)
+
+    def entries(section: str) -> Iterator[tuple[str, object, str, str]]:
+        mine = _section(user, section, user_file)
+        for key, value in _section(tables, section, user_file).items():
+            path, origin = (user_file, "user") if key in mine else (FILE_NAME, "package")
+            yield key, value, f"{path}: [{section}.{key}]", origin
+
+    models = [read_model(key, value, where, origin=origin) for key, value, where, origin in entries("models")]
+    unsupported = [read_unsupported(key, value, where) for key, value, where, _ in entries("unsupported")]
+    try:
+        return Registry(models, unsupported, str(tables.get("default", "")))
+    except UsageError as error:
+        raise UsageError(f"{user_file}: {error}") from None
+
+
+def _section(tables: Mapping[str, object], key: str, path: Path) -> Mapping[str, object]:
+    return as_table(tables.get(key, {}), f"{path}: {key}")
+
+
+def _merge(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _index_names(models: Mapping[str, ModelSpec]) -> dict[str, ModelSpec]:
+    names: dict[str, ModelSpec] = {}
+    # The user's entries come last and may take an alias away from ours, but not an id.
+    for model in sorted(models.values(), key=lambda model: model.origin == "user"):
+        for name in (model.id, *model.aliases):
+            owner = names.get(name, model)
+            if owner is not model and (owner.origin == model.origin or owner.id == name):
+                raise UsageError(f"{name} names both {owner.id} and {model.id}")
+            names[name] = model
+    return names
+
+
+def _normalize(name: str) -> str:
+    return re.sub(r"[_\s]+", "-", name.strip().lower())
+
+
+def _only(models: Iterable[ModelSpec]) -> ModelSpec | None:
+    """The model, if it is always the same one: file names such as ``mmproj-model-f16.gguf`` say nothing."""
+    found = {model.id: model for model in models}
+    return found.popitem()[1] if len(found) == 1 else None
+
+
+def _base(part: FilePart) -> str:
+    return part.name.rpartition("/")[2].lower()
+
+
+def _stem(name: str) -> str:
+    """A file name without quantization, part number and punctuation; empty when nothing telling is left."""
+    stem = re.sub(r"[^a-z0-9]", "", re.split(_FILE_SUFFIX, name.lower())[0])
+    return "" if stem in ("model", "ggmlmodel") else stem
+
+
+def _stems(name: str) -> set[str]:
+    # bartowski writes the maker before the name: Qwen_Qwen2.5-VL-7B-Instruct-Q4_K_M.gguf
+    return {_stem(name), _stem(name.partition("_")[2])} - {""}

@@ -1,0 +1,259 @@
+"""From what a user calls a model to its two files."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ggufvlm.errors import DownloadError, ModelError, UsageError
+from ggufvlm.models.registry import Registry, config_dir, load_registry
+from ggufvlm.models.schema import FilePart, ModelFile, ModelSpec
+
+if TYPE_CHECKING:
+    from ggufvlm.models.hub.plan import Download, HubView, Selection
+
+MODEL_VARIABLE = "GGUFVLM_MODEL"
+
+_REPO = r"[\w.-]+/[\w.-]+"
+_ADDRESS = re.compile(r"(?:https?://)?(?:huggingface\.co|hf\.co)/|hf://", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFiles:
+    """A language model and its projector on disk.
+
+    Attributes:
+        name: what to call the pair.
+        spec: what the registry knows of it, ``None`` for a stranger.
+    """
+
+    name: str
+    model: Path
+    mmproj: Path
+    spec: ModelSpec | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What a name means, before anybody has looked at a disk or asked the Hub.
+
+    Attributes:
+        quant: the quantization that was asked for.
+        spec: the registry's entry; ``None`` for a repository that the registry does not know.
+        repo: the repository to look into where the registry does not name the file; ``None`` for a built-in model.
+    """
+
+    name: str
+    quant: str | None
+    spec: ModelSpec | None
+    repo: str | None
+
+
+def default_model() -> str:
+    """``GGUFVLM_MODEL``, else ``model`` in the user's ``config.toml``, else the registry's default.
+
+    Raises:
+        UsageError: the user's file cannot be read.
+    """
+    return os.environ.get(MODEL_VARIABLE) or _configured_model() or load_registry().default.id
+
+
+def _configured_model() -> str | None:
+    path = config_dir() / "config.toml"
+    if not path.is_file():
+        return None
+    toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    try:
+        model = toml.loads(path.read_text(encoding="utf-8")).get("model")
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not TOML
+        raise UsageError(f"{path}: {error}") from error
+    if model is not None and not isinstance(model, str):
+        raise UsageError(f'{path}: model must be a name in quotes, such as "qwen2-vl-2b"')
+    return model
+
+
+def fetch_quietly(download: Download) -> None:
+    """Fetch what is missing without a word."""
+    download.run()
+
+
+def find_model(
+    name: str | None = None,
+    mmproj: Path | None = None,
+    *,
+    fetch: Callable[[Download], object] | None = fetch_quietly,
+) -> ModelFiles:
+    """The files of a model. What lies on this machine is found without a single request.
+
+    Args:
+        name: a name from the registry (``qwen2-vl-2b``, ``qwen2-vl-2b:Q8_0``), a Hub repository (``USER/REPO[:QUANT]``)
+            or a path to a GGUF; ``None`` is the user's default.
+        mmproj: the projector, if it is not the one that belongs to the model.
+        fetch: gets a download whose files have been found to fit each other and the disk, and calls its ``run``; it
+            may raise instead. ``None`` downloads nothing.
+
+    Raises:
+        ModelError: unknown, missing, damaged.
+        DownloadError: not on this machine, and the Hub did not hand it out.
+        PairingError: the projector is not the model's, or several lie beside a local model and none is the obvious one.
+    """
+    name = name or default_model()
+    registry = load_registry()
+    if mmproj is not None and not mmproj.is_file():
+        raise ModelError(f"{mmproj}: no such file")
+    if is_path(name):
+        return _local(Path(name).expanduser(), mmproj, registry)
+    wanted = parse_name(name, registry)
+    found = _builtin(wanted, mmproj) or on_disk(wanted, mmproj)
+    if found is not None:
+        return found
+    if fetch is None:
+        raise ModelError(f"{wanted.name} is not on this machine", hint=f"ggufvlm pull {wanted.name}")
+    from ggufvlm.models.hub.plan import HubView, plan
+
+    hub = HubView()
+    try:
+        download = plan(ask_hub(wanted, registry, hub, needs_projector=mmproj is None), mmproj, hub=hub)
+        fetch(download)
+    except DownloadError as error:
+        if wanted.name in str(error) or (wanted.repo or wanted.name) in str(error):
+            raise
+        raise DownloadError(f"{wanted.name} is not on this machine, and {error}", hint=error.hint) from error
+    return download.located()
+
+
+def is_path(name: str) -> bool:
+    """Whether a model is named by its file."""
+    path = Path(name).expanduser()
+    return path.suffix.lower() == ".gguf" or path.is_file()
+
+
+def parse_name(name: str, registry: Registry) -> Wanted:
+    """Read ``NAME[:QUANT]`` or ``USER/REPO[:QUANT]``.
+
+    Raises:
+        ModelError: neither a name of the registry nor one that a repository can have.
+    """
+    plain, quant = registry.split_quant(_ADDRESS.sub("", name.strip()).removesuffix("/"))
+    suffix = f":{quant}" if quant else ""
+    is_repo = re.fullmatch(_REPO, plain) is not None
+    stranger = is_repo and plain not in registry and not registry.match_repo(plain) and not registry.unsupported(plain)
+    if stranger:
+        return Wanted(name=plain + suffix, quant=quant, spec=None, repo=plain)
+    spec = registry.find(plain)
+    return Wanted(name=spec.id + suffix, quant=quant, spec=spec, repo=spec.repo)
+
+
+def _builtin(wanted: Wanted, mmproj: Path | None) -> ModelFiles | None:
+    spec = wanted.spec
+    if spec is None or not spec.builtin:
+        return None
+    folder = Path(__file__).parents[1] / "demo"
+    model, projector = folder / spec.model_file(wanted.quant).name, folder / spec.projector().name
+    return ModelFiles(name=spec.id, model=model, mmproj=mmproj or projector, spec=spec)
+
+
+def on_disk(wanted: Wanted, mmproj: Path | None = None) -> ModelFiles | None:
+    """The files of a model if all of them lie in the Hub cache; no request is made."""
+    for selection in selections_on_disk(wanted):
+        files = selection.located(mmproj)
+        if files is not None:
+            return files
+    return None
+
+
+def selections_on_disk(wanted: Wanted) -> list[Selection]:
+    """What the name may mean on this machine: first what the registry names, then what the cache happens to hold."""
+    from ggufvlm.models.hub.cache import cached_parts, snapshots
+    from ggufvlm.models.hub.select import pick
+
+    spec, found = wanted.spec, []
+    if spec is not None:
+        quants = [wanted.quant] if wanted.quant else [spec.model_file().quant, *spec.quants]
+        found = [from_registry(spec, quant) for quant in quants if quant in spec.quants]
+    if (spec is None or (wanted.quant and not found)) and wanted.repo:
+        for commit in snapshots(wanted.repo):
+            try:
+                chosen = pick(cached_parts(wanted.repo, commit), wanted.repo, commit, wanted.quant)
+            except ModelError:
+                continue
+            found.append(_from_repository(wanted, chosen.model, chosen.projectors))
+    return found
+
+
+def ask_hub(wanted: Wanted, registry: Registry, hub: HubView, *, needs_projector: bool = True) -> Selection:
+    """The files that a name stands for, asking the Hub where the registry does not know.
+
+    Raises:
+        ModelError: the repository has no such model.
+        DownloadError: the Hub did not tell.
+        PairingError: there is no projector.
+    """
+    from ggufvlm.models.hub.select import pick, require_projector
+
+    spec = wanted.spec
+    if spec is not None and (wanted.quant is None or wanted.quant in spec.quants):
+        return from_registry(spec, wanted.quant)
+    assert wanted.repo is not None
+    found = hub.repository(wanted.repo, None)
+    chosen = pick(found.files.values(), wanted.repo, None, wanted.quant)
+    if needs_projector and not chosen.projectors:
+        known = registry.match_file(chosen.model.name)
+        if known is not None and known.repo != wanted.repo:
+            raise ModelError(
+                f"{wanted.repo} holds no projector (mmproj), so {chosen.model.name} cannot see", hint=f"-m {known.id}"
+            )
+        require_projector(chosen, wanted.repo)
+    return _from_repository(wanted, chosen.model, chosen.projectors)
+
+
+def from_registry(spec: ModelSpec, quant: str | None = None) -> Selection:
+    """The files that the registry names."""
+    from ggufvlm.models.hub.plan import Selection
+    from ggufvlm.models.hub.select import projector_order
+
+    model = spec.model_file(quant)
+    order = projector_order()
+    rank = {quant: place for place, quant in enumerate(order)}
+    projectors = sorted(spec.projectors, key=lambda file: rank.get(file.quant, len(order)))
+    name = spec.id if model is spec.model_file() else f"{spec.id}:{model.quant}"
+    return Selection(name=name, model=model, projectors=tuple(projectors), spec=spec)
+
+
+def _from_repository(wanted: Wanted, model: ModelFile, projectors: tuple[ModelFile, ...]) -> Selection:
+    from ggufvlm.models.hub.plan import Selection
+    from ggufvlm.models.hub.select import UNKNOWN_QUANT
+
+    is_plain = wanted.quant is not None or model.quant == UNKNOWN_QUANT
+    return Selection(
+        name=wanted.name if is_plain else f"{wanted.name}:{model.quant}",
+        model=_without_facts(model),
+        projectors=tuple(map(_without_facts, projectors)),
+        spec=wanted.spec or load_registry().match_file(model.name),
+        guessed=True,
+    )
+
+
+def _without_facts(file: ModelFile) -> ModelFile:
+    """The file as the Hub is to confirm it: its list is asked for once more, with the commit."""
+    return replace(file, parts=tuple(FilePart(name=part.name) for part in file.parts))
+
+
+def _local(path: Path, mmproj: Path | None, registry: Registry) -> ModelFiles:
+    from ggufvlm.models.local import find_projector
+
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    projector = mmproj or find_projector(path)
+    if projector is None:
+        raise ModelError(
+            f"{path.name}: no projector lies beside this model, so it cannot see",
+            hint="name it: --mmproj FILE",
+        )
+    return ModelFiles(name=path.stem, model=path, mmproj=projector, spec=registry.match_file(path.name))

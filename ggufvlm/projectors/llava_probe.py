@@ -1,0 +1,206 @@
+"""Does the loaded llama.cpp compute CLIP towers with a class token rightly? Found out with a tiny projector.
+
+In the library that this package was made with, ``clip_graph_llava`` (``tools/mtmd/models/llava.cpp``) puts the class
+token behind the patches, while ``clip.cpp`` gives positions and takes rows as if it stood before them; and it leaves
+out the last block unless ``clip.vision.feature_layer`` is set. Upstream: llama.cpp #25814.
+
+The probe's tower does nothing but tell, number by number, what a row has been: which patch or the class token, which
+row of the position table it got, and whether the last block ran. So a verdict needs no tolerance, and the repair ends
+by itself with the first library that does not need it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ggufvlm.cache.folder import read_note, write_note
+from ggufvlm.errors import EngineError, ModelError
+from ggufvlm.gguf.writer import NewTensor, encode_value, write_gguf
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+Order = Literal["right", "shifted", "unknown"]
+_ORDERS: dict[str, Order] = {"right": "right", "shifted": "shifted", "unknown": "unknown"}
+
+PATCH, SIDE, N_PATCHES, N_BLOCKS = 14, 28, 4, 2
+_WIDTH = 16  # numbers 0 to 2: colour, 3: class token, 4 to 8: row of the position table, 9: the last block ran
+_CLASS, _POSITIONS, _LAST_BLOCK = 3, 4, 9
+_F32, _F16 = 0, 1
+_PATCHES = (0, 1, 2, None)  # red, green, blue, black: the last sets no number
+# the numbers that are set in each row: which patch or the class token, and which row of the position table (0: its own)
+_RIGHT = [(0, _POSITIONS + 1), (1, _POSITIONS + 2), (2, _POSITIONS + 3), (_POSITIONS + 4,)]
+_SHIFTED = [(1, _POSITIONS + 1), (2, _POSITIONS + 2), (_POSITIONS + 3,), (_CLASS, _POSITIONS + 4)]
+
+_verdicts: dict[str, Verdict] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How the library computes a CLIP tower with a class token.
+
+    Attributes:
+        order: "right"; "shifted": the class token stands last, and positions and rows are taken as if it stood first;
+            "unknown": neither, or the probe could not be run.
+        skips_last_block: without ``clip.vision.feature_layer`` the last block of the file is left out.
+    """
+
+    order: Order
+    skips_last_block: bool
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return {
+            "right": "this llama.cpp computes its pictures rightly",
+            "shifted": "this llama.cpp misplaces the class token of its pictures (#25814), which is repaired",
+            "unknown": "this llama.cpp computes its pictures in a way that is not known, and nothing is repaired",
+        }[self.order]
+
+
+_NOT_KNOWN = Verdict("unknown", False)
+
+
+def examine_library(model: Path, width: int, *, remember: bool = True) -> Verdict:
+    """The verdict on the loaded library; the probe runs once per library, then the answer is kept in the cache.
+
+    Args:
+        model: any language model; libmtmd looks at its vocabulary and width only.
+        width: length of the vectors that it takes.
+        remember: whether the answer may be written to the cache.
+    """
+    from ggufvlm.llama.probe import library_fingerprint
+
+    fingerprint = library_fingerprint()
+    known = _verdicts.get(fingerprint)
+    if known is None:
+        name = f"class-token-{hashlib.sha256(fingerprint.encode()).hexdigest()[:24]}"
+        known = _parse(read_note(name) or "")
+        if known is None:
+            known = run_probe(model, width)
+            if known == _NOT_KNOWN:  # perhaps this model's fault only
+                return known
+            if remember:
+                write_note(name, f"{known.order} {'skips' if known.skips_last_block else 'runs'}")
+        _verdicts[fingerprint] = known
+    return known
+
+
+def _parse(note: str) -> Verdict | None:
+    order, _, blocks = note.partition(" ")
+    return Verdict(_ORDERS[order], blocks == "skips") if order in _ORDERS and blocks in ("skips", "runs") else None
+
+
+def run_probe(model: Path, width: int) -> Verdict:
+    """Run the probe, whatever is known already."""
+    from ggufvlm.llama.probe import encode_picture
+
+    if width < _WIDTH:
+        return _NOT_KNOWN
+    try:
+        with tempfile.TemporaryDirectory(prefix="ggufvlm-") as folder:
+            path = Path(folder) / "probe.gguf"
+            write_probe(path, width)
+            return judge(encode_picture(model, path, SIDE, SIDE, probe_picture()))
+    except (ModelError, EngineError, OSError) as error:  # a PairingError is a ModelError
+        logger.warning("the probe for CLIP towers could not be run: %s", error)
+        return _NOT_KNOWN
+
+
+def write_probe(path: Path, width: int) -> None:
+    """Write the probe: a projector that hands out vectors of ``width`` numbers."""
+    with path.open("wb") as file:
+        write_gguf(file, _pairs(width), _tensors(width))
+
+
+def judge(rows: NDArray[np.float32]) -> Verdict:
+    """The verdict from the probe's output, [patches, width]."""
+    found = read_rows(rows)
+    skips = not any(_LAST_BLOCK in numbers for numbers in found)
+    seen = [tuple(number for number in numbers if number != _LAST_BLOCK) for numbers in found]
+    if seen == _RIGHT:
+        return Verdict("right", skips)
+    return Verdict("shifted", skips) if seen == _SHIFTED else _NOT_KNOWN
+
+
+def read_rows(rows: NDArray[np.float32]) -> list[tuple[int, ...]]:
+    """Which numbers of each row are set."""
+    return [tuple(index for index in range(_WIDTH) if row[index] > 0.4) for row in rows]  # gelu(1) = 0.84
+
+
+def probe_picture() -> bytes:
+    """RGB of the picture: four patches, red, green, blue and black."""
+    import numpy as np
+
+    picture = np.zeros((SIDE, SIDE, 3), np.uint8)
+    for patch, color in enumerate(_PATCHES):
+        if color is not None:
+            top, left = PATCH * (patch // 2), PATCH * (patch % 2)
+            picture[top : top + PATCH, left : left + PATCH, color] = 255
+    return picture.tobytes()
+
+
+def _pairs(width: int) -> dict[str, bytes]:
+    whole = {"embedding_length": _WIDTH, "feed_forward_length": 2 * _WIDTH, "block_count": N_BLOCKS}
+    whole |= {"attention.head_count": 1, "projection_dim": width, "image_size": SIDE, "patch_size": PATCH}
+    return {
+        "general.architecture": encode_value("string", "clip"),
+        "clip.projector_type": encode_value("string", "mlp"),
+        "clip.has_vision_encoder": encode_value("bool", True),
+        "clip.vision.attention.layer_norm_epsilon": encode_value("float32", 1e-5),
+        "clip.vision.image_mean": encode_value("[float32]", [0.0] * 3),
+        "clip.vision.image_std": encode_value("[float32]", [1.0] * 3),
+        **{f"clip.vision.{key}": encode_value("uint32", value) for key, value in whole.items()},
+    }
+
+
+def _tensors(width: int) -> list[NewTensor]:
+    import numpy as np
+
+    patches = np.zeros((_WIDTH, 3, PATCH, PATCH), np.float32)
+    for color in range(3):
+        patches[color, color] = 1 / PATCH**2
+    arrays = {
+        "v.class_embd": np.eye(_WIDTH)[_CLASS],
+        "v.patch_embd.weight": patches,
+        "v.position_embd.weight": np.eye(N_PATCHES + 1, _WIDTH, k=_POSITIONS),
+        "mm.0.weight": np.eye(_WIDTH),
+        "mm.0.bias": np.zeros(_WIDTH),
+        "mm.2.weight": np.eye(width, _WIDTH),
+        "mm.2.bias": np.zeros(width),
+    }
+    for block in range(N_BLOCKS):
+        arrays |= _block(f"v.blk.{block}", is_last=block == N_BLOCKS - 1)
+    return [_tensor(name, array) for name, array in arrays.items()]
+
+
+def _block(name: str, *, is_last: bool) -> dict[str, NDArray[np.float64]]:
+    """A block that adds nothing, but for the last one's mark."""
+    import numpy as np
+
+    arrays: dict[str, NDArray[np.float64]] = {}
+    for part in ("q", "k", "v", "out"):
+        arrays |= {
+            f"{name}.attn_{part}.weight": np.zeros((_WIDTH, _WIDTH)),
+            f"{name}.attn_{part}.bias": np.zeros(_WIDTH),
+        }
+    for norm in ("ln1", "ln2"):
+        arrays |= {f"{name}.{norm}.weight": np.ones(_WIDTH), f"{name}.{norm}.bias": np.zeros(_WIDTH)}
+    arrays |= {f"{name}.ffn_up.weight": np.zeros((2 * _WIDTH, _WIDTH)), f"{name}.ffn_up.bias": np.zeros(2 * _WIDTH)}
+    arrays |= {f"{name}.ffn_down.weight": np.zeros((_WIDTH, 2 * _WIDTH))}
+    arrays |= {f"{name}.ffn_down.bias": np.eye(_WIDTH)[_LAST_BLOCK] * is_last}
+    return arrays
+
+
+def _tensor(name: str, array: NDArray[np.floating]) -> NewTensor:
+    is_convolution = array.ndim == 4  # ggml's convolution wants its kernel in F16, as all converters write it
+    data = array.astype("<f2" if is_convolution else "<f4").tobytes()
+    return NewTensor(name=name, shape=array.shape[::-1], ggml_type=_F16 if is_convolution else _F32, data=lambda: data)
