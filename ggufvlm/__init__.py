@@ -11,10 +11,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ggufvlm.answer import Answer, AnswerStream, PromptSize, SeenImage, Times, Usage
-    from ggufvlm.chat import Chat
+    from ggufvlm.chat.chat import Chat
     from ggufvlm.config import EngineConfig, SamplingParams
-    from ggufvlm.constraint import Constraint
+    from ggufvlm.constraints.constraint import Constraint
     from ggufvlm.engine.sequence import TokenLogprob
     from ggufvlm.errors import (
         ContextOverflow,
@@ -29,21 +28,22 @@ if TYPE_CHECKING:
         PairingError,
         UsageError,
     )
-    from ggufvlm.mapping import Question, Result
     from ggufvlm.media import Image
-    from ggufvlm.pipeline import pipeline
-    from ggufvlm.scoring import Score
     from ggufvlm.tasks.classify import Classification, ClassifyParams, classify
     from ggufvlm.tasks.detect import Detections, detect
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.answer import Answer, AnswerStream, PromptSize, SeenImage, Times, Usage
+    from ggufvlm.vlm.map import Question, Result
+    from ggufvlm.vlm.score import Score
+    from ggufvlm.vlm.transformers_pipeline import pipeline
+    from ggufvlm.vlm.vlm import VLM
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "answer": ("Answer", "AnswerStream", "PromptSize", "SeenImage", "Times", "Usage"),
-    "chat": ("Chat",),
+    "vlm.answer": ("Answer", "AnswerStream", "PromptSize", "SeenImage", "Times", "Usage"),
+    "chat.chat": ("Chat",),
     "config": ("EngineConfig", "SamplingParams"),
-    "constraint": ("Constraint",),
+    "constraints.constraint": ("Constraint",),
     "engine.sequence": ("TokenLogprob",),
     "errors": (
         "ContextOverflow",
@@ -58,13 +58,13 @@ _HOMES = {
         "PairingError",
         "UsageError",
     ),
-    "mapping": ("Question", "Result"),
+    "vlm.map": ("Question", "Result"),
     "media": ("Image",),
-    "pipeline": ("pipeline",),
-    "scoring": ("Score",),
+    "vlm.transformers_pipeline": ("pipeline",),
+    "vlm.score": ("Score",),
     "tasks.classify": ("Classification", "ClassifyParams", "classify"),
     "tasks.detect": ("Detections", "detect"),
-    "vlm": ("VLM",),
+    "vlm.vlm": ("VLM",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
-    from ggufvlm.constraint import Constraint
+    from ggufvlm.constraints.constraint import Constraint
 
 FlashAttention = Literal["auto", "on", "off"]
 Priority = Literal["latency", "throughput"]

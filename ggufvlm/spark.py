@@ -51,7 +51,7 @@ class GGUFVisionModel(Transformer, VisionParams, DefaultParamsReadable, DefaultP
     def __init__(self, **params: Any) -> None:
         """Any parameter can be given by name: ``GGUFVisionModel(model="demo", outputCol="answer")``."""
         super().__init__()
-        from ggufvlm.vlm import DEFAULT_PROMPT
+        from ggufvlm.vlm.vlm import DEFAULT_PROMPT
 
         self._setDefault(outputCol="completions", prompt=DEFAULT_PROMPT, nSlots=1)
         self._set(**params)

@@ -12,13 +12,13 @@ from urllib.request import url2pathname
 
 from ggufvlm.config import EngineConfig, SamplingSettings
 from ggufvlm.errors import GGUFVLMError, ImageError
-from ggufvlm.mapping import Question, Result
 from ggufvlm.media import Image
+from ggufvlm.vlm.map import Question, Result
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.vlm import VLM
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,7 +213,7 @@ def _engine(job: Job) -> VLM:
     _drop_engine()
     # libgomp reads this when it is loaded: waiting threads leave the cores to the other workers
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.vlm import VLM
 
     vlm = VLM.load(job.model, job.mmproj, config=job.config)
     _held = key, vlm

@@ -307,10 +307,10 @@ def _point_client(monkeypatch: pytest.MonkeyPatch, url: str, home: Path) -> None
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 5)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
     monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(home / "agents.json"), raising=False)
-    from ggufvlm.models.resolve.hub import client as hub
+    from ggufvlm.models.hub import client as hub
 
     monkeypatch.setattr(hub, "DELAYS", (0.01,) * 5)
-    from ggufvlm.models.resolve.hub import transfer as hub_transfer
+    from ggufvlm.models.hub import transfer as hub_transfer
 
     monkeypatch.setattr(hub_transfer, "DELAYS", (0.01,) * 5)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ggufvlm import VLM, Chat, ImageError, InputError, UsageError
-from ggufvlm.chat import MissingImage
+from ggufvlm.chat.chat import MissingImage
 from ggufvlm.media import crop, load
 
 from .scenes import Block, Scene, random_scene

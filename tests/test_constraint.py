@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ggufvlm import VLM, EngineError, InputError, UsageError
-from ggufvlm.constraint import Constraint
+from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.constraints.given import choices_given, grammar_given, schema_given
 from ggufvlm.constraints.grammar import fits
 from tests.scenes import COLORS, Block, Scene

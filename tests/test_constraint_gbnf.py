@@ -13,7 +13,7 @@ import pytest
 
 import ggufvlm
 from ggufvlm import VLM, UsageError
-from ggufvlm.constraint import Constraint
+from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.constraints.grammar import fits
 from ggufvlm.llama.model import Model
 from ggufvlm.llama.vocab import Vocab

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from ggufvlm import InputError, UsageError
 from ggufvlm.cli.constraint_options import ConstraintOptions
 from ggufvlm.cli.options import grouped
-from ggufvlm.constraint import Constraint
+from ggufvlm.constraints.constraint import Constraint
 
 
 @grouped

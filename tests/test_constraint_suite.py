@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ggufvlm import VLM, EngineError, UsageError
-from ggufvlm.constraint import Constraint
+from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.constraints.grammar import fits
 from tests.scenes import Scene
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from ggufvlm import VLM, EngineConfig
-from ggufvlm.documents import Material
 from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.media import Image
 from ggufvlm.media.documents import Selection
+from ggufvlm.vlm.documents import Material
 
 from .media.clips import plain, write_clip, write_pdf
 

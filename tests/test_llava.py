@@ -14,8 +14,8 @@ from ggufvlm import VLM, Answer, doctor
 from ggufvlm.cli import show
 from ggufvlm.cli.console import show_stats
 from ggufvlm.cli.options import OutputOptions
+from ggufvlm.families import ChatHandler, ModelFacts, PlainHandler
 from ggufvlm.gguf.writer import encode_value
-from ggufvlm.handlers import ChatHandler, ModelFacts, PlainHandler
 from ggufvlm.llama.probe import library_fingerprint
 from ggufvlm.media import PicturePlan, load
 from ggufvlm.models.pairing import check_pair

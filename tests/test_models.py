@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from ggufvlm.models.resolve.hub import select as hub_pick
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ggufvlm.errors import ModelError, PairingError, UsageError
+from ggufvlm.models.hub import select as hub_pick
 from ggufvlm.models.hub.cache import blob_path, link, snapshot_path
 from ggufvlm.models.hub.select import as_parts, is_projector, pick, pick_quants, quant_of, require_projector
 from ggufvlm.models.registry import load_registry

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ggufvlm import UsageError, pipeline
-from ggufvlm.pipeline import ImageTextToTextPipeline
+from ggufvlm.vlm.transformers_pipeline import ImageTextToTextPipeline
 
 from .scenes import Scene
 

@@ -14,7 +14,7 @@ import pytest
 from ggufvlm import VLM, EngineConfig
 from ggufvlm.media import load
 from ggufvlm.models.resolve import find_model
-from ggufvlm.vlm import question
+from ggufvlm.vlm.vlm import question
 
 from .scenes import Scene, random_scene
 

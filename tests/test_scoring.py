@@ -9,7 +9,7 @@ import pytest
 
 from ggufvlm import VLM, UsageError
 from ggufvlm.media import load
-from ggufvlm.vlm import question
+from ggufvlm.vlm.vlm import question
 from tests.scenes import Scene
 
 

@@ -13,9 +13,9 @@ from PIL import Image as PillowImage
 
 import ggufvlm
 from ggufvlm import VLM, EngineConfig, ImageError, ModelError, UsageError
-from ggufvlm.dialogue import read_dialogue
 from ggufvlm.gguf.header import read_header
 from ggufvlm.gguf.writer import copied, encode_value, read_pairs, write_gguf
+from ggufvlm.vlm.request import read_dialogue
 
 from .scenes import Block, Scene
 

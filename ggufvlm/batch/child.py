@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from ggufvlm.batch.messages import Begin, End, Failure, Finished, More, Ready, read_message, write_message
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.mapping import Question
+from ggufvlm.vlm.map import Question
 
 CRASH_VARIABLE = "GGUFVLM_TEST_CRASH_ON"
 """For tests: the process aborts when it is asked a prompt that contains this text."""
@@ -43,7 +43,7 @@ def _listen(messages: SimpleQueue[Any]) -> None:
 
 
 def _answer(begin: Begin, messages: SimpleQueue[Any], out: IO[bytes]) -> None:
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.vlm import VLM
 
     vlm = VLM(begin.files, begin.config, raw=begin.raw)
     vlm.wait_until_loaded()

@@ -21,8 +21,8 @@ from typing import IO, TYPE_CHECKING, Any
 from ggufvlm.batch.messages import Begin, End, Failure, Finished, More, Ready, read_message, write_message
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError
-from ggufvlm.mapping import Question, Result
 from ggufvlm.models.resolve import ModelFiles
+from ggufvlm.vlm.map import Question, Result
 
 if TYPE_CHECKING:
     from typing_extensions import Self

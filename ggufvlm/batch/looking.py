@@ -18,13 +18,13 @@ from ggufvlm.batch.rows import Asked
 from ggufvlm.batch.strip import content_id
 from ggufvlm.batch.templates import Template
 from ggufvlm.cache.store import digest
-from ggufvlm.documents import Material
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.media import Image
 from ggufvlm.media.decode import decode
 from ggufvlm.media.headers import exif_fields
 from ggufvlm.media.kinds import MediaFile
 from ggufvlm.media.sources import is_url, read_source
+from ggufvlm.vlm.documents import Material
 
 _READERS = 2
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from ggufvlm import errors
-from ggufvlm.answer import Answer
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError, GGUFVLMError, MissingExtra
 from ggufvlm.models.resolve import ModelFiles
+from ggufvlm.vlm.answer import Answer
 
 _LENGTH = struct.Struct("<Q")
 

@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ggufvlm.handlers import ChatHandler
-from ggufvlm.handlers.smolvlm import long_size
+from ggufvlm.families import ChatHandler
+from ggufvlm.families.smolvlm import long_size
 
 _LFM2_TILE, _LFM2_MIN, _LFM2_MAX = 512, 64, 256
 _LFM2_TOLERANCE = 2.0  # a picture so much larger than one tile may be is cut

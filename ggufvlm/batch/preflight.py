@@ -18,12 +18,12 @@ from ggufvlm.batch.picture_tokens import Grid, counting_for
 from ggufvlm.batch.session import Engine
 from ggufvlm.batch.templates import Template
 from ggufvlm.batch.writers import journal_path
-from ggufvlm.documents import Material
 from ggufvlm.errors import GGUFVLMError
+from ggufvlm.families import ChatHandler, ModelFacts, find_handler
+from ggufvlm.families.qwen_vl import DEFAULT_MAX_TOKENS
 from ggufvlm.gguf.header import read_header
-from ggufvlm.handlers import ChatHandler, ModelFacts, find_handler
-from ggufvlm.handlers.qwen_vl import DEFAULT_MAX_TOKENS
 from ggufvlm.media.headers import header_size
+from ggufvlm.vlm.documents import Material
 
 if TYPE_CHECKING:
     from ggufvlm.models.pairing import PairReport

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from ggufvlm.answer import Answer
 from ggufvlm.batch.identity import Identity
 from ggufvlm.batch.item import Item
 from ggufvlm.cache.store import digest
-from ggufvlm.documents import ranges
 from ggufvlm.errors import GGUFVLMError
+from ggufvlm.vlm.answer import Answer
+from ggufvlm.vlm.documents import ranges
 
 Row: TypeAlias = "dict[str, Any]"
 

@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from ggufvlm.answer import Answer
 from ggufvlm.batch.identity import Identity
 from ggufvlm.batch.inputs import Inputs
 from ggufvlm.batch.item import Item
@@ -19,7 +18,8 @@ from ggufvlm.batch.rows import Asked, Row, answered, failed, same_answer
 from ggufvlm.batch.templates import Template
 from ggufvlm.config import SamplingSettings
 from ggufvlm.errors import EngineError
-from ggufvlm.mapping import Question, Result
+from ggufvlm.vlm.answer import Answer
+from ggufvlm.vlm.map import Question, Result
 
 LADDER: tuple[SamplingSettings, ...] = ({"temperature": 0.2}, {"temperature": 0.6, "repeat_penalty": 1.1})
 """What is tried in turn when an answer runs in circles."""

@@ -20,8 +20,8 @@ from ggufvlm.batch.sidecar import Sidecars, SidecarStyle
 from ggufvlm.batch.writers import find_writer, journal_path
 from ggufvlm.config import EngineConfig, SamplingParams
 from ggufvlm.errors import UsageError
-from ggufvlm.mapping import Question, Result
 from ggufvlm.models.resolve import ModelFiles
+from ggufvlm.vlm.map import Question, Result
 
 ISOLATE_ABOVE = 100
 """Inputs from which on the engine gets a process of its own."""
@@ -201,7 +201,7 @@ def load_engine(engine: Engine, count: int | None, stack: ExitStack) -> Ask:
         isolated = stack.enter_context(IsolatedEngine(engine.files, config, raw=engine.raw, debug=engine.debug))
         isolated.start()
         return isolated.map
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.vlm import VLM
 
     vlm = stack.enter_context(VLM(engine.files, config, raw=engine.raw))
     vlm.wait_until_loaded()

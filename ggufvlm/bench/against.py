@@ -30,7 +30,7 @@ from ggufvlm.bench.results import Ratio
 from ggufvlm.bench.server import Reply, question_body, started
 from ggufvlm.errors import EngineError, UsageError
 from ggufvlm.media import resize, to_png
-from ggufvlm.vlm import VLM, question
+from ggufvlm.vlm.vlm import VLM, question
 
 N_TOGETHER = 8
 N_PROMPT = 512

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ggufvlm.config import SamplingSettings
-from ggufvlm.vlm import VLM
+from ggufvlm.vlm.vlm import VLM
 
 
 @contextmanager

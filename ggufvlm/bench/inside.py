@@ -8,14 +8,14 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from ggufvlm.answer import Answer, SeenImage
 from ggufvlm.bench.endless import endless, fixed_work
 from ggufvlm.bench.job import Job, Measured, Say
 from ggufvlm.bench.picture import variant, variants
 from ggufvlm.config import Priority
 from ggufvlm.errors import EngineError
-from ggufvlm.mapping import Question
-from ggufvlm.vlm import VLM, question
+from ggufvlm.vlm.answer import Answer, SeenImage
+from ggufvlm.vlm.map import Question
+from ggufvlm.vlm.vlm import VLM, question
 
 if TYPE_CHECKING:
     from ggufvlm.media import Image

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ggufvlm.answer import SeenImage
 from ggufvlm.config import EngineConfig
 from ggufvlm.media import Image
 from ggufvlm.models.resolve import ModelFiles
+from ggufvlm.vlm.answer import SeenImage
 
 Say = Callable[[str], None]
 """Is told what goes on."""

@@ -15,7 +15,7 @@ from ggufvlm.config import SamplingParams
 from ggufvlm.engine.task import Output
 from ggufvlm.engine.worker import Ticket
 from ggufvlm.llama.context import Context
-from ggufvlm.vlm import VLM, question
+from ggufvlm.vlm.vlm import VLM, question
 
 T = TypeVar("T")
 N_SETTLING = 2

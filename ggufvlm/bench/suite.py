@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 from ggufvlm import __version__
-from ggufvlm.answer import SeenImage
 from ggufvlm.bench.job import Job, Measured, Say
 from ggufvlm.bench.results import Ratio, Result, sum_up
 from ggufvlm.errors import UsageError
+from ggufvlm.vlm.answer import SeenImage
 
 SCHEMA = 1
 GROUPS = ("encode", "prefill", "decode", "first-token", "batch", "memory", "roofline")

@@ -10,7 +10,7 @@ from ggufvlm.bench.job import Job, Measured, Say
 from ggufvlm.bench.lanes import N_SETTLING, Pace, engine_pace, prompt_cells
 from ggufvlm.llama.context import ContextShape
 from ggufvlm.llama.model import Model
-from ggufvlm.vlm import VLM
+from ggufvlm.vlm.vlm import VLM
 
 LANES = (1, 2, 4, 8)
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ggufvlm.alt.survey import Survey
-    from ggufvlm.mapping import Question
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.map import Question
+    from ggufvlm.vlm.vlm import VLM
 
 SOME_FAILED = 5
 _SLOTS = 4
@@ -95,9 +95,9 @@ def _ask(
     output: OutputOptions,
 ) -> dict[Path | str, str]:
     """The text of each picture; what cannot be read becomes a problem. Loads a model only if there is a picture."""
-    from ggufvlm.mapping import Question
     from ggufvlm.models.resolve import find_model
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.map import Question
+    from ggufvlm.vlm.vlm import VLM
 
     images = found.images
     if not images:

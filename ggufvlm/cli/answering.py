@@ -23,11 +23,11 @@ from ggufvlm.cli.transfer import fetcher
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
-    from ggufvlm.answer import Answer, AnswerStream
     from ggufvlm.config import SamplingSettings
-    from ggufvlm.constraint import Constraint
-    from ggufvlm.documents import Material
+    from ggufvlm.constraints.constraint import Constraint
     from ggufvlm.errors import GGUFVLMError
+    from ggufvlm.vlm.answer import Answer, AnswerStream
+    from ggufvlm.vlm.documents import Material
 
 CUT_BY_GUARD = 6
 SOME_FAILED = 5
@@ -44,7 +44,7 @@ def read_question(
         InputError: a prompt file that cannot be read.
     """
     from ggufvlm.media import expand
-    from ggufvlm.vlm import DEFAULT_PROMPT
+    from ggufvlm.vlm.vlm import DEFAULT_PROMPT
 
     sources, words = expand(arguments)
     if not sources:
@@ -79,7 +79,7 @@ def answer_question(
         GGUFVLMError: anything else that went wrong.
     """
     from ggufvlm.models.resolve import find_model
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.vlm import VLM
 
     if output.debug:
         log_to_stderr()

@@ -113,7 +113,7 @@ def batch(
 def _task(asked: PromptOptions, preset: Preset | None, rows: RowOptions, running: RunOptions) -> Task:
     from ggufvlm.batch.run import Task
     from ggufvlm.batch.templates import parse
-    from ggufvlm.vlm import DEFAULT_PROMPT
+    from ggufvlm.vlm.vlm import DEFAULT_PROMPT
 
     given = text_or_file(asked.prompt) if asked.prompt is not None else ""
     system = text_or_file(asked.system) if asked.system else None

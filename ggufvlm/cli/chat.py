@@ -98,7 +98,7 @@ def _open(
     files = loader.find(model.model)
     with leaving_at_once(quiet=output.quiet):
         vlm = loader.begin(files, waits_for_pictures=bool(sources))
-        from ggufvlm.chat import Chat
+        from ggufvlm.chat.chat import Chat
         from ggufvlm.cli import chat_documents
         from ggufvlm.cli.chat_session import Session
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ggufvlm.cli.chat_session import Session
 
 if TYPE_CHECKING:
-    from ggufvlm.answer import PromptSize
+    from ggufvlm.vlm.answer import PromptSize
 
 ROOM = 128
 """Tokens that an answer should be able to take; fewer are worth a word."""

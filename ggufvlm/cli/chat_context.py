@@ -9,8 +9,8 @@ from ggufvlm.cli.chat_session import Session, counted
 from ggufvlm.errors import ContextOverflow, UsageError
 
 if TYPE_CHECKING:
-    from ggufvlm.answer import PromptSize
-    from ggufvlm.chat import Turn
+    from ggufvlm.chat.chat import Turn
+    from ggufvlm.vlm.answer import PromptSize
 
 
 def show_context(session: Session) -> None:

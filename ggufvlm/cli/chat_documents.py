@@ -13,8 +13,8 @@ from ggufvlm.media.formats import is_document_name
 from ggufvlm.media.sources import is_url, local_path
 
 if TYPE_CHECKING:
-    from ggufvlm.documents import Material
     from ggufvlm.media import Image
+    from ggufvlm.vlm.documents import Material
 
 _SHARE = 0.75  # of the free context: the rest is for questions and answers
 _MOST_LINES = 4
@@ -33,7 +33,7 @@ def stage(session: Session, sources: Sequence[str], selection: Selection | None 
     if selection == Selection() and not any(map(_is_document, sources)):
         session.stage(*sources)
         return
-    from ggufvlm.documents import Material
+    from ggufvlm.vlm.documents import Material
 
     _stage_what_fits(session, Material.read(sources, selection))
 
@@ -47,7 +47,7 @@ def begin_with(session: Session, sources: Sequence[str], selection: Selection) -
     if selection == Selection() and not any(map(_is_document, sources)):
         vlm.expect(session.stage(*sources))
         return
-    from ggufvlm.documents import Material
+    from ggufvlm.vlm.documents import Material
 
     material = Material.read(sources, selection)
     vlm.expect(material.first_images)
@@ -88,7 +88,7 @@ def take_options(words: Sequence[str]) -> tuple[list[str], Selection]:
 
 
 def _stage_what_fits(session: Session, material: Material) -> None:
-    from ggufvlm.documents import kept_free
+    from ggufvlm.vlm.documents import kept_free
 
     session.wait_until_loaded()
     vlm, size = session.chat.vlm, session.chat.measure()

@@ -31,8 +31,8 @@ def load(session: Session, rest: str) -> None:
         UsageError: no name.
         InputError: it is no saved dialogue.
     """
-    from ggufvlm.chat import Chat
-    from ggufvlm.chat_file import saved_model
+    from ggufvlm.chat.chat import Chat
+    from ggufvlm.chat.file import saved_model
 
     path = _path(rest, "/load chat.json")
     model, here = saved_model(path), session.chat.vlm.files.name
@@ -54,7 +54,7 @@ def export(session: Session, rest: str) -> None:
     Raises:
         UsageError: no name, another file is there, or it cannot be written.
     """
-    from ggufvlm.chat_file import write
+    from ggufvlm.chat.file import write
 
     path = _path(rest, "/export chat.md")
     if path.exists() and not _is_ours(path):
@@ -73,7 +73,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _markdown(session: Session, path: Path, copies: set[Path]) -> str:
-    from ggufvlm.chat_file import copy_beside
+    from ggufvlm.chat.file import copy_beside
 
     chat = session.chat
     blocks = [MARK, f"Model: {chat.vlm.files.name}"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ggufvlm.config import EngineConfig
     from ggufvlm.engine.engine import Progress
     from ggufvlm.models.resolve import ModelFiles
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.vlm import VLM
 
 
 class ModelLoader:
@@ -60,7 +60,7 @@ class ModelLoader:
         Raises:
             ModelError, PairingError: the files are damaged or do not belong together.
         """
-        from ggufvlm.vlm import VLM
+        from ggufvlm.vlm.vlm import VLM
 
         self.share, self.is_loaded, self.has_failed = 0.0, False, False
         self.newest = vlm = VLM(

@@ -19,10 +19,10 @@ from ggufvlm.cli.options import OutputOptions
 from ggufvlm.errors import GGUFVLMError
 
 if TYPE_CHECKING:
-    from ggufvlm.answer import Answer, AnswerStream, PromptSize
-    from ggufvlm.chat import Chat
+    from ggufvlm.chat.chat import Chat
     from ggufvlm.cli.chat_model import ModelLoader
     from ggufvlm.media import Image
+    from ggufvlm.vlm.answer import Answer, AnswerStream, PromptSize
 
 
 class Leave(Exception):  # noqa: N818 - not an error

@@ -22,7 +22,7 @@ from ggufvlm.errors import GGUFVLMError, ImageError, UsageError
 
 if TYPE_CHECKING:
     from ggufvlm.tasks.classify import Classification, ClassifyParams
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.vlm import VLM
 
 _MOST_LANES = 16
 
@@ -129,7 +129,7 @@ def _classify(
     """
     from ggufvlm.media import name_of
     from ggufvlm.models.resolve import find_model
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.vlm import VLM
 
     config = replace(hardware.config(), n_slots=min(_MOST_LANES, params.n_answers), priority="throughput")
     files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=show.output.quiet))

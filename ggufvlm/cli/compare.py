@@ -25,10 +25,10 @@ from ggufvlm.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ggufvlm.answer import AnswerStream, SeenImage
     from ggufvlm.cli.comparison import Result
     from ggufvlm.media import Image
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.answer import AnswerStream, SeenImage
+    from ggufvlm.vlm.vlm import VLM
 
 
 @grouped
@@ -73,9 +73,9 @@ def compare(
     Of a PDF or video each model sees as many pages or frames as fit into its context.
     """
     from ggufvlm.cli.comparison import Questioner, show
-    from ggufvlm.documents import Material
     from ggufvlm.models.resolve import find_model
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.documents import Material
+    from ggufvlm.vlm.vlm import VLM
 
     names = models or []
     if len(names) < 2:

@@ -16,9 +16,9 @@ from ggufvlm.errors import GGUFVLMError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ggufvlm.answer import Answer, AnswerStream
-    from ggufvlm.constraint import Constraint
-    from ggufvlm.vlm import VLM
+    from ggufvlm.constraints.constraint import Constraint
+    from ggufvlm.vlm.answer import Answer, AnswerStream
+    from ggufvlm.vlm.vlm import VLM
 
 _NARROWEST = 24
 """Columns of a terminal below which answers stand one below the other."""

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from ggufvlm.answer import Answer
     from ggufvlm.engine.engine import Progress
     from ggufvlm.media import Image
+    from ggufvlm.vlm.answer import Answer
 
 
 def can_draw(output: OutputOptions, *, stderr: bool = False) -> bool:

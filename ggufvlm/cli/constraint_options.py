@@ -11,7 +11,7 @@ from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
     from ggufvlm.config import SamplingSettings
-    from ggufvlm.constraint import Constraint
+    from ggufvlm.constraints.constraint import Constraint
     from ggufvlm.tasks.presets import Preset
 
 
@@ -51,7 +51,7 @@ class ConstraintOptions:
             UsageError: two of them, one with a prefill, or one that is wrong.
             InputError: a file that cannot be read.
         """
-        from ggufvlm.constraint import Constraint
+        from ggufvlm.constraints.constraint import Constraint
         from ggufvlm.constraints.given import choices_given, grammar_given, schema_given
 
         given = [f"--{item.name}" for item in fields(self) if getattr(self, item.name) is not None]

@@ -32,7 +32,7 @@ def demo(
     take a real model with describe.
     """
     from ggufvlm import media
-    from ggufvlm.documents import Material
+    from ggufvlm.vlm.documents import Material
 
     image = media.load(Path(__file__).parent.parent / "demo" / f"blocks-{picture}.png")
     if save is not None:

@@ -68,7 +68,7 @@ def describe(
 
     ggufvlm describe long.mp4 --window 60s "What happens?"
     """
-    from ggufvlm.documents import Material
+    from ggufvlm.vlm.documents import Material
 
     found = _preset(preset)
     sources, text = read_question(arguments, asked, raw=model.raw, default=found.prompt if found else None)

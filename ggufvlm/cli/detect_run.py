@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ggufvlm.media import Image
     from ggufvlm.models.resolve import ModelFiles
     from ggufvlm.tasks.detect import Detections, Detector, Found
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.vlm import VLM
 
 _SLOTS = 4
 _MOST_NAMES = 5
@@ -109,7 +109,7 @@ class Job:
         self, files: ModelFiles, config: EngineConfig, spinner: console.Spinner, stack: ExitStack, *, raw: bool
     ) -> tuple[VLM, Sequence[str | Image]]:
         from ggufvlm.media import load
-        from ggufvlm.vlm import VLM
+        from ggufvlm.vlm.vlm import VLM
 
         vlm = VLM(
             files,

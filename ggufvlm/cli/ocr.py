@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ggufvlm.cli.options import OutputOptions
     from ggufvlm.tasks.ocr_page import Page, Reading
     from ggufvlm.tasks.ocr_places import PagePlace
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.vlm import VLM
 
 _MARKDOWN_NAMES = (".md", ".markdown")
 
@@ -207,7 +207,7 @@ def _load(
     from ggufvlm.models.resolve import find_model
     from ggufvlm.tasks.ocr import needs_model
     from ggufvlm.tasks.ocr_family import page_budget
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.vlm import VLM
 
     if not needs_model(places, how):
         return None

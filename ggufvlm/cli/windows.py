@@ -19,14 +19,14 @@ from ggufvlm.cli.transfer import fetcher
 from ggufvlm.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
-    from ggufvlm.answer import Answer
     from ggufvlm.cli.options import HardwareOptions, ModelOptions, OutputOptions
     from ggufvlm.config import SamplingSettings
-    from ggufvlm.constraint import Constraint
+    from ggufvlm.constraints.constraint import Constraint
     from ggufvlm.media.documents import Selection
     from ggufvlm.media.kinds import MediaFile
     from ggufvlm.tasks.long_video import WindowAnswer
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.answer import Answer
+    from ggufvlm.vlm.vlm import VLM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def describe_windows(
         GGUFVLMError: anything that went wrong.
     """
     from ggufvlm.models.resolve import find_model
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.vlm import VLM
 
     if output.debug:
         log_to_stderr()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ggufvlm.constraint import Constraint
+from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.errors import InputError, UsageError
 
 

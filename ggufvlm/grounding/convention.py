@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ggufvlm.errors import UsageError
-from ggufvlm.handlers.control import ControlText, MarkedText
+from ggufvlm.families.control import ControlText, MarkedText
 
 Frame = Literal["seen", "picture"]
 LABEL = "{label}"

@@ -48,7 +48,7 @@ class Matcher:
     """How far one answer has come in its grammar.
 
     Args:
-        grammar: llguidance's grammar, from :meth:`Constraint.grammar <ggufvlm.constraint.Constraint.grammar>`.
+        grammar: llguidance's grammar, from :meth:`.constraint.Constraint.grammar`.
         vocab: of the model that answers.
     """
 

@@ -47,7 +47,7 @@ class _Pipe:
 
 
 def _serve(load: Load, pipe: _Pipe) -> None:
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.vlm import VLM
 
     ready: Future[Desk] = Future()
     threading.Thread(target=_listen, args=(ready,), daemon=True).start()  # now, to see it if the server ends

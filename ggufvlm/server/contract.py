@@ -13,10 +13,10 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ggufvlm.answer import Answer
 from ggufvlm.config import SamplingSettings
 from ggufvlm.engine.sequence import TokenLogprob
 from ggufvlm.errors import GGUFVLMError
+from ggufvlm.vlm.answer import Answer
 
 FOR_EVER = -1.0
 """A ``keep_alive`` that never ends."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from ggufvlm.answer import Answer
 from ggufvlm.batch.messages import Failure
 from ggufvlm.engine.task import Output
 from ggufvlm.engine.worker import Ticket
@@ -22,7 +21,8 @@ from ggufvlm.errors import EngineError, GGUFVLMError
 from ggufvlm.server.contract import Asked, Limits, Piece
 from ggufvlm.server.messages import Ask, Cancel, Finished, FromChild, Said, Started
 from ggufvlm.server.reading import Reader
-from ggufvlm.vlm import VLM
+from ggufvlm.vlm.answer import Answer
+from ggufvlm.vlm.vlm import VLM
 
 _log = logging.getLogger(__name__)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ggufvlm.answer import Answer
 from ggufvlm.batch.messages import Failure
 from ggufvlm.config import EngineConfig
 from ggufvlm.models.resolve import ModelFiles
 from ggufvlm.server.contract import Asked, Limits, Piece
+from ggufvlm.vlm.answer import Answer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
 
-from ggufvlm.answer import Answer
 from ggufvlm.engine.sequence import TokenLogprob
 from ggufvlm.server.contract import Piece
+from ggufvlm.vlm.answer import Answer
 
 
 class Reply:

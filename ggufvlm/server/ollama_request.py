@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ggufvlm.config import SamplingSettings
-from ggufvlm.constraint import Constraint
+from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.errors import UsageError
 from ggufvlm.server.contract import Asked, Limits, NotServed
 from ggufvlm.server.durations import parse_duration

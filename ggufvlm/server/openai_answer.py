@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ggufvlm.answer import Answer
 from ggufvlm.engine.sequence import TokenLogprob
+from ggufvlm.vlm.answer import Answer
 
 Kind = Literal["chat", "text"]
 _PREFIX: dict[Kind, str] = {"chat": "chatcmpl-", "text": "cmpl-"}

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ggufvlm.answer import Answer
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.server.contract import Asked, Begun, Done, Engines, Piece
 from ggufvlm.server.errors_json import fault_body
@@ -18,6 +17,7 @@ from ggufvlm.server.hangup import until_hangup
 from ggufvlm.server.openai_answer import Kind, LogprobWriter, Reply, choice, delta, ending, usage_of
 from ggufvlm.server.sse import DONE, EventStream, event
 from ggufvlm.server.together import Numbered, together
+from ggufvlm.vlm.answer import Answer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ggufvlm.config import SamplingSettings
-from ggufvlm.constraint import Constraint
+from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.server.contract import Limits, NotServed
 
 _SEEDS = 2**32 - 1

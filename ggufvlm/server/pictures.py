@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from ggufvlm.errors import ImageError
-from ggufvlm.handlers import ChatHandler
+from ggufvlm.families import ChatHandler
 from ggufvlm.media import Image, resize
 from ggufvlm.media.decode import decode
 from ggufvlm.media.plugins import open_picture

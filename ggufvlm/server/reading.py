@@ -10,11 +10,11 @@ from typing import Any
 from ggufvlm.config import SamplingSettings
 from ggufvlm.engine.request import Part, PicturePart, Request
 from ggufvlm.errors import UsageError
-from ggufvlm.handlers import Message, PlainHandler, read_messages
+from ggufvlm.families import Message, PlainHandler, read_messages
 from ggufvlm.media import Image
 from ggufvlm.server.contract import Asked, Limits
 from ggufvlm.server.pictures import Decoder, PixelGate, lowered
-from ggufvlm.vlm import VLM
+from ggufvlm.vlm.vlm import VLM
 
 
 @dataclass(frozen=True, slots=True)

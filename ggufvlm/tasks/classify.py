@@ -16,8 +16,8 @@ from ggufvlm.errors import UsageError
 from ggufvlm.media import Image, ImageSource, load
 
 if TYPE_CHECKING:
-    from ggufvlm.scoring import Score
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.score import Score
+    from ggufvlm.vlm.vlm import VLM
 
 PROMPT = "Which of these describes the image best: {labels}? Answer with one of them, nothing else."
 MULTI_PROMPT = "Is this true of the image: {label}? Answer yes or no."
@@ -183,7 +183,7 @@ def _shares(
 def _score(
     vlm: VLM, image: Image, question: str, groups: Sequence[Sequence[str]], system: str | None
 ) -> list[list[Score]]:
-    from ggufvlm.vlm import question as dialogue
+    from ggufvlm.vlm.vlm import question as dialogue
 
     scores = iter(vlm.score(dialogue([image], question, system), [answer for group in groups for answer in group]))
     return [[next(scores) for _ in group] for group in groups]

@@ -22,14 +22,14 @@ from ggufvlm.grounding.labels import best_label, clean_labels
 from ggufvlm.grounding.letterbox import canvas_size, grid_of, letterbox
 from ggufvlm.grounding.places import Box, Point, place
 from ggufvlm.grounding.view import View, of_plan
-from ggufvlm.mapping import Question
 from ggufvlm.media import Image, ImageSource, load
+from ggufvlm.vlm.map import Question
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ggufvlm.answer import Answer
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.answer import Answer
+    from ggufvlm.vlm.vlm import VLM
 
 NAMELESS = "object"
 """What a place is called to which the model gave no name."""

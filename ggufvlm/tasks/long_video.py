@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ggufvlm.errors import ImageError, UsageError
-from ggufvlm.handlers.messages import Message
+from ggufvlm.families.messages import Message
 from ggufvlm.media import Image
 from ggufvlm.media.documents import DEFAULT_FRAMES, Selection
 from ggufvlm.media.kinds import FileKind, MediaFile
@@ -22,9 +22,9 @@ from ggufvlm.media.video_scenes import scene_places
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ggufvlm.answer import Answer, AnswerStream
     from ggufvlm.config import SamplingSettings
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.answer import Answer, AnswerStream
+    from ggufvlm.vlm.vlm import VLM
 
 MAX_WINDOWS = 10_000
 _SHORTEST_REST = 0.25  # of a window: what is left at the end is added to the window before it if it is shorter

@@ -22,9 +22,9 @@ from ggufvlm.tasks.ocr_places import PagePlace, pictures
 from ggufvlm.tasks.ocr_turns import PROBE_TOKENS, best_turn, confidence, is_blank, turned
 
 if TYPE_CHECKING:
-    from ggufvlm.answer import Answer
-    from ggufvlm.mapping import Question
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.answer import Answer
+    from ggufvlm.vlm.map import Question
+    from ggufvlm.vlm.vlm import VLM
 
 RETRY_TEMPERATURES = (0.2, 0.5, 0.8, 1.0)
 
@@ -109,7 +109,7 @@ class _Pass:
                 yield replace(self._question(image), tag=(number, place, image))
 
     def _question(self, image: Image) -> Question:
-        from ggufvlm.mapping import Question
+        from ggufvlm.vlm.map import Question
 
         return Question(prompt=self._prompt, images=[image], system=self._reading.system, settings=self._settings)
 
@@ -164,7 +164,7 @@ class _Pass:
         return clean(text, self._family.markup_of(self._reading.wanted), self._reading.wanted)
 
     def _ask(self, image: Image, settings: SamplingSettings) -> Answer:
-        from ggufvlm.vlm import question
+        from ggufvlm.vlm.vlm import question
 
         assert self._vlm is not None
         with self._vlm.stream(question([image], self._prompt, self._reading.system), **settings) as stream:

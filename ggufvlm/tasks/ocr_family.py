@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ggufvlm.handlers.control import ControlText, MarkedText
+from ggufvlm.families.control import ControlText, MarkedText
 
 if TYPE_CHECKING:
     from ggufvlm.models.resolve import ModelFiles

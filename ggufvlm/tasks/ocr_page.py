@@ -59,7 +59,7 @@ class Page:
         text: in the format that was wanted; of an answer that ran in circles what came before.
         origin: where the text comes from; a page of a single colour is not shown to the model.
         model: which one read it, if any.
-        finish_reason: of the model's answer, see :class:`~ggufvlm.answer.Answer`; "repetition": given up.
+        finish_reason: of the model's answer, see :class:`~ggufvlm.vlm.answer.Answer`; "repetition": given up.
         n_tokens: of the answer.
         rotation: degrees by which the page was turned clockwise before it was read.
         n_retries: times it was read again.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ggufvlm.media import Image
 
 if TYPE_CHECKING:
-    from ggufvlm.answer import Answer
+    from ggufvlm.vlm.answer import Answer
 
 TURNS = (0, 90, 180, 270)
 SURE = 0.9

@@ -23,7 +23,7 @@ from ggufvlm.errors import GGUFVLMError, UsageError
 from ggufvlm.models.registry import config_dir
 
 if TYPE_CHECKING:
-    from ggufvlm.constraint import Constraint
+    from ggufvlm.constraints.constraint import Constraint
 
 
 _T = TypeVar("_T")
@@ -181,7 +181,7 @@ class _Table:
 
 
 def _shaped(key: str, value: Any, folder: Path) -> Constraint:
-    from ggufvlm.constraint import Constraint
+    from ggufvlm.constraints.constraint import Constraint
     from ggufvlm.constraints.given import grammar_given, schema_given
 
     if key == "choices":

@@ -68,7 +68,7 @@ def test_the_engine_has_few_large_pictures_in_hand(
 ) -> None:
     draw_scenes(folder / "d", 12)
     size = 3 * 196 * 140
-    monkeypatch.setattr("ggufvlm.mapping._BYTES_IN_HAND", 2 * size)
+    monkeypatch.setattr("ggufvlm.vlm.map._BYTES_IN_HAND", 2 * size)
     n_taken = n_done = most = 0
 
     def questions():  # type: ignore[no-untyped-def]

@@ -14,11 +14,11 @@ from ggufvlm.batch.expand import DocumentReading, require_readers
 from ggufvlm.batch.inputs import Inputs
 from ggufvlm.batch.isolate import IsolatedEngine
 from ggufvlm.batch.strip import Strip
-from ggufvlm.documents import Material
 from ggufvlm.errors import ImageError, MissingExtra
 from ggufvlm.media.documents import Selection, open_document
 from ggufvlm.media.kinds import identify
 from ggufvlm.models.resolve import find_model
+from ggufvlm.vlm.documents import Material
 from tests.media.clips import plain, write_clip, write_pdf
 from tests.media.test_pdf import LOCKED
 

@@ -10,9 +10,9 @@ import pytest
 
 from ggufvlm import EngineConfig, EngineError, ModelError, Question
 from ggufvlm.batch.isolate import IsolatedEngine
-from ggufvlm.mapping import Result
 from ggufvlm.media import Image, load
 from ggufvlm.models.resolve import ModelFiles, find_model
+from ggufvlm.vlm.map import Result
 
 from .conftest import CONFIG, draw_scenes, scene
 

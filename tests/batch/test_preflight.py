@@ -12,7 +12,7 @@ from ggufvlm.batch.inputs import Inputs
 from ggufvlm.batch.preflight import Preflight, TokenCounter, preflight, seconds_per_row
 from ggufvlm.batch.session import Engine
 from ggufvlm.batch.templates import parse
-from ggufvlm.handlers import Message
+from ggufvlm.families import Message
 from ggufvlm.media import Image
 from ggufvlm.media.headers import header_size
 from ggufvlm.models.resolve import ModelFiles, find_model

@@ -17,7 +17,7 @@ from ggufvlm.batch.inputs import Inputs
 from ggufvlm.batch.journal import Journal
 from ggufvlm.batch.rows import NEWER
 from ggufvlm.batch.writers.csv_file import write_csv
-from ggufvlm.constraint import Constraint
+from ggufvlm.constraints.constraint import Constraint
 
 from .conftest import Runner, draw_scenes, scene
 

@@ -13,7 +13,7 @@ import statistics
 from pathlib import Path
 
 from ggufvlm import VLM, Answer
-from ggufvlm.constraint import Constraint
+from ggufvlm.constraints.constraint import Constraint
 
 RECORDS = Constraint.from_schema(
     {

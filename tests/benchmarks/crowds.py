@@ -23,7 +23,7 @@ from ggufvlm.bench.results import Ratio
 from ggufvlm.bench.server import Server, question_body, started
 from ggufvlm.bench.tokens import decode_pair
 from ggufvlm.media import Image, save, to_png
-from ggufvlm.vlm import VLM, question
+from ggufvlm.vlm.vlm import VLM, question
 
 from .setting import Setting
 

@@ -20,7 +20,7 @@ from ggufvlm.bench.processes import run
 from ggufvlm.bench.results import Ratio
 from ggufvlm.bench.server import started
 from ggufvlm.media import Image, save, to_png
-from ggufvlm.vlm import VLM
+from ggufvlm.vlm.vlm import VLM
 
 from .setting import Setting
 

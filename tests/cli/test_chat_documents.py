@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ggufvlm import VLM
-from ggufvlm.chat import Chat
+from ggufvlm.chat.chat import Chat
 from ggufvlm.media import pages
 from tests.media.clips import write_clip, write_pdf
 from tests.scenes import random_scene

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 import ggufvlm
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import UsageError
+from ggufvlm.families import ModelFacts
+from ggufvlm.families.control import ControlText, MarkedText, text_parts
+from ggufvlm.families.qwen_vl import Qwen3VLHandler, QwenVLHandler
 from ggufvlm.grounding.convention import own_question
 from ggufvlm.grounding.conventions import CONVENTIONS, named
 from ggufvlm.grounding.families import convention_of, convention_of_entry, with_enough_tokens
-from ggufvlm.handlers import ModelFacts
-from ggufvlm.handlers.control import ControlText, MarkedText, text_parts
-from ggufvlm.handlers.qwen_vl import Qwen3VLHandler, QwenVLHandler
 from ggufvlm.models.registry import load_registry
 from ggufvlm.models.resolve import ModelFiles, find_model
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ggufvlm.answer import Answer, Times, Usage
 from ggufvlm.errors import UsageError
 from ggufvlm.grounding.classes import Classes
 from ggufvlm.grounding.coco import coco
@@ -17,6 +16,7 @@ from ggufvlm.grounding.names import check_stems, file_names, stem
 from ggufvlm.grounding.places import Box, Point
 from ggufvlm.grounding.yolo import yolo
 from ggufvlm.tasks.detect import Detections
+from ggufvlm.vlm.answer import Answer, Times, Usage
 
 ANSWER = Answer(
     text="...",

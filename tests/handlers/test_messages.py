@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ggufvlm.errors import UsageError
-from ggufvlm.handlers.messages import Message, read_messages
+from ggufvlm.families.messages import Message, read_messages
 from ggufvlm.media import Image
 
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggufvlm.errors import ImageError
-from ggufvlm.handlers.base import ModelFacts
-from ggufvlm.handlers.qwen_vl import QwenVLHandler, smart_resize
+from ggufvlm.families.base import ModelFacts
+from ggufvlm.families.qwen_vl import QwenVLHandler, smart_resize
 
 SIDES = st.integers(1, 6000)
 

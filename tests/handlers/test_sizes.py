@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufvlm.handlers import ChatHandler, ModelFacts, find_handler
-from ggufvlm.handlers.gemma import Gemma3Handler
-from ggufvlm.handlers.internvl import InternVLHandler
-from ggufvlm.handlers.lfm2 import Lfm2VLHandler
-from ggufvlm.handlers.llava import LlavaHandler
-from ggufvlm.handlers.moondream import MoondreamHandler
-from ggufvlm.handlers.pixtral import PixtralHandler, round_up
-from ggufvlm.handlers.qwen_vl import Qwen3VLHandler, QwenVLHandler
-from ggufvlm.handlers.smolvlm import SmolVLMHandler, long_size
-from ggufvlm.handlers.tiles import nearest_grid
+from ggufvlm.families import ChatHandler, ModelFacts, find_handler
+from ggufvlm.families.gemma import Gemma3Handler
+from ggufvlm.families.internvl import InternVLHandler
+from ggufvlm.families.lfm2 import Lfm2VLHandler
+from ggufvlm.families.llava import LlavaHandler
+from ggufvlm.families.moondream import MoondreamHandler
+from ggufvlm.families.pixtral import PixtralHandler, round_up
+from ggufvlm.families.qwen_vl import Qwen3VLHandler, QwenVLHandler
+from ggufvlm.families.smolvlm import SmolVLMHandler, long_size
+from ggufvlm.families.tiles import nearest_grid
 
 SIDES = st.integers(1, 5000)
 Size = tuple[int, int]

@@ -4,8 +4,8 @@ import pytest
 
 from ggufvlm.engine.request import TextPart
 from ggufvlm.errors import ModelError, UsageError
-from ggufvlm.handlers.messages import Message
-from ggufvlm.handlers.template import PictureStyle, SpecialTokens, render
+from ggufvlm.families.messages import Message
+from ggufvlm.families.template import PictureStyle, SpecialTokens, render
 from ggufvlm.media import Image
 
 RED = Image.from_rgb(1, 1, b"\xff\0\0", "red.png")

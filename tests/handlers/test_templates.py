@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ggufvlm.engine.request import TextPart
-from ggufvlm.handlers.base import ChatHandler, ModelFacts
-from ggufvlm.handlers.messages import Message
-from ggufvlm.handlers.template import SpecialTokens
-from ggufvlm.handlers.templates import BUILTIN_TEMPLATES
+from ggufvlm.families.base import ChatHandler, ModelFacts
+from ggufvlm.families.messages import Message
+from ggufvlm.families.template import SpecialTokens
+from ggufvlm.families.templates import BUILTIN_TEMPLATES
 from ggufvlm.media import Image
 from ggufvlm.models.registry import load_registry
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ggufvlm import VLM, EngineConfig, EngineError, Question
-from ggufvlm.constraint import Constraint
+from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.llama.grammar import Matcher
 from ggufvlm.llama.model import Model
 from tests.scenes import COLORS, Scene

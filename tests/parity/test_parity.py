@@ -14,9 +14,9 @@ import pytest
 
 from ggufvlm import VLM, EngineConfig
 from ggufvlm.errors import EngineError
+from ggufvlm.families import smolvlm
 from ggufvlm.gguf.header import read_header
 from ggufvlm.gguf.writer import copied, read_pairs, write_gguf
-from ggufvlm.handlers import smolvlm
 
 from .cases import DATA, N_ANSWER, Case, cases
 from .compare import cosines, equal_tokens, logit_difference, stored

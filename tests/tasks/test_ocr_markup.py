@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufvlm.handlers.control import text_parts
+from ggufvlm.families.control import text_parts
 from ggufvlm.models.registry import load_registry
 from ggufvlm.tasks.ocr_doctags import read_doctags
 from ggufvlm.tasks.ocr_family import GENERAL, choose_family

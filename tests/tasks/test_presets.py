@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ggufvlm import VLM, InputError, UsageError
-from ggufvlm.constraint import Constraint
+from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.tasks.presets import PRESETS, find_preset
 from tests.scenes import Scene
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from ggufvlm.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
-    from ggufvlm.answer import Answer
     from ggufvlm.engine.sequence import FinishReason
+    from ggufvlm.vlm.answer import Answer
 
 ConstraintKind = Literal["json_schema", "regex", "choices", "lark", "gbnf"]
 

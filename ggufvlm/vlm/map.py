@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from ggufvlm.answer import Answer
 from ggufvlm.config import SamplingSettings
 from ggufvlm.engine.task import Output
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.media import Image, load
+from ggufvlm.vlm.answer import Answer
 
 if TYPE_CHECKING:
     from ggufvlm.engine.worker import Ticket
-    from ggufvlm.handlers import Message
-    from ggufvlm.vlm import VLM
+    from ggufvlm.families import Message
+    from ggufvlm.vlm.vlm import VLM
 
 _READERS = 2
 _BYTES_IN_HAND = 512 << 20  # of decoded pictures; one question is taken whatever its size
@@ -31,7 +31,7 @@ class Question:
     Attributes:
         prompt: the question.
         images: what :meth:`VLM.describe <ggufvlm.VLM.describe>` takes: one, or a list; or a
-            :class:`~ggufvlm.documents.Material`, of which as much is taken as fits.
+            :class:`~ggufvlm.vlm.documents.Material`, of which as much is taken as fits.
         system: a system message.
         prefill: the answer starts with this text.
         settings: fields of :class:`~ggufvlm.SamplingParams`.
@@ -116,8 +116,8 @@ class Mapping:
         return n_in_hand < self._n_ahead and len(self._reading) < 2 * _READERS
 
     def _read(self, question: Question) -> list[Message]:
-        from ggufvlm.documents import Material
-        from ggufvlm.vlm import question as dialogue
+        from ggufvlm.vlm.documents import Material
+        from ggufvlm.vlm.vlm import question as dialogue
 
         pictures = question.images
         if isinstance(pictures, Material):

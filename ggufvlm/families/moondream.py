@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ggufvlm.handlers.base import ChatHandler
+from ggufvlm.families.base import ChatHandler
 
 
 class MoondreamHandler(ChatHandler):

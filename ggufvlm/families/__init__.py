@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from ggufvlm.handlers.base import ChatHandler, ModelFacts
-from ggufvlm.handlers.gemma import Gemma3Handler
-from ggufvlm.handlers.internvl import InternVLHandler
-from ggufvlm.handlers.lfm2 import Lfm2VLHandler
-from ggufvlm.handlers.llava import LlavaHandler
-from ggufvlm.handlers.messages import Message, read_messages
-from ggufvlm.handlers.moondream import MoondreamHandler
-from ggufvlm.handlers.pixtral import PixtralHandler
-from ggufvlm.handlers.plain import PlainHandler
-from ggufvlm.handlers.qwen_vl import Qwen3VLHandler, QwenVLHandler
-from ggufvlm.handlers.smolvlm import SmolVLMHandler
-from ggufvlm.handlers.template import SpecialTokens
+from ggufvlm.families.base import ChatHandler, ModelFacts
+from ggufvlm.families.gemma import Gemma3Handler
+from ggufvlm.families.internvl import InternVLHandler
+from ggufvlm.families.lfm2 import Lfm2VLHandler
+from ggufvlm.families.llava import LlavaHandler
+from ggufvlm.families.messages import Message, read_messages
+from ggufvlm.families.moondream import MoondreamHandler
+from ggufvlm.families.pixtral import PixtralHandler
+from ggufvlm.families.plain import PlainHandler
+from ggufvlm.families.qwen_vl import Qwen3VLHandler, QwenVLHandler
+from ggufvlm.families.smolvlm import SmolVLMHandler
+from ggufvlm.families.template import SpecialTokens
 
 __all__ = ["ChatHandler", "Message", "ModelFacts", "PlainHandler", "SpecialTokens", "find_handler", "read_messages"]
 

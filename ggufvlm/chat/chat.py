@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ggufvlm.answer import Answer, AnswerStream, PromptSize
 from ggufvlm.errors import ImageError, UsageError
-from ggufvlm.handlers import Message
+from ggufvlm.families import Message
 from ggufvlm.media import Image, load, local_path
+from ggufvlm.vlm.answer import Answer, AnswerStream, PromptSize
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ggufvlm.config import SamplingSettings
     from ggufvlm.engine.sequence import FinishReason
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.vlm import VLM
 
 
 _PLACE = re.compile(r"(.+?) (?:at )?(page \d+|(?:\d+:)+\d\d\.\d)")
@@ -308,7 +308,7 @@ class Chat:
         Raises:
             UsageError: the file exists and is no saved dialogue, or cannot be written.
         """
-        from ggufvlm.chat_file import save
+        from ggufvlm.chat.file import save
 
         return save(self, Path(path))
 
@@ -322,7 +322,7 @@ class Chat:
         Raises:
             InputError: the file cannot be read or is no saved dialogue.
         """
-        from ggufvlm.chat_file import read
+        from ggufvlm.chat.file import read
 
         return read(cls(vlm), Path(path))
 
@@ -340,7 +340,7 @@ def _question(pictures: Sequence[Picture], text: str) -> Message:
 
 
 def _labelled(images: Sequence[Image]) -> Iterator[str | Image]:
-    """Pages and frames behind their places, as :mod:`ggufvlm.documents` has them; pictures as they are."""
+    """Pages and frames behind their places, as :mod:`ggufvlm.vlm.documents` has them; pictures as they are."""
     places = [_PLACE.fullmatch(image.source) for image in images]
     names = {place[1] if place else image.source for image, place in zip(images, places, strict=True)}
     for image, place in zip(images, places, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ggufvlm.handlers.base import ChatHandler
+from ggufvlm.families.base import ChatHandler
 
 DEFAULT_MAX_TOKENS = 1024
 _LONGEST_EDGE = 1024

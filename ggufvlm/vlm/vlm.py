@@ -11,25 +11,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ggufvlm.answer import Answer, AnswerStream, PromptSize, Times, Usage
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings
-from ggufvlm.dialogue import Messages, picture_ids, read_dialogue, seen_images
 from ggufvlm.engine.request import Part, PicturePart, Request, TextPart
 from ggufvlm.engine.sequence import Sequence as EngineSequence
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.handlers import ChatHandler, Message
+from ggufvlm.families import ChatHandler, Message
 from ggufvlm.media import Image, load, prepare
 from ggufvlm.media.prepare import planned_id
 from ggufvlm.models.resolve import ModelFiles, find_model
+from ggufvlm.vlm.answer import Answer, AnswerStream, PromptSize, Times, Usage
+from ggufvlm.vlm.request import Messages, picture_ids, read_dialogue, seen_images
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ggufvlm.engine.engine import Engine, Progress
     from ggufvlm.engine.worker import Outputs, Ticket
-    from ggufvlm.loader import Loaded
-    from ggufvlm.mapping import Question, Result
-    from ggufvlm.scoring import Score
+    from ggufvlm.vlm.loading import Loaded
+    from ggufvlm.vlm.map import Question, Result
+    from ggufvlm.vlm.score import Score
 
 DEFAULT_PROMPT = "Describe this image."
 NOT_LOADED = "not loaded, the picture is known"
@@ -64,8 +64,8 @@ class VLM:
             ModelError, PairingError: the files are damaged or do not belong together, before llama.cpp sees them.
         """
         from ggufvlm.engine.worker import Worker
-        from ggufvlm.loader import Loading
         from ggufvlm.models.pairing import check_pair
+        from ggufvlm.vlm.loading import Loading
 
         self.files = files
         self.sampling = SamplingParams(**(files.spec.sampling.given() if files.spec else {}))
@@ -174,7 +174,7 @@ class VLM:
         encodes nothing. If the last message is the assistant's, the answer goes on from there.
 
         Args:
-            messages: see :func:`~ggufvlm.handlers.messages.read_messages`.
+            messages: see :func:`~ggufvlm.families.messages.read_messages`.
             images: pictures for ``{"type": "image"}`` entries that name none.
             prefill: the answer starts with this text.
             settings: fields of :class:`~ggufvlm.SamplingParams`, over the model's own defaults.
@@ -225,7 +225,7 @@ class VLM:
 
         Yields: results in the order in which they are finished.
         """
-        from ggufvlm.mapping import Mapping
+        from ggufvlm.vlm.map import Mapping
 
         yield from Mapping(self, questions, n_ahead or 2 * self._loading.config.n_slots).results()
 
@@ -240,7 +240,7 @@ class VLM:
 
         Raises: as :meth:`describe`.
         """
-        from ggufvlm.scoring import score
+        from ggufvlm.vlm.score import score
 
         return score(self, read_dialogue(messages, images), continuations)
 
@@ -297,7 +297,7 @@ class VLM:
 
     def _make_engine(self) -> Engine:
         """In the worker's thread."""
-        from ggufvlm.loader import load_engine
+        from ggufvlm.vlm.loading import load_engine
 
         self._result = load_engine(self._loading)
         return self._result.engine

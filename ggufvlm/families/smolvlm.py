@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ggufvlm.handlers.base import ChatHandler
-from ggufvlm.handlers.template import PictureStyle
+from ggufvlm.families.base import ChatHandler
+from ggufvlm.families.template import PictureStyle
 from ggufvlm.media import PicturePlan
 
 _TILES_A_SIDE = 4

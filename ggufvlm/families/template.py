@@ -14,8 +14,8 @@ from typing import Any
 
 from ggufvlm.engine.request import TextPart
 from ggufvlm.errors import ModelError, UsageError
-from ggufvlm.handlers.control import MarkedText, text_parts
-from ggufvlm.handlers.messages import Message
+from ggufvlm.families.control import MarkedText, text_parts
+from ggufvlm.families.messages import Message
 from ggufvlm.media import Image
 
 

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ggufvlm.answer import SeenImage
 from ggufvlm.engine.request import PicturePart, Request
 from ggufvlm.engine.sequence import PictureSegment
 from ggufvlm.engine.sequence import Sequence as EngineSequence
 from ggufvlm.errors import UsageError
-from ggufvlm.handlers import Message, read_messages
+from ggufvlm.families import Message, read_messages
 from ggufvlm.media import Image, load
+from ggufvlm.vlm.answer import SeenImage
 
 Messages = Iterable[Mapping[str, Any] | Message]
 

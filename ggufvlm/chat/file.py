@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from ggufvlm import __version__
-from ggufvlm.chat import Chat, MissingImage, Picture, Turn
+from ggufvlm.chat.chat import Chat, MissingImage, Picture, Turn
 from ggufvlm.engine.sequence import FinishReason
 from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
 from ggufvlm.media import Image, load, to_png

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ggufvlm.handlers.base import ChatHandler
-from ggufvlm.handlers.template import PictureStyle
-from ggufvlm.handlers.tiles import nearest_grid
+from ggufvlm.families.base import ChatHandler
+from ggufvlm.families.template import PictureStyle
+from ggufvlm.families.tiles import nearest_grid
 
 _TILE = 448
 _MAX_TILES = 12

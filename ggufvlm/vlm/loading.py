@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import ModelError
-from ggufvlm.handlers import ChatHandler, ModelFacts, PlainHandler, SpecialTokens, find_handler
-from ggufvlm.handlers.qwen_vl import DEFAULT_MAX_TOKENS
+from ggufvlm.families import ChatHandler, ModelFacts, PlainHandler, SpecialTokens, find_handler
+from ggufvlm.families.qwen_vl import DEFAULT_MAX_TOKENS
 from ggufvlm.models.resolve import ModelFiles
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ggufvlm.models.schema import ImageFacts
     from ggufvlm.projectors.repair import Repair
     from ggufvlm.projectors.select import Derived
-    from ggufvlm.reuse import KnownPictures
+    from ggufvlm.vlm.persistence import KnownPictures
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +83,7 @@ def load_engine(loading: Loading) -> Loaded:
     from ggufvlm.llama.devices import default_threads
     from ggufvlm.llama.lazy_projector import LazyProjector
     from ggufvlm.projectors.repair import find_repair
-    from ggufvlm.reuse import Origin, look_ahead, open_pictures, open_snapshots
+    from ggufvlm.vlm.persistence import Origin, look_ahead, open_pictures, open_snapshots
 
     began = time.perf_counter()
     files, n_threads = loading.files, loading.config.n_threads or default_threads()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ggufvlm.engine.request import TextPart
-from ggufvlm.handlers.base import ChatHandler
-from ggufvlm.handlers.control import text_parts
-from ggufvlm.handlers.messages import Message
+from ggufvlm.families.base import ChatHandler
+from ggufvlm.families.control import text_parts
+from ggufvlm.families.messages import Message
 from ggufvlm.media import Image, PicturePlan
 
 

@@ -6,7 +6,7 @@ import math
 from typing import ClassVar
 
 from ggufvlm.errors import ImageError
-from ggufvlm.handlers.base import ChatHandler
+from ggufvlm.families.base import ChatHandler
 
 MAX_ASPECT = 200
 DEFAULT_MAX_TOKENS = 1024

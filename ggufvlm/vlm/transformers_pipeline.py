@@ -7,7 +7,7 @@ from typing import Any
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import UsageError
-from ggufvlm.vlm import VLM
+from ggufvlm.vlm.vlm import VLM
 
 TASK = "image-text-to-text"
 _SAMPLING_NAMES = {

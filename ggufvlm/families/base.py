@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from ggufvlm.engine.request import TextPart
 from ggufvlm.errors import ImageError, UsageError
-from ggufvlm.handlers.messages import Message
-from ggufvlm.handlers.template import PictureStyle, SpecialTokens, render
-from ggufvlm.handlers.templates import BUILTIN_TEMPLATES
+from ggufvlm.families.messages import Message
+from ggufvlm.families.template import PictureStyle, SpecialTokens, render
+from ggufvlm.families.templates import BUILTIN_TEMPLATES
 from ggufvlm.media import Image, PicturePlan, Resample
 
 
@@ -78,7 +78,7 @@ class ChatHandler:
     def render(self, messages: Sequence[Message]) -> list[TextPart | Image]:
         """The prompt of a dialogue, up to where the answer begins. Pictures stay where the user put them.
 
-        Raises: UsageError, ModelError: see :func:`~ggufvlm.handlers.template.render`.
+        Raises: UsageError, ModelError: see :func:`~ggufvlm.families.template.render`.
         """
         if self._uses_own_template and self.facts.template is not None:
             return render(self.facts.template, messages, self.facts.tokens, pictures=self.pictures)

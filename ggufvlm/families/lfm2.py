@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ggufvlm.handlers.base import ChatHandler
-from ggufvlm.handlers.tiles import nearest_grid
+from ggufvlm.families.base import ChatHandler
+from ggufvlm.families.tiles import nearest_grid
 
 _TILE, _MIN_TILES, _MAX_TILES = 512, 2, 10
 _MAX_TOKENS, _TOLERANCE = 256, 2.0

@@ -12,8 +12,8 @@ from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
     from ggufvlm.engine.worker import Outputs
-    from ggufvlm.handlers import Message
-    from ggufvlm.vlm import VLM
+    from ggufvlm.families import Message
+    from ggufvlm.vlm.vlm import VLM
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from ggufvlm.errors import UsageError
-from ggufvlm.handlers.messages import Message
+from ggufvlm.families.messages import Message
 from ggufvlm.media import Image
 from ggufvlm.media.decode import decode
 from ggufvlm.media.documents import Document, Selection, open_document
 from ggufvlm.media.kinds import FileKind, MediaFile, identify
 from ggufvlm.media.sources import read_source
-from ggufvlm.vlm import question
+from ggufvlm.vlm.vlm import question
 
 if TYPE_CHECKING:
-    from ggufvlm.answer import PromptSize
-    from ggufvlm.vlm import VLM
+    from ggufvlm.vlm.answer import PromptSize
+    from ggufvlm.vlm.vlm import VLM
 
 Content: TypeAlias = "tuple[str | Image, ...]"
 
