@@ -9,7 +9,7 @@ import pytest
 from ggufvlm import VLM, EngineConfig
 from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.media import Image
-from ggufvlm.media.documents import Selection
+from ggufvlm.media.documents.document import Selection
 from ggufvlm.vlm.documents import Material
 
 from .media.clips import plain, write_clip, write_pdf

@@ -20,7 +20,7 @@ from ggufvlm.llama.model import LoadAborted, Model
 from ggufvlm.llama.probe import encode_picture
 from ggufvlm.llama.projector import Projector, TokenBudget
 from ggufvlm.media import Image
-from ggufvlm.media.prepare import roll_patches
+from ggufvlm.media.pixels.prepare import roll_patches
 from ggufvlm.projectors import llava_probe
 from ggufvlm.projectors.llava_probe import Verdict, examine_library, run_probe
 from ggufvlm.projectors.repair import derived_projector, rearrange

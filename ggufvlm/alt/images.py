@@ -7,8 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 from ggufvlm.alt.text_file import TextFile
 from ggufvlm.errors import GGUFVLMError, ImageError
-from ggufvlm.media.headers import header_size
-from ggufvlm.media.sources import is_url
+from ggufvlm.media.decoding.headers import header_size
+from ggufvlm.media.sources.read import is_url
 
 
 def is_remote(source: str) -> bool:

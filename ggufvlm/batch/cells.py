@@ -12,9 +12,9 @@ from typing import Any
 
 from ggufvlm.batch.item import Item, Source, clean, holds, shown
 from ggufvlm.errors import GGUFVLMError, InputError, UsageError
-from ggufvlm.media.data_uri import is_data_uri
-from ggufvlm.media.labels import label, url_label
-from ggufvlm.media.sources import expand_user, is_file_url, is_url
+from ggufvlm.media.sources.data_uri import is_data_uri
+from ggufvlm.media.sources.labels import label, url_label
+from ggufvlm.media.sources.read import expand_user, is_file_url, is_url
 
 _IMAGE = (
     *("image", "images", "image_path", "path", "file", "file_path", "filepath", "filename", "file_name", "image_file"),

@@ -12,7 +12,7 @@ from ggufvlm.batch.disk import replacing, told
 from ggufvlm.batch.item import Item, shown
 from ggufvlm.batch.rows import Row
 from ggufvlm.errors import ImageError
-from ggufvlm.media.metadata import Field, describe_file, description_of, is_same_picture
+from ggufvlm.media.metadata.write import Field, describe_file, description_of, is_same_picture
 
 ORIGINAL = ".orig"
 """What is put behind the name of a picture that is kept as it was."""

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from ggufvlm.batch.item import Item, Part, Source, Whole, holds, shown
 from ggufvlm.batch.strip import Strip
 from ggufvlm.errors import GGUFVLMError, ImageError, MissingExtra
-from ggufvlm.media.data_uri import is_data_uri
-from ggufvlm.media.documents import Selection, open_document
-from ggufvlm.media.formats import is_document_name
-from ggufvlm.media.kinds import FileKind, MediaFile, identify, kind_of
-from ggufvlm.media.page_ranges import page_numbers
-from ggufvlm.media.sources import is_url, read_start
+from ggufvlm.media.decoding.formats import is_document_name
+from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify, kind_of
+from ggufvlm.media.documents.document import Selection, open_document
+from ggufvlm.media.documents.page_ranges import page_numbers
+from ggufvlm.media.sources.data_uri import is_data_uri
+from ggufvlm.media.sources.read import is_url, read_start
 
 _HEAD = 4096  # bytes
 _PACKAGES = {"pdf": "pypdfium2", "video": "av"}

@@ -18,11 +18,11 @@ from ggufvlm.batch.item import Item, holds, shown
 from ggufvlm.batch.tables import Row, Table, is_table, read_mixed_lines
 from ggufvlm.batch.walk import Filter, Found, walk
 from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
-from ggufvlm.media.data_uri import is_data_uri
-from ggufvlm.media.formats import is_document_name
-from ggufvlm.media.kinds import FileKind
-from ggufvlm.media.labels import label, url_label
-from ggufvlm.media.sources import expand_user, is_file_url, is_url, local_path
+from ggufvlm.media.decoding.formats import is_document_name
+from ggufvlm.media.decoding.kinds import FileKind
+from ggufvlm.media.sources.data_uri import is_data_uri
+from ggufvlm.media.sources.labels import label, url_label
+from ggufvlm.media.sources.read import expand_user, is_file_url, is_url, local_path
 
 STDIN = "-"
 _COUNTED_AHEAD = 100

@@ -12,7 +12,7 @@ from ggufvlm.errors import GGUFVLMError
 
 if TYPE_CHECKING:
     from ggufvlm.batch.strip import Strip
-    from ggufvlm.media.documents import Selection
+    from ggufvlm.media.documents.document import Selection
 
 Source: TypeAlias = Path | str | bytes
 """A file; a URL or data URI; the bytes of a picture file."""

@@ -20,10 +20,10 @@ from ggufvlm.batch.templates import Template
 from ggufvlm.cache.store import digest
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.media import Image
-from ggufvlm.media.decode import decode
-from ggufvlm.media.headers import exif_fields
-from ggufvlm.media.kinds import MediaFile
-from ggufvlm.media.sources import is_url, read_source
+from ggufvlm.media.decoding.decode import decode
+from ggufvlm.media.decoding.headers import exif_fields
+from ggufvlm.media.decoding.kinds import MediaFile
+from ggufvlm.media.sources.read import is_url, read_source
 from ggufvlm.vlm.documents import Material
 
 _READERS = 2

@@ -22,7 +22,7 @@ from ggufvlm.errors import GGUFVLMError
 from ggufvlm.families import ChatHandler, ModelFacts, find_handler
 from ggufvlm.families.qwen_vl import DEFAULT_MAX_TOKENS
 from ggufvlm.gguf.header import read_header
-from ggufvlm.media.headers import header_size
+from ggufvlm.media.decoding.headers import header_size
 from ggufvlm.vlm.documents import Material
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from ggufvlm.batch.expand import kind_of_file
 from ggufvlm.batch.rows import Row
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.media import Image, resize, to_png
-from ggufvlm.media.documents import Selection, open_document
-from ggufvlm.media.kinds import FileKind, identify
-from ggufvlm.media.thumbnails import thumbnail
+from ggufvlm.media.decoding.kinds import FileKind, identify
+from ggufvlm.media.documents.document import Selection, open_document
+from ggufvlm.media.pixels.thumbnails import thumbnail
 
 _SIDE = 256  # pixels
 _DPI = 96.0

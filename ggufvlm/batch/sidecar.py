@@ -12,8 +12,8 @@ from ggufvlm.batch.disk import replacing, told
 from ggufvlm.batch.item import Item, shown
 from ggufvlm.batch.journal import Journal
 from ggufvlm.batch.rows import Row
-from ggufvlm.media.metadata_block import Damaged
-from ggufvlm.media.metadata_xmp import described, description
+from ggufvlm.media.metadata.block import Damaged
+from ggufvlm.media.metadata.xmp import described, description
 
 Kind = Literal["txt", "json", "xmp"]
 Existing = Literal["overwrite", "skip", "append"]

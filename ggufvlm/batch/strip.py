@@ -13,8 +13,8 @@ from typing import cast
 from ggufvlm.cache.store import digest
 from ggufvlm.errors import ImageError
 from ggufvlm.media import Image
-from ggufvlm.media.documents import Document
-from ggufvlm.media.kinds import MediaFile
+from ggufvlm.media.decoding.kinds import MediaFile
+from ggufvlm.media.documents.document import Document
 
 _KEPT = 3  # pictures: readers in threads may come one or two places out of order
 _PAGES_AHEAD, _SECONDS_AHEAD = 2, 8.0  # what lies farther away is reached sooner by opening the file there

@@ -114,7 +114,7 @@ def _of_path(name: str, path: str) -> str:
 
 
 def _check_exif(name: str) -> None:
-    from ggufvlm.media.headers import is_exif_name
+    from ggufvlm.media.decoding.headers import is_exif_name
 
     if not is_exif_name(name):
         raise UsageError(f"EXIF has no entry {name!r}", hint="for example exif.DateTimeOriginal, exif.Model")

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from ggufvlm.batch.item import holds, shown
 from ggufvlm.errors import GGUFVLMError, ImageError
-from ggufvlm.media.formats import is_document_name, is_picture_name
-from ggufvlm.media.patterns import natural_key
+from ggufvlm.media.decoding.formats import is_document_name, is_picture_name
+from ggufvlm.media.sources.patterns import natural_key
 
 
 class Found(NamedTuple):

@@ -176,7 +176,7 @@ def _engine(
 def _check_folder(folder: Path, arguments: list[str], inputs: InputOptions) -> None:
     """Refuse a place for copies where the next run would take them for inputs."""
     from ggufvlm.batch.walk import Filter
-    from ggufvlm.media.sources import expand_user
+    from ggufvlm.media.sources.read import expand_user
 
     place, wanted = folder.resolve(), Filter(exclude=inputs.exclude or ())
     for argument in arguments:

@@ -225,7 +225,7 @@ class EmbedOptions:
             UsageError: a field that does not exist, or not exactly one place for the files.
         """
         from ggufvlm.batch.embed import EmbedStyle
-        from ggufvlm.media.metadata import Field
+        from ggufvlm.media.metadata.write import Field
 
         if self.embed is None:
             if self.embed_to is not None or self.embed_in_place:

@@ -25,7 +25,7 @@ from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
     from ggufvlm.cli.chat_session import Reader, Session
-    from ggufvlm.media.documents import Selection
+    from ggufvlm.media.documents.document import Selection
 
 
 @grouped

@@ -11,7 +11,7 @@ from prompt_toolkit.document import Document
 
 from ggufvlm.cli.chat_commands import COMMANDS
 from ggufvlm.cli.chat_settings import names
-from ggufvlm.media.formats import is_document_name, is_picture_name
+from ggufvlm.media.decoding.formats import is_document_name, is_picture_name
 
 _LAST_WORD = re.compile(r"(?:\\.|\S)*\Z")
 _MOST_ENTRIES = 500

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from ggufvlm.cli.chat_session import Session
 from ggufvlm.cli.document_options import DocumentOptions
 from ggufvlm.errors import UsageError
-from ggufvlm.media.documents import Selection
-from ggufvlm.media.formats import is_document_name
-from ggufvlm.media.sources import is_url, local_path
+from ggufvlm.media.decoding.formats import is_document_name
+from ggufvlm.media.documents.document import Selection
+from ggufvlm.media.sources.read import is_url, local_path
 
 if TYPE_CHECKING:
     from ggufvlm.media import Image
@@ -117,6 +117,6 @@ def _is_document(source: str) -> bool:
     if path is None:
         return False
     from ggufvlm.batch.expand import kind_of_file
-    from ggufvlm.media.kinds import FileKind
+    from ggufvlm.media.decoding.kinds import FileKind
 
     return kind_of_file(path) is not FileKind.PICTURE

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ggufvlm.errors import ImageError
 from ggufvlm.media import local_path
-from ggufvlm.media.data_uri import is_data_uri
-from ggufvlm.media.formats import is_document_name, is_picture_name
-from ggufvlm.media.sources import is_file_url, is_url
+from ggufvlm.media.decoding.formats import is_document_name, is_picture_name
+from ggufvlm.media.sources.data_uri import is_data_uri
+from ggufvlm.media.sources.read import is_file_url, is_url
 
 QUOTES = '"""'
 _COMMAND = re.compile(r"/[A-Za-z?]*")

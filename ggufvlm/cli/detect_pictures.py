@@ -51,7 +51,7 @@ def save_drawn(image: Image, found: Detections, path: Path) -> None:
         OutputError, UsageError: it cannot be written.
     """
     from ggufvlm.media import save
-    from ggufvlm.media.draw import Outline, draw_outlines
+    from ggufvlm.media.pixels.draw import Outline, draw_outlines
 
     outlines = [Outline(box.label, box.x0, box.y0, box.x1, box.y1) for box in found.boxes]
     outlines += [Outline(point.label, point.x, point.y, point.x, point.y) for point in found.points]

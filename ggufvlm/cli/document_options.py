@@ -10,7 +10,7 @@ from ggufvlm.cli.options import _option
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
-    from ggufvlm.media.documents import Selection
+    from ggufvlm.media.documents.document import Selection
 
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|min|h)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -38,7 +38,7 @@ class DocumentOptions:
         Raises:
             UsageError: they make no sense.
         """
-        from ggufvlm.media.documents import Selection
+        from ggufvlm.media.documents.document import Selection
 
         return Selection(
             pages=self.pages,

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ggufvlm.cli.options import HardwareOptions, ModelOptions, OutputOptions
     from ggufvlm.config import SamplingSettings
     from ggufvlm.constraints.constraint import Constraint
-    from ggufvlm.media.documents import Selection
-    from ggufvlm.media.kinds import MediaFile
+    from ggufvlm.media.decoding.kinds import MediaFile
+    from ggufvlm.media.documents.document import Selection
     from ggufvlm.tasks.long_video import WindowAnswer
     from ggufvlm.vlm.answer import Answer
     from ggufvlm.vlm.vlm import VLM
@@ -107,8 +107,8 @@ def describe_windows(
 
 
 def _only_video(sources: Sequence[str]) -> MediaFile:
-    from ggufvlm.media.kinds import FileKind, identify
-    from ggufvlm.media.video import Clip
+    from ggufvlm.media.decoding.kinds import FileKind, identify
+    from ggufvlm.media.documents.video import Clip
 
     if len(sources) != 1:
         raise UsageError("--window takes one video")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ggufvlm.media.prepare import PicturePlan
+from ggufvlm.media.pixels.prepare import PicturePlan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +49,7 @@ def whole(width: int, height: int) -> View:
 
 
 def of_plan(width: int, height: int, plan: PicturePlan) -> View:
-    """What :func:`~ggufvlm.media.prepare.prepare` makes of a picture of this size.
+    """What :func:`~ggufvlm.media.pixels.prepare.prepare` makes of a picture of this size.
 
     Scaling stretches, also by way of another size. A square has the picture in its middle, an odd rest at the end.
     """

@@ -1,16 +1,16 @@
 """Pictures from anywhere -> decoded RGB. The only room that imports Pillow, pypdfium2 and PyAV; it knows no model."""
 
-from ggufvlm.media.arguments import ArgumentKind, classify, expand
-from ggufvlm.media.crop import crop
-from ggufvlm.media.decode import MAX_PIXELS
+from ggufvlm.media.decoding.decode import MAX_PIXELS
+from ggufvlm.media.documents.pdf import pages
+from ggufvlm.media.documents.video import frames
 from ggufvlm.media.image import Image
 from ggufvlm.media.loading import ImageSource, load
-from ggufvlm.media.pdf import pages
-from ggufvlm.media.prepare import PicturePlan, prepare
-from ggufvlm.media.resize import Resample, pad_to_square, resize, save, to_pillow, to_png
-from ggufvlm.media.sixel import to_sixel
-from ggufvlm.media.sources import local_path, name_of
-from ggufvlm.media.video import frames
+from ggufvlm.media.pixels.crop import crop
+from ggufvlm.media.pixels.prepare import PicturePlan, prepare
+from ggufvlm.media.pixels.resize import Resample, pad_to_square, resize, save, to_pillow, to_png
+from ggufvlm.media.pixels.sixel import to_sixel
+from ggufvlm.media.sources.arguments import ArgumentKind, classify, expand
+from ggufvlm.media.sources.read import local_path, name_of
 
 __all__ = [
     "MAX_PIXELS",

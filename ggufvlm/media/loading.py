@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard, Union
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.decode import MAX_PIXELS, decode, finish
+from ggufvlm.media.decoding.decode import MAX_PIXELS, decode, finish
 from ggufvlm.media.image import Image
-from ggufvlm.media.sources import read_source
+from ggufvlm.media.sources.read import read_source
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.data_uri import read_data_uri
+from ggufvlm.media.sources.data_uri import read_data_uri
 from ggufvlm.server.contract import Limits, NotServed
 from ggufvlm.server.openai_request import ChatMessage
 from ggufvlm.server.remote import RemoteRules, fetch_picture

@@ -10,8 +10,8 @@ from typing import TypeVar
 from ggufvlm.errors import ImageError
 from ggufvlm.families import ChatHandler
 from ggufvlm.media import Image, resize
-from ggufvlm.media.decode import decode
-from ggufvlm.media.plugins import open_picture
+from ggufvlm.media.decoding.decode import decode
+from ggufvlm.media.decoding.plugins import open_picture
 
 T = TypeVar("T")
 

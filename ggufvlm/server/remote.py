@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.labels import label, url_label
+from ggufvlm.media.sources.labels import label, url_label
 from ggufvlm.server.remote_address import is_public, literal_address
 
 if TYPE_CHECKING:

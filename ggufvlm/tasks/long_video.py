@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.families.messages import Message
 from ggufvlm.media import Image
-from ggufvlm.media.documents import DEFAULT_FRAMES, Selection
-from ggufvlm.media.kinds import FileKind, MediaFile
-from ggufvlm.media.video import MAX_SAMPLES, Clip, timestamp
-from ggufvlm.media.video_scenes import scene_places
+from ggufvlm.media.decoding.kinds import FileKind, MediaFile
+from ggufvlm.media.documents.document import DEFAULT_FRAMES, Selection
+from ggufvlm.media.documents.video import MAX_SAMPLES, Clip, timestamp
+from ggufvlm.media.documents.video_scenes import scene_places
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -143,7 +143,7 @@ def watch(
     """Ask about one window after the other.
 
     Args:
-        file: a video, as :func:`~ggufvlm.media.kinds.identify` knows it.
+        file: a video, as :func:`~ggufvlm.media.decoding.kinds.identify` knows it.
         prompt: asked about each window.
         length: of a window, in seconds.
         selection: which frames, see :func:`plan_windows`. Fewer are taken where they do not fit into the context.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ggufvlm.config import SamplingSettings
 from ggufvlm.errors import GGUFVLMError, UsageError
-from ggufvlm.media.pdf import DEFAULT_DPI
+from ggufvlm.media.documents.pdf import DEFAULT_DPI
 from ggufvlm.tasks.ocr_family import Format
 from ggufvlm.tasks.ocr_places import PagePlace
 from ggufvlm.tasks.ocr_turns import SURE, TURNS

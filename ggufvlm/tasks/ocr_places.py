@@ -9,15 +9,15 @@ from pathlib import Path
 
 from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.media import Image
-from ggufvlm.media.arguments import ArgumentKind, classify, expand
-from ggufvlm.media.decode import decode
-from ggufvlm.media.formats import is_picture_name
-from ggufvlm.media.kinds import FileKind, MediaFile, identify
-from ggufvlm.media.labels import label
-from ggufvlm.media.patterns import natural_key
-from ggufvlm.media.pdf import DEFAULT_DPI, Pdf
-from ggufvlm.media.scan import Scan, is_scan
-from ggufvlm.media.sources import expand_user, is_dangling, name_of, read_source
+from ggufvlm.media.decoding.decode import decode
+from ggufvlm.media.decoding.formats import is_picture_name
+from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify
+from ggufvlm.media.documents.pdf import DEFAULT_DPI, Pdf
+from ggufvlm.media.documents.tiff_pages import Scan, is_scan
+from ggufvlm.media.sources.arguments import ArgumentKind, classify, expand
+from ggufvlm.media.sources.labels import label
+from ggufvlm.media.sources.patterns import natural_key
+from ggufvlm.media.sources.read import expand_user, is_dangling, name_of, read_source
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

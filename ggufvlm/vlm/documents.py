@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from ggufvlm.errors import UsageError
 from ggufvlm.families.messages import Message
 from ggufvlm.media import Image
-from ggufvlm.media.decode import decode
-from ggufvlm.media.documents import Document, Selection, open_document
-from ggufvlm.media.kinds import FileKind, MediaFile, identify
-from ggufvlm.media.sources import read_source
+from ggufvlm.media.decoding.decode import decode
+from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify
+from ggufvlm.media.documents.document import Document, Selection, open_document
+from ggufvlm.media.sources.read import read_source
 from ggufvlm.vlm.vlm import question
 
 if TYPE_CHECKING:

@@ -158,7 +158,7 @@ class _ToLoad:
 
 def _all_known(loading: Loading, repair: Repair, known: KnownPictures) -> bool:
     """Whether the first question needs no projector; waits until its pictures are told."""
-    from ggufvlm.media.prepare import planned_id
+    from ggufvlm.media.pixels.prepare import planned_id
 
     images = loading.pictures()
     if not images:

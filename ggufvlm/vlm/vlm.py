@@ -17,7 +17,7 @@ from ggufvlm.engine.sequence import Sequence as EngineSequence
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.families import ChatHandler, Message
 from ggufvlm.media import Image, load, prepare
-from ggufvlm.media.prepare import planned_id
+from ggufvlm.media.pixels.prepare import planned_id
 from ggufvlm.models.resolve import ModelFiles, find_model
 from ggufvlm.vlm.answer import Answer, AnswerStream, PromptSize, Times, Usage
 from ggufvlm.vlm.request import Messages, picture_ids, read_dialogue, seen_images

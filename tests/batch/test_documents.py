@@ -15,8 +15,8 @@ from ggufvlm.batch.inputs import Inputs
 from ggufvlm.batch.isolate import IsolatedEngine
 from ggufvlm.batch.strip import Strip
 from ggufvlm.errors import ImageError, MissingExtra
-from ggufvlm.media.documents import Selection, open_document
-from ggufvlm.media.kinds import identify
+from ggufvlm.media.decoding.kinds import identify
+from ggufvlm.media.documents.document import Selection, open_document
 from ggufvlm.models.resolve import find_model
 from ggufvlm.vlm.documents import Material
 from tests.media.clips import plain, write_clip, write_pdf

@@ -12,7 +12,7 @@ from ggufvlm.batch.inputs import Inputs
 from ggufvlm.batch.item import Item
 from ggufvlm.errors import OutputError
 from ggufvlm.media import load
-from ggufvlm.media.metadata import Field, description_of
+from ggufvlm.media.metadata.write import Field, description_of
 from tests.media.clips import write_pdf
 
 from .conftest import scene

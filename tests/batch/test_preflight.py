@@ -14,7 +14,7 @@ from ggufvlm.batch.session import Engine
 from ggufvlm.batch.templates import parse
 from ggufvlm.families import Message
 from ggufvlm.media import Image
-from ggufvlm.media.headers import header_size
+from ggufvlm.media.decoding.headers import header_size
 from ggufvlm.models.resolve import ModelFiles, find_model
 
 from .conftest import Runner, draw_scenes, scene

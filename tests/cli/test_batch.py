@@ -229,7 +229,7 @@ def test_xmp_sidecars_keep_what_others_wrote(run: Run, shots: Path, folder: Path
 
 
 def test_answers_go_into_copies_and_into_the_pictures(run: Run, shots: Path, folder: Path) -> None:
-    from ggufvlm.media.metadata import Field, description_of
+    from ggufvlm.media.metadata.write import Field, description_of
 
     asked = ["batch", "shots", "-p", PROMPT, "-o", "out.jsonl", "--embed", "xmp,exif"]
     done = run(*asked, "--embed-to", "copies")

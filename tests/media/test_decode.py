@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ggufvlm import media
 from ggufvlm.errors import ImageError
-from ggufvlm.media.decode import MAX_PIXELS, decode
+from ggufvlm.media.decoding.decode import MAX_PIXELS, decode
 
 from .pictures import BLUE, RED, cmyk_profile, encode, halves, png_chunk, raw_png
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from ggufvlm.media import Image, load
-from ggufvlm.media.draw import Outline, draw_outlines
-from ggufvlm.media.fonts import font_for
+from ggufvlm.media.pixels.draw import Outline, draw_outlines
+from ggufvlm.media.pixels.fonts import font_for
 
 
 def plain(width: int, height: int, color: tuple[int, int, int] = (120, 130, 140)) -> Image:

@@ -11,7 +11,7 @@ import pytest
 
 from ggufvlm import media
 from ggufvlm.errors import ImageError
-from ggufvlm.media.fetch import FetchLimits, fetch
+from ggufvlm.media.sources.fetch import FetchLimits, fetch
 
 from .pictures import encode, halves
 

@@ -17,15 +17,15 @@ from PIL import Image, ImageCms
 
 from ggufvlm.errors import ImageError
 from ggufvlm.media import load
-from ggufvlm.media.headers import exif_fields
-from ggufvlm.media.metadata import Field, describe_file, description_of, is_same_picture
-from ggufvlm.media.metadata_block import Damaged
-from ggufvlm.media.metadata_iptc import described as iptc_described
-from ggufvlm.media.metadata_iptc import description as iptc_description
-from ggufvlm.media.metadata_iptc import in_order, in_resources, of_resources
-from ggufvlm.media.metadata_jpeg import JpegFile
-from ggufvlm.media.metadata_tiff import NEW_BLOCK, TiffFile
-from ggufvlm.media.metadata_xmp import described, description
+from ggufvlm.media.decoding.headers import exif_fields
+from ggufvlm.media.metadata.block import Damaged
+from ggufvlm.media.metadata.iptc import described as iptc_described
+from ggufvlm.media.metadata.iptc import description as iptc_description
+from ggufvlm.media.metadata.iptc import in_order, in_resources, of_resources
+from ggufvlm.media.metadata.jpeg import JpegFile
+from ggufvlm.media.metadata.tiff import NEW_BLOCK, TiffFile
+from ggufvlm.media.metadata.write import Field, describe_file, description_of, is_same_picture
+from ggufvlm.media.metadata.xmp import described, description
 from tests.batch.conftest import scene
 
 CAPTION = 'Fünf Äpfel & "zwei" Birnen <auf dem Tisch> 🍎'

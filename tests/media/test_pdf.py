@@ -14,8 +14,8 @@ import pytest
 
 from ggufvlm import VLM
 from ggufvlm.errors import ImageError, UsageError
-from ggufvlm.media.page_ranges import page_numbers
-from ggufvlm.media.pdf import MAX_PAGE_PIXELS, Pdf, pages
+from ggufvlm.media.documents.page_ranges import page_numbers
+from ggufvlm.media.documents.pdf import MAX_PAGE_PIXELS, Pdf, pages
 from tests.scenes import random_scene
 
 from .clips import plain, write_pdf
@@ -136,7 +136,7 @@ def test_one_page_at_a_time_is_in_memory(tmp_path: Path):
     path = write_pdf(tmp_path / "long.pdf", [plain((i, 0, 0), (850, 1100)) for i in range(60)], dpi=100)
     program = (
         "import resource, sys\n"
-        "from ggufvlm.media.pdf import pages\n"
+        "from ggufvlm.media.documents.pdf import pages\n"
         "peaks = []\n"
         "for image in pages(sys.argv[1], dpi=300):\n"
         "    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
@@ -150,7 +150,7 @@ def test_one_page_at_a_time_is_in_memory(tmp_path: Path):
 
 
 def test_the_rest_of_a_document_can_be_read_after_a_bad_page(report):
-    from ggufvlm.media.kinds import identify
+    from ggufvlm.media.decoding.kinds import identify
 
     with Pdf(identify(report)) as pdf:
         with pytest.raises(UsageError):
@@ -209,7 +209,7 @@ def test_text_tables_pictures_and_fills_are_drawn(tmp_path: Path):
 
 
 def test_the_text_of_pages_is_read_line_by_line(tmp_path: Path):
-    from ggufvlm.media.kinds import identify
+    from ggufvlm.media.decoding.kinds import identify
 
     (tmp_path / "report.pdf").write_bytes(text_report(3))
     write_pdf(tmp_path / "scan.pdf", [plain(RED)])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ggufvlm.media import Image, PicturePlan, load, prepare, resize
-from ggufvlm.media.prepare import MAX_SQUARE, roll_patches
+from ggufvlm.media.pixels.prepare import MAX_SQUARE, roll_patches
 from tests.llava_files import noise
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ggufvlm import media
 from ggufvlm.errors import ImageError
-from ggufvlm.media.sources import read_source
+from ggufvlm.media.sources.read import read_source
 
 from .pictures import encode, halves
 
@@ -263,7 +263,7 @@ def test_clipboard_without_a_desktop(desktop, monkeypatch):
 
 @linux
 def test_clipboard_tool_that_hangs_or_does_not_run(desktop, monkeypatch):
-    monkeypatch.setattr("ggufvlm.media.clipboard._TIMEOUT_S", 0.1)
+    monkeypatch.setattr("ggufvlm.media.sources.clipboard._TIMEOUT_S", 0.1)
     tool(desktop / "wl-paste", "exec /bin/sleep 60")
     assert "gave no answer" in str(failure("clipboard:"))
     (desktop / "wl-paste").write_text("#!/no/such/interpreter\n")
@@ -275,12 +275,12 @@ def test_clipboard_tool_that_hangs_or_does_not_run(desktop, monkeypatch):
     [(None, "holds no picture"), (["C:\\a.png"], "holds a file"), (["a", "b"], "holds 2 files")],
 )
 def test_clipboard_of_other_systems(grabbed, says, monkeypatch):
-    monkeypatch.setattr("ggufvlm.media.clipboard.sys.platform", "darwin")
+    monkeypatch.setattr("ggufvlm.media.sources.clipboard.sys.platform", "darwin")
     monkeypatch.setattr("PIL.ImageGrab.grabclipboard", lambda: grabbed)
     assert says in str(failure("clipboard:"))
 
 
 def test_clipboard_picture_of_other_systems(monkeypatch):
-    monkeypatch.setattr("ggufvlm.media.clipboard.sys.platform", "win32")
+    monkeypatch.setattr("ggufvlm.media.sources.clipboard.sys.platform", "win32")
     monkeypatch.setattr("PIL.ImageGrab.grabclipboard", halves)
     assert media.load("clipboard:").id == media.load(halves()).id

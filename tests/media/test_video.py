@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from ggufvlm import VLM
 from ggufvlm.errors import ImageError, UsageError
-from ggufvlm.media.documents import Selection, open_document
-from ggufvlm.media.kinds import identify
-from ggufvlm.media.video import Clip, frames, timestamp
-from ggufvlm.media.video_scenes import cuts_in, scene_places
+from ggufvlm.media.decoding.kinds import identify
+from ggufvlm.media.documents.document import Selection, open_document
+from ggufvlm.media.documents.video import Clip, frames, timestamp
+from ggufvlm.media.documents.video_scenes import cuts_in, scene_places
 from tests.scenes import random_scene
 
 from .clips import TURNS, plain, turn, write_clip, write_sound, write_uneven_clip

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from ggufvlm import VLM, EngineConfig
 from ggufvlm.errors import ImageError, UsageError
-from ggufvlm.media.documents import Selection
-from ggufvlm.media.kinds import identify
-from ggufvlm.media.video import Clip
+from ggufvlm.media.decoding.kinds import identify
+from ggufvlm.media.documents.document import Selection
+from ggufvlm.media.documents.video import Clip
 from ggufvlm.tasks.long_video import cut_windows, plan_windows, sum_up, watch
 from tests.media.clips import plain, write_clip, write_pdf, write_sound
 from tests.scenes import random_scene

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ggufvlm.errors import ImageError, MissingExtra, UsageError
+from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify
+from ggufvlm.media.documents.page_ranges import page_numbers
 from ggufvlm.media.image import Image
-from ggufvlm.media.kinds import FileKind, MediaFile, identify
-from ggufvlm.media.page_ranges import page_numbers
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -9,10 +9,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.clipboard import NAME as CLIPBOARD_NAME
-from ggufvlm.media.clipboard import read_clipboard
-from ggufvlm.media.data_uri import data_uri_name, is_data_uri, read_data_uri
-from ggufvlm.media.labels import label, url_label
+from ggufvlm.media.sources.clipboard import NAME as CLIPBOARD_NAME
+from ggufvlm.media.sources.clipboard import read_clipboard
+from ggufvlm.media.sources.data_uri import data_uri_name, is_data_uri, read_data_uri
+from ggufvlm.media.sources.labels import label, url_label
 
 STDIN = "-"
 CLIPBOARD = "clipboard:"
@@ -55,7 +55,7 @@ def read_source(source: str | os.PathLike[str]) -> tuple[bytes, str]:
     if is_file_url(source):
         return _read_path(_path_of(source), label(source))
     if is_url(source):
-        from ggufvlm.media.fetch import fetch
+        from ggufvlm.media.sources.fetch import fetch
 
         return fetch(source), name_of(source)
     return _read_path(expand_user(source), label(source))

@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.labels import label, url_label
+from ggufvlm.media.sources.labels import label, url_label
 
 if TYPE_CHECKING:
     import httpx

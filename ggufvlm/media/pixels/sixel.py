@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from ggufvlm.media.image import Image
-from ggufvlm.media.resize import to_pillow
+from ggufvlm.media.pixels.resize import to_pillow
 
 _COLORS = 128
 _BAND = 6  # rows that one line of Sixel characters draws

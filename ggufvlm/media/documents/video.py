@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ggufvlm.errors import ImageError, MissingExtra, UsageError
-from ggufvlm.media.damage import DAMAGE
+from ggufvlm.media.decoding.decode_errors import DAMAGE
+from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify
+from ggufvlm.media.documents.video_frames import Shown, frame_to_image
+from ggufvlm.media.documents.video_scenes import FINEST_STEP, THUMBNAIL, find_cuts
 from ggufvlm.media.image import Image
-from ggufvlm.media.kinds import FileKind, MediaFile, identify
-from ggufvlm.media.labels import label
-from ggufvlm.media.video_frames import Shown, frame_to_image
-from ggufvlm.media.video_scenes import FINEST_STEP, THUMBNAIL, find_cuts
+from ggufvlm.media.sources.labels import label
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -6,7 +6,7 @@ import io
 import os
 
 from ggufvlm.media.loading import load
-from ggufvlm.media.resize import to_pillow
+from ggufvlm.media.pixels.resize import to_pillow
 
 _QUALITY = 70
 

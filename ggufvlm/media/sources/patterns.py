@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.formats import is_document_name, is_picture_name
-from ggufvlm.media.labels import label
-from ggufvlm.media.sources import expand_user
+from ggufvlm.media.decoding.formats import is_document_name, is_picture_name
+from ggufvlm.media.sources.labels import label
+from ggufvlm.media.sources.read import expand_user
 
 # `*.png`, `shot?.*`, `shots/*`: nothing that a sentence ends with.
 _ENDS_LIKE_GLOB = re.compile(r"(\S*[/\\])?([^/\\\s]*[*?\[][^/\\\s]*\.[\w*?\[\]]+|\*+)")

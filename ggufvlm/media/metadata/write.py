@@ -6,11 +6,11 @@ import enum
 from collections.abc import Collection
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.metadata_block import Damaged
-from ggufvlm.media.metadata_jpeg import JpegFile
-from ggufvlm.media.metadata_png import PngFile
-from ggufvlm.media.metadata_tiff import TiffFile
-from ggufvlm.media.metadata_webp import WebpFile
+from ggufvlm.media.metadata.block import Damaged
+from ggufvlm.media.metadata.jpeg import JpegFile
+from ggufvlm.media.metadata.png import PngFile
+from ggufvlm.media.metadata.tiff import TiffFile
+from ggufvlm.media.metadata.webp import WebpFile
 
 Container = JpegFile | PngFile | TiffFile | WebpFile
 SIDECAR_HINT = "--sidecar xmp writes the description beside the picture"

@@ -9,8 +9,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from ggufvlm.media.labels import label
-from ggufvlm.media.sources import local_path, read_source, read_start
+from ggufvlm.media.sources.labels import label
+from ggufvlm.media.sources.read import local_path, read_source, read_start
 
 _HEAD = 4096  # bytes
 

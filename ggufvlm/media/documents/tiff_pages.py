@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ggufvlm.errors import ImageError, UsageError
-from ggufvlm.media.damage import explained
-from ggufvlm.media.decode import finish
+from ggufvlm.media.decoding.decode import finish
+from ggufvlm.media.decoding.decode_errors import explained
+from ggufvlm.media.decoding.kinds import FileKind, MediaFile
+from ggufvlm.media.decoding.plugins import open_picture
+from ggufvlm.media.documents.page_ranges import page_numbers
 from ggufvlm.media.image import Image
-from ggufvlm.media.kinds import FileKind, MediaFile
-from ggufvlm.media.page_ranges import page_numbers
-from ggufvlm.media.plugins import open_picture
-from ggufvlm.media.sources import read_source, read_start
+from ggufvlm.media.sources.read import read_source, read_start
 
 if TYPE_CHECKING:
     from typing_extensions import Self

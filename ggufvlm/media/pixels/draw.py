@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ggufvlm.media.fonts import font_for
 from ggufvlm.media.image import Image
-from ggufvlm.media.resize import resize, to_pillow
+from ggufvlm.media.pixels.fonts import font_for
+from ggufvlm.media.pixels.resize import resize, to_pillow
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
-    from ggufvlm.media.fonts import Font
+    from ggufvlm.media.pixels.fonts import Font
 
 Color = tuple[int, int, int]
 _Rectangle = tuple[float, float, float, float]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from ggufvlm.media import metadata_xmp as xmp
-from ggufvlm.media.metadata_block import Damaged, no_field
-from ggufvlm.media.metadata_tiff import NEW_BLOCK, TiffFile
+from ggufvlm.media.metadata import xmp
+from ggufvlm.media.metadata.block import Damaged, no_field
+from ggufvlm.media.metadata.tiff import NEW_BLOCK, TiffFile
 
 _HAS_EXIF, _HAS_XMP, _HAS_ALPHA = 0x08, 0x04, 0x10
 _EXIF_PREFIX = b"Exif\0\0"  # some writers put it before the block, as in JPEG

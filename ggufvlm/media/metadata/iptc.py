@@ -6,7 +6,7 @@ import hashlib
 import struct
 from typing import NamedTuple
 
-from ggufvlm.media.metadata_block import Damaged
+from ggufvlm.media.metadata.block import Damaged
 
 _CAPTION, _CHARSET = (2, 120), (1, 90)
 _UTF8 = b"\x1b%G"

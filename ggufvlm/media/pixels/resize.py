@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ggufvlm.errors import OutputError, UsageError
 from ggufvlm.media.image import Image
-from ggufvlm.media.labels import label
+from ggufvlm.media.sources.labels import label
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -7,11 +7,11 @@ import warnings
 from typing import TYPE_CHECKING
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.convert import to_rgb, upright
-from ggufvlm.media.damage import TOO_LARGE, explained
-from ggufvlm.media.formats import foreign_kind
+from ggufvlm.media.decoding.convert import to_rgb, upright
+from ggufvlm.media.decoding.decode_errors import TOO_LARGE, explained
+from ggufvlm.media.decoding.formats import foreign_kind
+from ggufvlm.media.decoding.plugins import open_picture
 from ggufvlm.media.image import Image
-from ggufvlm.media.plugins import open_picture
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -9,9 +9,8 @@ from __future__ import annotations
 import struct
 from typing import Any, NamedTuple
 
-from ggufvlm.media import metadata_iptc as iptc
-from ggufvlm.media import metadata_xmp as xmp
-from ggufvlm.media.metadata_block import Damaged
+from ggufvlm.media.metadata import iptc, xmp
+from ggufvlm.media.metadata.block import Damaged
 
 DESCRIPTION, XMP, IPTC = 270, 700, 33723
 _ASCII, _UNDEFINED = 2, 7

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ggufvlm.media.image import Image
-from ggufvlm.media.resize import Resample, pad_to_square, resize
+from ggufvlm.media.pixels.resize import Resample, pad_to_square, resize
 
 MAX_SQUARE = 8192
 """Longer side, in pixels, beyond which a picture is made smaller before it is padded: a strip would become huge."""

@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.damage import DAMAGE, refusal
+from ggufvlm.media.decoding.decode_errors import DAMAGE, refusal
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -24,10 +24,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ggufvlm.errors import ImageError, UsageError
-from ggufvlm.media.formats import is_picture_name, looks_like_picture_name
-from ggufvlm.media.labels import label
-from ggufvlm.media.patterns import ends_like_glob, has_magic, matches_something, pictures_in
-from ggufvlm.media.sources import expand_user, is_dangling, is_special, is_url
+from ggufvlm.media.decoding.formats import is_picture_name, looks_like_picture_name
+from ggufvlm.media.sources.labels import label
+from ggufvlm.media.sources.patterns import ends_like_glob, has_magic, matches_something, pictures_in
+from ggufvlm.media.sources.read import expand_user, is_dangling, is_special, is_url
 
 _SPACE = re.compile(r"\s")
 _SEPARATORS = ("/", "\\")

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ggufvlm.errors import UsageError
+from ggufvlm.media.decoding.kinds import FileKind, MediaFile
+from ggufvlm.media.documents.pdf import DEFAULT_DPI, Pdf
+from ggufvlm.media.documents.video import Clip, timestamp
+from ggufvlm.media.documents.video_scenes import scene_places
 from ggufvlm.media.image import Image
-from ggufvlm.media.kinds import FileKind, MediaFile
-from ggufvlm.media.pdf import DEFAULT_DPI, Pdf
-from ggufvlm.media.video import Clip, timestamp
-from ggufvlm.media.video_scenes import scene_places
 
 DEFAULT_FRAMES = 8
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from xml.parsers.expat import ExpatError, ParserCreate
 from xml.sax.saxutils import escape, quoteattr
 
-from ggufvlm.media.metadata_block import Damaged
+from ggufvlm.media.metadata.block import Damaged
 
 _DC = "http://purl.org/dc/elements/1.1/"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"

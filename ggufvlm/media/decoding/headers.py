@@ -8,10 +8,10 @@ import struct
 from pathlib import Path
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.damage import explained
-from ggufvlm.media.decode import MAX_PIXELS
-from ggufvlm.media.plugins import open_picture
-from ggufvlm.media.sources import read_source
+from ggufvlm.media.decoding.decode import MAX_PIXELS
+from ggufvlm.media.decoding.decode_errors import explained
+from ggufvlm.media.decoding.plugins import open_picture
+from ggufvlm.media.sources.read import read_source
 
 _PREFIX = 256 * 1024  # bytes: holds the header of nearly every file, EXIF thumbnail included
 _ORIENTATION = 0x0112

@@ -5,10 +5,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, replace
 
-from ggufvlm.media import metadata_iptc as iptc
-from ggufvlm.media import metadata_xmp as xmp
-from ggufvlm.media.metadata_block import Damaged
-from ggufvlm.media.metadata_tiff import NEW_BLOCK, TiffFile
+from ggufvlm.media.metadata import iptc, xmp
+from ggufvlm.media.metadata.block import Damaged
+from ggufvlm.media.metadata.tiff import NEW_BLOCK, TiffFile
 
 _EXIF, _XMP, _PHOTOSHOP, _MPF = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0", b"MPF\0"
 _APP0, _APP1, _APP2, _APP13, _SCAN = 0xE0, 0xE1, 0xE2, 0xED, 0xDA

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 import zlib
 
-from ggufvlm.media import metadata_xmp as xmp
-from ggufvlm.media.metadata_block import Damaged, no_field
-from ggufvlm.media.metadata_tiff import NEW_BLOCK, TiffFile
+from ggufvlm.media.metadata import xmp
+from ggufvlm.media.metadata.block import Damaged, no_field
+from ggufvlm.media.metadata.tiff import NEW_BLOCK, TiffFile
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _XMP = b"XML:com.adobe.xmp\0"
