@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from ggufvlm import EngineConfig, EngineError, MissingExtra, UsageError
-from ggufvlm.bench.against import compare_all, n_said
-from ggufvlm.bench.job import Job, make_job
-from ggufvlm.bench.lanes import common_steps
-from ggufvlm.bench.outside import arguments
-from ggufvlm.bench.peers import find_program, mtmd_command, server_arguments
-from ggufvlm.bench.picture import make_picture, variant, variants
-from ggufvlm.bench.plot import check_target, save_plot
-from ggufvlm.bench.processes import Finished, run
-from ggufvlm.bench.results import Ratio, Result, number, sum_up
-from ggufvlm.bench.roofline import decode_bytes, encode_flop
-from ggufvlm.bench.suite import GROUPS, Report, parse_groups, run_suite
 from ggufvlm.media import load
 from ggufvlm.models.resolve import find_model
+from ggufvlm.tools.bench.against import compare_all, n_said
+from ggufvlm.tools.bench.concurrency import common_steps
+from ggufvlm.tools.bench.images import make_picture, variant, variants
+from ggufvlm.tools.bench.job import Job, make_job
+from ggufvlm.tools.bench.peers import find_program, mtmd_command, server_arguments
+from ggufvlm.tools.bench.plot import check_target, save_plot
+from ggufvlm.tools.bench.processes import Finished, run
+from ggufvlm.tools.bench.results import Ratio, Result, number, sum_up
+from ggufvlm.tools.bench.roofline import decode_bytes, encode_flop
+from ggufvlm.tools.bench.subprocesses import arguments
+from ggufvlm.tools.bench.suite import GROUPS, Report, parse_groups, run_suite
 
 from .bench_programs import write_programs
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ggufvlm import build
-from ggufvlm.build import BuildPlan, Preset, ToolCheck, as_typed, check_tools, load_presets, plan_build, run_build
 from ggufvlm.errors import EngineError, UsageError
+from ggufvlm.tools import build
+from ggufvlm.tools.build import BuildPlan, Preset, ToolCheck, as_typed, check_tools, load_presets, plan_build, run_build
 
-FILE = Path(build.__file__).parent.parent / build.FILE_NAME
+FILE = Path(build.__file__).parents[2] / build.FILE_NAME
 # `option(...)` and `set(... CACHE ...)` of ggml/CMakeLists.txt as vendored by llama-cpp-python 0.3.36, and CMake's own
 KNOWN_FLAGS = {
     *("GGML_NATIVE", "GGML_CUDA", "GGML_METAL", "GGML_METAL_EMBED_LIBRARY", "GGML_VULKAN", "GGML_HIP", "GGML_SYCL"),

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from ggufvlm import doctor
-from ggufvlm.doctor import Finding, examine, is_broken
 from ggufvlm.hardware import cpu, system
 from ggufvlm.llama import devices
 from ggufvlm.llama.devices import Device
 from ggufvlm.models.registry import load_registry
+from ggufvlm.tools import doctor
+from ggufvlm.tools.doctor import Finding, examine, is_broken
 
 TOPICS = {
     *("ggufvlm", "llama.cpp", "backends", "device", "CPU features", "threads", "memory"),

@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ggufvlm import VLM, Answer, doctor
+from ggufvlm import VLM, Answer
 from ggufvlm.cli import show
 from ggufvlm.cli.console import show_stats
 from ggufvlm.cli.options import OutputOptions
@@ -22,6 +22,7 @@ from ggufvlm.models.pairing import check_pair
 from ggufvlm.projectors import llava_probe
 from ggufvlm.projectors.llava_probe import Verdict
 from ggufvlm.projectors.repair import find_repair
+from ggufvlm.tools import doctor
 
 from .llava_files import DATA, MMPROJ, MODEL, changed, differences, load_llava, noise, rows, without_type
 from .scenes import Block, Scene

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ggufvlm import VLM, doctor
+from ggufvlm import VLM
 from ggufvlm.config import EngineConfig
 from ggufvlm.engine.engine import Progress
 from ggufvlm.errors import EngineError
@@ -38,6 +38,7 @@ from ggufvlm.projectors.derive import Wish, cosines, derive, trial_picture
 from ggufvlm.projectors.policy import MIN_SIZE, Situation, choose, is_alike, wins
 from ggufvlm.projectors.repair import Repair
 from ggufvlm.projectors.select import Setup, find_set_up, set_up
+from ggufvlm.tools import doctor
 
 from . import llava_files
 from .scenes import random_scene

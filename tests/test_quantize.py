@@ -12,7 +12,7 @@ from ggufvlm.errors import ModelError, PairingError, UsageError
 from ggufvlm.gguf.header import read_header
 from ggufvlm.gguf.writer import read_pairs
 from ggufvlm.models.pairing import check_pair
-from ggufvlm.quantize import QuantizeResult, prepare, quantize
+from ggufvlm.tools.quantize import QuantizeResult, prepare, quantize
 
 DEMO = Path(ggufvlm.__file__).parent / "demo"
 MODEL, MMPROJ, PICTURE = DEMO / "tiny-qwen2vl-Q8_0.gguf", DEMO / "mmproj-tiny-qwen2vl-F16.gguf", DEMO / "blocks-1.png"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ggufvlm.errors import GGUFVLMError
 
 if TYPE_CHECKING:
-    from ggufvlm.batch.strip import Strip
+    from ggufvlm.batch.inputs.shared_document import Strip
     from ggufvlm.media.documents.document import Selection
 
 Source: TypeAlias = Path | str | bytes

@@ -27,7 +27,7 @@ from ggufvlm.cli.transfer import fetcher
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ggufvlm.alt.survey import Survey
+    from ggufvlm.tasks.alt.survey import Survey
     from ggufvlm.vlm.map import Question
     from ggufvlm.vlm.vlm import VLM
 
@@ -60,8 +60,8 @@ def alt(
     Decoration is left alone: an empty alt, role="presentation", aria-hidden, one pixel. Exit code 5 if an image could
     not be read.
     """
-    from ggufvlm.alt.survey import survey
-    from ggufvlm.alt.text_file import find_text_files
+    from ggufvlm.tasks.alt.survey import survey
+    from ggufvlm.tasks.alt.text_file import find_text_files
 
     if output.debug:
         log_to_stderr()
@@ -135,8 +135,8 @@ def _answers(
 
 def _show(found: Survey, answers: dict[Path | str, str], max_length: int, *, apply: bool) -> int:
     """Print the diff, or write the files; returns how many gaps were filled."""
-    from ggufvlm.alt.gap import shorten
     from ggufvlm.errors import OutputError
+    from ggufvlm.tasks.alt.gap import shorten
 
     n_filled = 0
     for file, gaps in found.files:

@@ -37,11 +37,11 @@ from ggufvlm.cli.options import (
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
-    from ggufvlm.batch.embed import EmbedStyle
-    from ggufvlm.batch.inputs import Inputs
-    from ggufvlm.batch.run import Ask, Task
-    from ggufvlm.batch.session import Engine, Session
-    from ggufvlm.batch.sidecar import SidecarStyle
+    from ggufvlm.batch.inputs.arguments import Inputs
+    from ggufvlm.batch.outputs.embed import EmbedStyle
+    from ggufvlm.batch.outputs.sidecar import SidecarStyle
+    from ggufvlm.batch.run.run import Ask, Task
+    from ggufvlm.batch.run.session import Engine, Session
     from ggufvlm.config import SamplingSettings
     from ggufvlm.tasks.presets import Preset
 
@@ -111,8 +111,8 @@ def batch(
 
 
 def _task(asked: PromptOptions, preset: Preset | None, rows: RowOptions, running: RunOptions) -> Task:
-    from ggufvlm.batch.run import Task
-    from ggufvlm.batch.templates import parse
+    from ggufvlm.batch.inputs.templates import parse
+    from ggufvlm.batch.run.run import Task
     from ggufvlm.vlm.vlm import DEFAULT_PROMPT
 
     given = text_or_file(asked.prompt) if asked.prompt is not None else ""
@@ -134,9 +134,9 @@ def _inputs(
     asked: PromptOptions,
     preset: Preset | None,
 ) -> Inputs:
-    from ggufvlm.batch.cells import Columns
-    from ggufvlm.batch.inputs import Inputs
-    from ggufvlm.batch.walk import Filter
+    from ggufvlm.batch.inputs.arguments import Inputs
+    from ggufvlm.batch.inputs.cells import Columns
+    from ggufvlm.batch.inputs.walk import Filter
 
     columns = Columns(
         image=inputs.image_column,
@@ -156,8 +156,8 @@ def _engine(
     running: RunOptions,
     output: OutputOptions,
 ) -> Engine:
-    from ggufvlm.batch.identity import sampling_of
-    from ggufvlm.batch.session import Engine
+    from ggufvlm.batch.journal.identity import sampling_of
+    from ggufvlm.batch.run.session import Engine
     from ggufvlm.cli.transfer import fetcher
     from ggufvlm.models.resolve import find_model
 
@@ -175,7 +175,7 @@ def _engine(
 
 def _check_folder(folder: Path, arguments: list[str], inputs: InputOptions) -> None:
     """Refuse a place for copies where the next run would take them for inputs."""
-    from ggufvlm.batch.walk import Filter
+    from ggufvlm.batch.inputs.walk import Filter
     from ggufvlm.media.sources.read import expand_user
 
     place, wanted = folder.resolve(), Filter(exclude=inputs.exclude or ())
@@ -194,7 +194,7 @@ def _check_folder(folder: Path, arguments: list[str], inputs: InputOptions) -> N
 def _session(
     given: Inputs, task: Task, engine: Engine, rows: RowOptions, sidecar: SidecarStyle | None, embed: EmbedStyle | None
 ) -> Session:
-    from ggufvlm.batch.session import Output, Session
+    from ggufvlm.batch.run.session import Output, Session
 
     if rows.out is None:
         raise UsageError("no output named", hint="-o captions.jsonl; or .csv, .tsv, .parquet")
@@ -212,7 +212,7 @@ def _session(
 
 def _run(session: Session, engine: Engine, given: Inputs, rows: RowOptions, output: OutputOptions) -> bool:
     """Returns whether it was interrupted."""
-    from ggufvlm.batch.session import load_engine
+    from ggufvlm.batch.run.session import load_engine
 
     def load(stack: ExitStack) -> Ask:
         if engine.starts_process(given.count):

@@ -12,9 +12,9 @@ from ggufvlm.cli.options import OutputOptions, Switch, _option
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
-    from ggufvlm.batch.embed import EmbedStyle
-    from ggufvlm.batch.expand import DocumentReading
-    from ggufvlm.batch.sidecar import SidecarStyle
+    from ggufvlm.batch.inputs.expand import DocumentReading
+    from ggufvlm.batch.outputs.embed import EmbedStyle
+    from ggufvlm.batch.outputs.sidecar import SidecarStyle
 
 
 class SidecarKind(str, Enum):
@@ -102,7 +102,7 @@ class BatchDocumentOptions(DocumentOptions):
         Raises:
             UsageError: the options make no sense.
         """
-        from ggufvlm.batch.expand import DocumentReading
+        from ggufvlm.batch.inputs.expand import DocumentReading
 
         return DocumentReading(selection=self.selection(), whole=self.whole)
 
@@ -185,7 +185,7 @@ class SidecarOptions:
         Raises:
             UsageError: something about sidecars, and none are wanted.
         """
-        from ggufvlm.batch.sidecar import SidecarStyle
+        from ggufvlm.batch.outputs.sidecar import SidecarStyle
 
         if self.sidecar is None:
             given = [item.name for item in fields(self) if getattr(self, item.name)]
@@ -224,7 +224,7 @@ class EmbedOptions:
         Raises:
             UsageError: a field that does not exist, or not exactly one place for the files.
         """
-        from ggufvlm.batch.embed import EmbedStyle
+        from ggufvlm.batch.outputs.embed import EmbedStyle
         from ggufvlm.media.metadata.write import Field
 
         if self.embed is None:

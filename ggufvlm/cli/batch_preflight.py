@@ -11,11 +11,11 @@ import typer
 from ggufvlm.cli.batch_progress import duration
 
 if TYPE_CHECKING:
-    from ggufvlm.batch.inputs import Inputs
+    from ggufvlm.batch.inputs.arguments import Inputs
     from ggufvlm.batch.item import Item
-    from ggufvlm.batch.preflight import Preflight
-    from ggufvlm.batch.run import Task
-    from ggufvlm.batch.session import Engine
+    from ggufvlm.batch.run.preflight import Preflight
+    from ggufvlm.batch.run.run import Task
+    from ggufvlm.batch.run.session import Engine
 
 
 def show_preflight(given: Inputs, task: Task, engine: Engine, out: Path | None) -> None:
@@ -24,7 +24,7 @@ def show_preflight(given: Inputs, task: Task, engine: Engine, out: Path | None) 
     Raises:
         ModelError, PairingError: the model's files are damaged or no pair.
     """
-    from ggufvlm.batch.preflight import preflight
+    from ggufvlm.batch.run.preflight import preflight
     from ggufvlm.cli.transfer import columns
     from ggufvlm.hardware.system import available_memory
 
@@ -44,10 +44,10 @@ def show_preflight(given: Inputs, task: Task, engine: Engine, out: Path | None) 
 
 
 def _done_before(task: Task, engine: Engine, out: Path | None) -> Callable[[Item], bool]:
-    from ggufvlm.batch.identity import identify
-    from ggufvlm.batch.looking import Looker
-    from ggufvlm.batch.past import OldRows
-    from ggufvlm.batch.writers import journal_path
+    from ggufvlm.batch.journal.identity import identify
+    from ggufvlm.batch.journal.readonly_journal import OldRows
+    from ggufvlm.batch.outputs.writers import journal_path
+    from ggufvlm.batch.run.prefetch import Looker
 
     journal = journal_path(out) if out is not None else None
     if journal is None or not journal.is_file():
@@ -73,7 +73,7 @@ def _tokens(found: Preflight, engine: Engine) -> str:
 
 def _time(found: Preflight, out: Path | None) -> str:
     """From the rows that are there: nothing else knows this machine."""
-    from ggufvlm.batch.preflight import seconds_per_row
+    from ggufvlm.batch.run.preflight import seconds_per_row
 
     each = seconds_per_row(out) if out is not None else None
     if each is None:

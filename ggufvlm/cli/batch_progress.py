@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
     from ggufvlm.batch.item import Item
-    from ggufvlm.batch.rows import Row
-    from ggufvlm.batch.run import Progress
+    from ggufvlm.batch.journal.rows import Row
+    from ggufvlm.batch.run.run import Progress
 
 _LINE_EVERY, _JSON_EVERY = 5.0, 1.0  # seconds
 _MOST_ERRORS_SHOWN = 20

@@ -17,8 +17,8 @@ from ggufvlm.cli.transfer import YesOption, fetcher
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
-    from ggufvlm.bench.job import Job
-    from ggufvlm.bench.suite import Report
+    from ggufvlm.tools.bench.job import Job
+    from ggufvlm.tools.bench.suite import Report
 
 _IN_TERMINAL = "-"
 
@@ -68,7 +68,7 @@ class BenchOptions:
 class ShownOptions:
     """How it is shown."""
 
-    json: Annotated[bool, _option("--json", help="One JSON object, explained in `pydoc ggufvlm.bench`.")] = False
+    json: Annotated[bool, _option("--json", help="One JSON object, explained in `pydoc ggufvlm.tools.bench`.")] = False
     quiet: Annotated[bool, _option("-q", "--quiet", help="No progress.")] = False
     debug: Annotated[bool, _option("--debug", help="Tracebacks of errors.")] = False
     color: Annotated[Switch, _option("--color", help="Colours, and bars below the table. [auto]")] = Switch.AUTO
@@ -98,12 +98,12 @@ def bench(
     multiplying by numpy reach here with as many threads; the lines below them say how near the model comes to that.
     Nothing else should run meanwhile.
     """
-    from ggufvlm.bench.suite import parse_groups
+    from ggufvlm.tools.bench.suite import parse_groups
 
     groups = parse_groups(measured.only)
     plot_to = None if measured.plot in (None, _IN_TERMINAL) else Path(measured.plot or "")
     if plot_to is not None:
-        from ggufvlm.bench.plot import check_target
+        from ggufvlm.tools.bench.plot import check_target
 
         check_target(plot_to)
     output = OutputOptions(quiet=shown.quiet, debug=shown.debug, color=shown.color)
@@ -113,7 +113,7 @@ def bench(
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     if plot_to is not None:
-        from ggufvlm.bench.plot import save_plot
+        from ggufvlm.tools.bench.plot import save_plot
 
         save_plot(report, plot_to)
     if shown.json:
@@ -126,10 +126,10 @@ def bench(
 
 
 def _job(model: str | None, measured: BenchOptions, hardware: HardwareOptions, *, yes: bool, quiet: bool) -> Job:
-    from ggufvlm.bench.job import make_job
-    from ggufvlm.bench.picture import make_picture
     from ggufvlm.media import load
     from ggufvlm.models.resolve import find_model
+    from ggufvlm.tools.bench.images import make_picture
+    from ggufvlm.tools.bench.job import make_job
 
     if model and measured.model_option:
         raise UsageError(f"two models: {model!r} and -m {measured.model_option!r}")
@@ -140,14 +140,14 @@ def _job(model: str | None, measured: BenchOptions, hardware: HardwareOptions, *
 
 
 def _measure(job: Job, groups: tuple[str, ...], against: Path | None, output: OutputOptions) -> Report:
-    from ggufvlm.bench.suite import run_suite
+    from ggufvlm.tools.bench.suite import run_suite
 
     if against is not None and not against.is_dir():
         raise UsageError(f"{against}: no such folder", hint="the one with llama-bench and its like")
     with console.Spinner(output) as spinner:
         report = run_suite(job, groups, spinner.update)
         if against is not None:
-            from ggufvlm.bench.against import compare_all
+            from ggufvlm.tools.bench.against import compare_all
 
             report.ratios, left_out = compare_all(job, against, spinner.update)
             report.left_out += left_out

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ggufvlm.bench.results import kind_of, number
 from ggufvlm.cli.transfer import columns
 from ggufvlm.models.hub.transfer import size_text
+from ggufvlm.tools.bench.results import kind_of, number
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ggufvlm.bench.results import Ratio, Result
-    from ggufvlm.bench.suite import Report
+    from ggufvlm.tools.bench.results import Ratio, Result
+    from ggufvlm.tools.bench.suite import Report
 
 _TEXTS = {
     "encode_image": "encode a picture",
@@ -82,7 +82,7 @@ def draw_chart(report: Report, console: Console) -> None:
     from rich.bar import Bar
     from rich.table import Table
 
-    from ggufvlm.bench.plot import by_unit
+    from ggufvlm.tools.bench.plot import by_unit
 
     for unit, panel in by_unit(report.results).items():
         top = max(result.median for result in panel)

@@ -116,7 +116,7 @@ def _is_document(source: str) -> bool:
     path = local_path(source)
     if path is None:
         return False
-    from ggufvlm.batch.expand import kind_of_file
+    from ggufvlm.batch.inputs.expand import kind_of_file
     from ggufvlm.media.decoding.kinds import FileKind
 
     return kind_of_file(path) is not FileKind.PICTURE

@@ -109,7 +109,7 @@ def describe(
 
 
 def _preset(name: str | None) -> Preset | None:
-    from ggufvlm.batch.templates import parse
+    from ggufvlm.batch.inputs.templates import parse
     from ggufvlm.tasks.presets import find_preset
 
     if name is None:

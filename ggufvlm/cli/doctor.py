@@ -13,8 +13,8 @@ from ggufvlm.cli.options import OutputOptions, Switch
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
-    from ggufvlm.build import BuildPlan
-    from ggufvlm.doctor import Finding
+    from ggufvlm.tools.build import BuildPlan
+    from ggufvlm.tools.doctor import Finding
 
 _COLORS = {"ok": "green", "warn": "yellow", "bad": "red"}
 
@@ -41,7 +41,7 @@ def doctor(
 
     The exit code is 1 if no model can run.
     """
-    from ggufvlm.doctor import examine, is_broken
+    from ggufvlm.tools.doctor import examine, is_broken
 
     if run and build is None:
         raise UsageError("--run belongs to --build", hint="ggufvlm doctor --build cpu --run")
@@ -77,7 +77,7 @@ def _show(findings: list[Finding], output: OutputOptions) -> None:
 
 
 def _build(preset: str, *, run: bool, json: bool) -> None:
-    from ggufvlm.build import as_typed, plan_build, run_build
+    from ggufvlm.tools.build import as_typed, plan_build, run_build
 
     plan = plan_build(preset)
     if json:

@@ -24,8 +24,8 @@ from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
     from ggufvlm.cli.options import OutputOptions
-    from ggufvlm.tasks.ocr_page import Page, Reading
-    from ggufvlm.tasks.ocr_places import PagePlace
+    from ggufvlm.tasks.ocr.page import Page, Reading
+    from ggufvlm.tasks.ocr.places import PagePlace
     from ggufvlm.vlm.vlm import VLM
 
 _MARKDOWN_NAMES = (".md", ".markdown")
@@ -129,8 +129,8 @@ def ocr(
     Each model is asked in the words it was trained with. A form feed stands between pages of text, a comment with
     their name before pages of Markdown. Exit code 5 if some pages could not be read, 6 if an answer ran in circles.
     """
-    from ggufvlm.tasks.ocr import read_pages
-    from ggufvlm.tasks.ocr_places import find_places, find_sources
+    from ggufvlm.tasks.ocr.ocr import read_pages
+    from ggufvlm.tasks.ocr.places import find_places, find_sources
 
     output = replace(talk.output(), json=result.json)
     if output.debug:
@@ -168,7 +168,7 @@ def ocr(
 
 
 def _reading(reading: ReadingOptions, result: PageOptions, sampling: SamplingOptions) -> Reading:
-    from ggufvlm.tasks.ocr_page import Reading as Plan
+    from ggufvlm.tasks.ocr.page import Reading as Plan
 
     settings = sampling.settings()
     SamplingParams(**settings)  # what makes no sense is refused before anything is loaded
@@ -205,8 +205,8 @@ def _load(
     """The model, unless the pages carry their text."""
     from ggufvlm.cli.transfer import fetcher
     from ggufvlm.models.resolve import find_model
-    from ggufvlm.tasks.ocr import needs_model
-    from ggufvlm.tasks.ocr_family import page_budget
+    from ggufvlm.tasks.ocr.family import page_budget
+    from ggufvlm.tasks.ocr.ocr import needs_model
     from ggufvlm.vlm.vlm import VLM
 
     if not needs_model(places, how):

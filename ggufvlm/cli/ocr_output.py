@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TextIO
 from ggufvlm.errors import OutputError
 
 if TYPE_CHECKING:
-    from ggufvlm.tasks.ocr_family import Format
-    from ggufvlm.tasks.ocr_page import Page
+    from ggufvlm.tasks.ocr.family import Format
+    from ggufvlm.tasks.ocr.page import Page
 
 _CIRCLES = "the model ran in circles, the rest is missing"
 
@@ -31,7 +31,7 @@ class PageWriter:
     def __init__(
         self, out: Path | None, wanted: Format, n_pages: int, *, joins: bool, drops: bool, writes: bool
     ) -> None:
-        from ggufvlm.tasks.ocr_pages import Joiner, Separator
+        from ggufvlm.tasks.ocr.pages import Joiner, Separator
 
         self._target = Target(out) if writes else None
         self._wanted = wanted
@@ -72,7 +72,7 @@ class PageWriter:
         Raises:
             OutputError: the file cannot be written.
         """
-        from ggufvlm.tasks.ocr_pages import drop_repeated
+        from ggufvlm.tasks.ocr.pages import drop_repeated
 
         held, self._held = self._held or [], None
         for (name, _), text in zip(held, drop_repeated([text for _, text in held]), strict=True):

@@ -35,7 +35,7 @@ def quantize(
 
     ggufvlm quantize model-F16.gguf model-Q4_K_M.gguf Q4_K_M
     """
-    from ggufvlm.quantize import prepare, run
+    from ggufvlm.tools.quantize import prepare, run
 
     job = prepare(source, target, type_name, force=force)
     if job.coarse_source and not job.is_projector and not quiet:

@@ -10,11 +10,11 @@ import threading
 from concurrent.futures import Future
 from typing import IO
 
-from ggufvlm.batch.child import CRASH_VARIABLE
-from ggufvlm.batch.messages import Failure, read_message, write_message
+from ggufvlm.batch.run.child import CRASH_VARIABLE
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.server.desk import Desk, EngineEnded
 from ggufvlm.server.messages import Ask, Cancel, FromChild, Load, Ready
+from ggufvlm.workers.framing import Failure, read_message, write_message
 
 
 def main() -> None:

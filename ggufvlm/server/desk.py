@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from ggufvlm.batch.messages import Failure
 from ggufvlm.engine.task import Output
 from ggufvlm.engine.worker import Ticket
 from ggufvlm.errors import EngineError, GGUFVLMError
@@ -23,6 +22,7 @@ from ggufvlm.server.messages import Ask, Cancel, Finished, FromChild, Said, Star
 from ggufvlm.server.reading import Reader
 from ggufvlm.vlm.answer import Answer
 from ggufvlm.vlm.vlm import VLM
+from ggufvlm.workers.framing import Failure
 
 _log = logging.getLogger(__name__)
 

@@ -1,14 +1,14 @@
-"""What the server and an engine's process say to each other, in the frames of :mod:`ggufvlm.batch.messages`."""
+"""What the server and an engine's process say to each other, in the frames of :mod:`ggufvlm.workers.framing`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ggufvlm.batch.messages import Failure
 from ggufvlm.config import EngineConfig
 from ggufvlm.models.resolve import ModelFiles
 from ggufvlm.server.contract import Asked, Limits, Piece
 from ggufvlm.vlm.answer import Answer
+from ggufvlm.workers.framing import Failure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

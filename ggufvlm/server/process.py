@@ -15,11 +15,11 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, Callable
 from typing import IO
 
-from ggufvlm.batch.messages import Failure
 from ggufvlm.errors import EngineError, GGUFVLMError
 from ggufvlm.server.contract import Asked, Begun, Done, EngineGone, Event, TooSlow
 from ggufvlm.server.messages import Ask, Cancel, Finished, FromChild, Load, Ready, Said, Started
 from ggufvlm.vlm.answer import Answer
+from ggufvlm.workers.framing import Failure
 
 _LENGTH = struct.Struct("<Q")
 _LAST_WORDS = 20_000

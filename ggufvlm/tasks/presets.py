@@ -34,7 +34,7 @@ class Preset:
     """A task.
 
     Attributes:
-        prompt: may have fields, see :mod:`ggufvlm.batch.templates`.
+        prompt: may have fields, see :mod:`ggufvlm.batch.inputs.templates`.
         system: a system message.
         max_tokens: longest answer in tokens.
         temperature: ``None`` leaves it to the model.

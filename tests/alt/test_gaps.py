@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from ggufvlm.alt.gap import Gap, insert, shorten
-from ggufvlm.alt.html_gaps import html_gaps
-from ggufvlm.alt.markdown_gaps import markdown_gaps
+from ggufvlm.tasks.alt.gap import Gap, insert, shorten
+from ggufvlm.tasks.alt.html_gaps import html_gaps
+from ggufvlm.tasks.alt.markdown_gaps import markdown_gaps
 
 NASTY = 'A "quoted" <b> & [x](y) *star* `tick` | pipe \\ &amp; _low_ é 猫 !'
 

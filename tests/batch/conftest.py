@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from ggufvlm import VLM, EngineConfig
-from ggufvlm.batch.identity import Identity, identify, sampling_of
-from ggufvlm.batch.inputs import Inputs
+from ggufvlm.batch.inputs.arguments import Inputs
+from ggufvlm.batch.inputs.templates import parse
 from ggufvlm.batch.item import Item
-from ggufvlm.batch.journal import Journal
-from ggufvlm.batch.run import Progress, Run, Task
-from ggufvlm.batch.templates import parse
+from ggufvlm.batch.journal.identity import Identity, identify, sampling_of
+from ggufvlm.batch.journal.journal import Journal
+from ggufvlm.batch.run.run import Progress, Run, Task
 from ggufvlm.models.resolve import find_model
 from tests.scenes import Scene, random_scene
 

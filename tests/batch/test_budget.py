@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from ggufvlm import VLM, Question
-from ggufvlm.batch.budget import Budget
-from ggufvlm.batch.isolate import IsolatedEngine
 from ggufvlm.batch.item import Item
-from ggufvlm.batch.looking import Looked, look_ahead
+from ggufvlm.batch.run.budget import Budget
+from ggufvlm.batch.run.isolate import IsolatedEngine
+from ggufvlm.batch.run.prefetch import Looked, look_ahead
 from ggufvlm.media import Image, load
 from ggufvlm.models.resolve import find_model
 

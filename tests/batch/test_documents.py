@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from ggufvlm import Question, UsageError
-from ggufvlm.batch.expand import DocumentReading, require_readers
-from ggufvlm.batch.inputs import Inputs
-from ggufvlm.batch.isolate import IsolatedEngine
-from ggufvlm.batch.strip import Strip
+from ggufvlm.batch.inputs.arguments import Inputs
+from ggufvlm.batch.inputs.expand import DocumentReading, require_readers
+from ggufvlm.batch.inputs.shared_document import Strip
+from ggufvlm.batch.run.isolate import IsolatedEngine
 from ggufvlm.errors import ImageError, MissingExtra
 from ggufvlm.media.decoding.kinds import identify
 from ggufvlm.media.documents.document import Selection, open_document
@@ -214,7 +214,7 @@ def test_a_selection_that_is_none_is_refused_before_anything_is_read() -> None:
 
 
 def test_a_missing_package_is_named_with_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ggufvlm.batch.expand._PACKAGES", {"pdf": "no_such_package", "video": "av"})
+    monkeypatch.setattr("ggufvlm.batch.inputs.expand._PACKAGES", {"pdf": "no_such_package", "video": "av"})
     require_readers(iter(["a.png", "b.mp4"]))
     with pytest.raises(MissingExtra, match=r"b\.PDF") as caught:
         require_readers(iter(["a.png", "b.PDF"]))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ggufvlm.batch.embed import Embedder, EmbedStyle
-from ggufvlm.batch.inputs import Inputs
+from ggufvlm.batch.inputs.arguments import Inputs
 from ggufvlm.batch.item import Item
+from ggufvlm.batch.outputs.embed import Embedder, EmbedStyle
 from ggufvlm.errors import OutputError
 from ggufvlm.media import load
 from ggufvlm.media.metadata.write import Field, description_of

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from ggufvlm import ImageError, InputError, SamplingParams, UsageError
-from ggufvlm.batch.cells import Columns
-from ggufvlm.batch.identity import Identity
-from ggufvlm.batch.index import Place
-from ggufvlm.batch.inputs import Inputs
+from ggufvlm.batch.inputs.arguments import Inputs
+from ggufvlm.batch.inputs.cells import Columns
+from ggufvlm.batch.inputs.templates import parse
+from ggufvlm.batch.inputs.walk import Filter
 from ggufvlm.batch.item import Item
-from ggufvlm.batch.journal import Journal
-from ggufvlm.batch.looking import Looker
-from ggufvlm.batch.rows import failed
-from ggufvlm.batch.templates import parse
-from ggufvlm.batch.walk import Filter
+from ggufvlm.batch.journal.identity import Identity
+from ggufvlm.batch.journal.index import Place
+from ggufvlm.batch.journal.journal import Journal
+from ggufvlm.batch.journal.rows import failed
+from ggufvlm.batch.run.prefetch import Looker
 
 from .conftest import scene
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ggufvlm import EngineConfig, EngineError, ModelError, Question
-from ggufvlm.batch.isolate import IsolatedEngine
+from ggufvlm.batch.run.isolate import IsolatedEngine
 from ggufvlm.media import Image, load
 from ggufvlm.models.resolve import ModelFiles, find_model
 from ggufvlm.vlm.map import Result

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from ggufvlm import VLM, EngineConfig, SamplingParams
-from ggufvlm.batch.identity import sampling_of
-from ggufvlm.batch.inputs import Inputs
-from ggufvlm.batch.preflight import Preflight, TokenCounter, preflight, seconds_per_row
-from ggufvlm.batch.session import Engine
-from ggufvlm.batch.templates import parse
+from ggufvlm.batch.inputs.arguments import Inputs
+from ggufvlm.batch.inputs.templates import parse
+from ggufvlm.batch.journal.identity import sampling_of
+from ggufvlm.batch.run.preflight import Preflight, TokenCounter, preflight, seconds_per_row
+from ggufvlm.batch.run.session import Engine
 from ggufvlm.families import Message
 from ggufvlm.media import Image
 from ggufvlm.media.decoding.headers import header_size

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from ggufvlm import UsageError
-from ggufvlm.batch.inputs import Inputs
-from ggufvlm.batch.journal import Journal
-from ggufvlm.batch.rows import NEWER
-from ggufvlm.batch.writers.csv_file import write_csv
+from ggufvlm.batch.inputs.arguments import Inputs
+from ggufvlm.batch.journal.journal import Journal
+from ggufvlm.batch.journal.rows import NEWER
+from ggufvlm.batch.outputs.writers.csv_file import write_csv
 from ggufvlm.constraints.constraint import Constraint
 
 from .conftest import Runner, draw_scenes, scene

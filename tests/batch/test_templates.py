@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ggufvlm import InputError, UsageError
+from ggufvlm.batch.inputs.templates import parse
 from ggufvlm.batch.item import Item
-from ggufvlm.batch.templates import parse
 from ggufvlm.tasks.presets import find_preset
 
 ITEM = Item(id="7", path="trips/rome/p1.jpg", sources=(Path("trips/rome/p1.jpg"),), fields={"place": "Rome"})

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from ggufvlm.batch.gallery import write_gallery
 from ggufvlm.batch.item import Item
-from ggufvlm.batch.journal import Journal
-from ggufvlm.batch.rows import COLUMNS, Row
-from ggufvlm.batch.sidecar import Sidecars, SidecarStyle
-from ggufvlm.batch.writers import find_writer, journal_path
+from ggufvlm.batch.journal.journal import Journal
+from ggufvlm.batch.journal.rows import COLUMNS, Row
+from ggufvlm.batch.outputs.gallery import write_gallery
+from ggufvlm.batch.outputs.sidecar import Sidecars, SidecarStyle
+from ggufvlm.batch.outputs.writers import find_writer, journal_path
 from ggufvlm.errors import UsageError
 
 from .conftest import draw_scenes

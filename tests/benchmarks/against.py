@@ -20,14 +20,14 @@ from pathlib import Path
 # read once, when OpenMP is loaded; the programs that are started get it too
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from ggufvlm.bench.against import at_seen_size
-from ggufvlm.bench.job import make_job
-from ggufvlm.bench.machine import describe_machine
-from ggufvlm.bench.results import Ratio
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.media import load
 from ggufvlm.models.resolve import find_model
+from ggufvlm.tools.bench.against import at_seen_size
+from ggufvlm.tools.bench.job import make_job
+from ggufvlm.tools.bench.machine import describe_machine
+from ggufvlm.tools.bench.results import Ratio
 
 from .crowds import eight, many, overhead, pause
 from .setting import Row, Setting

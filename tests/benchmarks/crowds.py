@@ -12,17 +12,25 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from ggufvlm.bench.against import PROMPT, compare_together
-from ggufvlm.bench.alternate import seconds_of, set_against
-from ggufvlm.bench.endless import endless, fixed_work
-from ggufvlm.bench.inside import loaded, map_all
-from ggufvlm.bench.peers import BENCH, MTMD_CLI, SERVER, bench_command, find_program, mtmd_command, server_arguments
-from ggufvlm.bench.picture import variant, variants
-from ggufvlm.bench.processes import run
-from ggufvlm.bench.results import Ratio
-from ggufvlm.bench.server import Server, question_body, started
-from ggufvlm.bench.tokens import decode_pair
 from ggufvlm.media import Image, save, to_png
+from ggufvlm.tools.bench.against import PROMPT, compare_together
+from ggufvlm.tools.bench.alternate import seconds_of, set_against
+from ggufvlm.tools.bench.endless import endless, fixed_work
+from ggufvlm.tools.bench.images import variant, variants
+from ggufvlm.tools.bench.in_process import loaded, map_all
+from ggufvlm.tools.bench.peers import (
+    BENCH,
+    MTMD_CLI,
+    SERVER,
+    bench_command,
+    find_program,
+    mtmd_command,
+    server_arguments,
+)
+from ggufvlm.tools.bench.processes import run
+from ggufvlm.tools.bench.results import Ratio
+from ggufvlm.tools.bench.server import Server, question_body, started
+from ggufvlm.tools.bench.tokens import decode_pair
 from ggufvlm.vlm.vlm import VLM, question
 
 from .setting import Setting

@@ -25,7 +25,7 @@ from PIL import Image
 
 import ggufvlm
 from ggufvlm import VLM, Answer
-from ggufvlm.bench.server import started as peer_started
+from ggufvlm.tools.bench.server import started as peer_started
 from tests.scenes import random_scene
 from tests.server.running import Running, encoded, picture, started, user
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ggufvlm.bench.job import Job
-from ggufvlm.bench.results import Ratio
+from ggufvlm.tools.bench.job import Job
+from ggufvlm.tools.bench.results import Ratio
 
 
 @dataclass(frozen=True, kw_only=True)

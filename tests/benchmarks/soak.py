@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import mean
 
 from ggufvlm import VLM, EngineConfig
-from ggufvlm.bench.picture import make_picture, variant
-from ggufvlm.bench.results import Ratio
+from ggufvlm.tools.bench.images import make_picture, variant
+from ggufvlm.tools.bench.results import Ratio
 
 from .setting import Setting
 

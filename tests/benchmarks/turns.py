@@ -9,17 +9,17 @@ import tempfile
 import time
 from pathlib import Path
 
-from ggufvlm.bench.against import PROMPT, compare_cold, n_said
-from ggufvlm.bench.alternate import set_against
-from ggufvlm.bench.endless import endless, fixed_work
-from ggufvlm.bench.inside import loaded
-from ggufvlm.bench.outside import describe, first_of, saved
-from ggufvlm.bench.peers import MTMD_CLI, N_CTX, SERVER, find_program, mtmd_command, server_arguments
-from ggufvlm.bench.picture import variant
-from ggufvlm.bench.processes import run
-from ggufvlm.bench.results import Ratio
-from ggufvlm.bench.server import started
 from ggufvlm.media import Image, save, to_png
+from ggufvlm.tools.bench.against import PROMPT, compare_cold, n_said
+from ggufvlm.tools.bench.alternate import set_against
+from ggufvlm.tools.bench.endless import endless, fixed_work
+from ggufvlm.tools.bench.images import variant
+from ggufvlm.tools.bench.in_process import loaded
+from ggufvlm.tools.bench.peers import MTMD_CLI, N_CTX, SERVER, find_program, mtmd_command, server_arguments
+from ggufvlm.tools.bench.processes import run
+from ggufvlm.tools.bench.results import Ratio
+from ggufvlm.tools.bench.server import started
+from ggufvlm.tools.bench.subprocesses import describe, first_of, saved
 from ggufvlm.vlm.vlm import VLM
 
 from .setting import Setting

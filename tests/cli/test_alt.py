@@ -80,8 +80,8 @@ def test_an_image_of_several_files_is_asked_about_once(run: Run, site: Path) -> 
     assert done.stdout.decode().count(SCENE.caption) == 5
     program = (
         "from pathlib import Path\n"
-        "from ggufvlm.alt.survey import survey\n"
-        "from ggufvlm.alt.text_file import find_text_files\n"
+        "from ggufvlm.tasks.alt.survey import survey\n"
+        "from ggufvlm.tasks.alt.text_file import find_text_files\n"
         "print(len(survey(find_text_files([Path('.')]), remote=False).images))"
     )
 

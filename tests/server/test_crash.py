@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ggufvlm.batch.child import CRASH_VARIABLE
+from ggufvlm.batch.run.child import CRASH_VARIABLE
 
 from .running import SCENE, Running, alive, endless, question, started, wait_until
 

@@ -17,11 +17,11 @@ from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.gguf.header import read_header
 from ggufvlm.media import load
 from ggufvlm.models.resolve import find_model
-from ggufvlm.tasks.ocr import needs_model, read_pages
-from ggufvlm.tasks.ocr_family import PAGE_TOKENS, find_family, page_budget
-from ggufvlm.tasks.ocr_page import Page, Reading
-from ggufvlm.tasks.ocr_places import find_places, find_sources, pictures
-from ggufvlm.tasks.ocr_turns import turned
+from ggufvlm.tasks.ocr.family import PAGE_TOKENS, find_family, page_budget
+from ggufvlm.tasks.ocr.ocr import needs_model, read_pages
+from ggufvlm.tasks.ocr.page import Page, Reading
+from ggufvlm.tasks.ocr.places import find_places, find_sources, pictures
+from ggufvlm.tasks.ocr.turns import turned
 from tests.media.clips import plain, write_clip, write_pdf
 from tests.media.test_pdf import LOCKED, objects, text_report
 from tests.scenes import random_scene

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from ggufvlm.families.control import text_parts
 from ggufvlm.models.registry import load_registry
-from ggufvlm.tasks.ocr_doctags import read_doctags
-from ggufvlm.tasks.ocr_family import GENERAL, choose_family
-from ggufvlm.tasks.ocr_markup import clean, read_grounded, read_layout, without_fence
-from ggufvlm.tasks.ocr_tables import html_to_text, read_html, read_otsl, to_lines, to_markdown
+from ggufvlm.tasks.ocr.doctags import read_doctags
+from ggufvlm.tasks.ocr.family import GENERAL, choose_family
+from ggufvlm.tasks.ocr.markup import clean, read_grounded, read_layout, without_fence
+from ggufvlm.tasks.ocr.tables import html_to_text, read_html, read_otsl, to_lines, to_markdown
 
 PAGE = (
     "<doctag><page_header><loc_15><loc_104><loc_30><loc_350>Annual report</page_header>\n"

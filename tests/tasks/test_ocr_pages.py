@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufvlm.tasks.ocr_pages import Joiner, Separator, drop_repeated, join_pages, without_loop
+from ggufvlm.tasks.ocr.pages import Joiner, Separator, drop_repeated, join_pages, without_loop
 
 
 @pytest.mark.parametrize(

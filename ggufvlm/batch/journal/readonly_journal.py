@@ -1,0 +1,60 @@
+"""The rows of an output that nobody has open, or somebody else: looked at, never touched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+from ggufvlm.batch.item import shown
+from ggufvlm.batch.journal.durable_write import told
+from ggufvlm.batch.journal.index import Index, Place
+from ggufvlm.batch.journal.rows import Row, complete, is_row
+
+
+class Past(Protocol):
+    """Rows by what they answer."""
+
+    index: Index
+
+    def read(self, place: Place) -> Row:
+        """A row by its place."""
+
+
+class OldRows:
+    """The rows of a journal; none if it is not there. Damaged lines are passed over.
+
+    Raises:
+        OutputError: it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.index = Index()
+        self._path = path
+        if not path.is_file():
+            return
+        end = 0
+        with told(shown(path)), path.open("rb") as file:
+            for line in file:
+                row = _parsed(line)
+                if row is not None:
+                    self.index.add(row, Place(end, len(line)))
+                end += len(line)
+
+    def read(self, place: Place) -> Row:
+        """A row by its place.
+
+        Raises:
+            OutputError: it cannot be read.
+        """
+        with told(shown(self._path)), self._path.open("rb") as file:
+            file.seek(place.start)
+            return complete(json.loads(file.read(place.length)))
+
+
+def _parsed(line: bytes) -> Row | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if is_row(row) else None

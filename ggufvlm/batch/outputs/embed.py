@@ -1,0 +1,139 @@
+"""Answers into the picture files themselves: into copies, or in place with the original kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ggufvlm.batch.item import Item, shown
+from ggufvlm.batch.journal.durable_write import replacing, told
+from ggufvlm.batch.journal.rows import Row
+from ggufvlm.errors import ImageError
+from ggufvlm.media.metadata.write import Field, describe_file, description_of, is_same_picture
+
+ORIGINAL = ".orig"
+"""What is put behind the name of a picture that is kept as it was."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbedStyle:
+    """Where answers go.
+
+    Attributes:
+        fields: of the picture files.
+        folder: of the copies; ``None`` writes in place and keeps the originals beside.
+    """
+
+    fields: tuple[Field, ...]
+    folder: Path | None = None
+
+
+class Embedder:
+    """Writes descriptions as rows come. Pixels are not decoded, and nothing else in a file changes.
+
+    Attributes:
+        n_written: files that have their description now.
+        n_failed: files that cannot have one.
+        n_without_file: answers about what is no picture file of its own: URLs, pages, frames, several pictures.
+        on_problem: told, in a line, of each file that cannot have its description.
+    """
+
+    def __init__(self, style: EmbedStyle, answer_of: Callable[[str], Row | None]) -> None:
+        self._style = style
+        self._answer_of = answer_of
+        self._targets: dict[Path, str] = {}
+        self.n_written = 0
+        self.n_failed = 0
+        self.n_without_file = 0
+        self.on_problem: Callable[[str], None] = lambda _text: None
+
+    def __call__(self, item: Item, row: Row | None) -> None:
+        """Put the answer of a row into its picture.
+
+        Raises:
+            OutputError: the disk is full, or fails.
+        """
+        row = self._answer_of(item.id) if row is None else row
+        if row is None or row["error"] is not None:
+            return
+        source = item.sources[0] if len(item.sources) == 1 else None
+        if not isinstance(source, Path) or item.part is not None or item.whole is not None:
+            self.n_without_file += 1
+            return
+        try:
+            self._embed(source, item, row["answer"].strip())
+        except ImageError as error:
+            self.n_failed += 1
+            hint = f"; {error.hint}" if error.hint else ""
+            self.on_problem(f"not embedded: {error}{hint}")
+
+    def _embed(self, source: Path, item: Item, text: str) -> None:
+        name = shown(source)
+        with told(name):
+            before = source.read_bytes()
+        if self._style.folder is None:
+            if not self._is_described(before, text, name):
+                self._write_in_place(source.resolve(), before, describe_file(before, text, self._style.fields, name))
+            self.n_written += 1
+            return
+        target = self._target(source, item)
+        with told(shown(target)):
+            old = target.read_bytes() if target.exists() else None
+            if old is not None and not is_same_picture(old, before):
+                raise ImageError(f"{shown(target)}: another picture is there already")
+            if old is None or not self._is_described(old, text, shown(target)):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _write(target, describe_file(before, text, self._style.fields, name), like=source)
+        self.n_written += 1
+
+    def _is_described(self, data: bytes, text: str, name: str) -> bool:
+        return all(description_of(data, field, name) == text for field in self._style.fields)
+
+    def _target(self, source: Path, item: Item) -> Path:
+        """The copy's place: below the folder as the picture lies below the one that was named, else as it was named."""
+        assert self._style.folder is not None
+        target = self._style.folder / (item.below or _as_named(source))
+        if target.resolve() == source.resolve():
+            raise ImageError(f"{shown(source)}: the copy would replace it", hint="--embed-in-place keeps a backup")
+        owner = self._targets.setdefault(target, item.id)
+        if owner != item.id:
+            raise ImageError(f"{shown(source)}: its copy would have the place of {owner}'s: {shown(target)}")
+        return target
+
+    @staticmethod
+    def _write_in_place(path: Path, before: bytes, after: bytes) -> None:
+        with told(shown(path)):
+            _keep(path, before)
+            _write(path, after, like=path)
+
+
+def _as_named(source: Path) -> Path:
+    return Path(source.name) if source.is_absolute() or ".." in source.parts else source
+
+
+def _write(target: Path, data: bytes, *, like: Path) -> None:
+    mode = like.stat().st_mode & 0o7777
+    with replacing(target) as file:
+        file.write(data)
+        if hasattr(os, "fchmod"):
+            os.fchmod(file.fileno(), mode)
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Have the original beside its picture, unless it is there: ``photo.jpg.orig``, else ``photo.jpg.orig2`` ..."""
+    number = 1
+    while True:
+        backup = path.with_name(f"{path.name}{ORIGINAL}{number if number > 1 else ''}")
+        if not backup.exists():
+            break
+        if is_same_picture(backup.read_bytes(), data):
+            return
+        number += 1
+    partial = backup.with_name(f".{backup.name[:100]}.partial")
+    shutil.copy2(path, partial)
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(backup)

@@ -1,0 +1,113 @@
+"""Answers beside their pictures: ``photo.jpg`` -> ``photo.txt``, as trainers of image models want them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ggufvlm.batch.item import Item, shown
+from ggufvlm.batch.journal.durable_write import replacing, told
+from ggufvlm.batch.journal.journal import Journal
+from ggufvlm.batch.journal.rows import Row
+from ggufvlm.media.metadata.block import Damaged
+from ggufvlm.media.metadata.xmp import described, description
+
+Kind = Literal["txt", "json", "xmp"]
+Existing = Literal["overwrite", "skip", "append"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SidecarStyle:
+    """How sidecars look.
+
+    Attributes:
+        kind: the answer alone, the whole row, or the answer as description in an XMP file, whose other contents stay.
+        prefix, suffix: put around the answer.
+        trigger_word: put before everything, with a comma.
+        existing: what becomes of a file that is there before.
+    """
+
+    kind: Kind
+    prefix: str = ""
+    suffix: str = ""
+    trigger_word: str = ""
+    existing: Existing = "overwrite"
+
+    def text(self, answer: str) -> str:
+        """What stands in a text file."""
+        whole = f"{self.prefix}{answer.strip()}{self.suffix}"
+        return f"{self.trigger_word}, {whole}" if self.trigger_word else whole
+
+
+def beside(item: Item, source: Path, kind: str) -> Path:
+    """``photo.jpg`` -> ``photo.txt``; the third page of ``report.pdf`` -> ``report.page3.txt``."""
+    part = f".{item.part.fragment.replace('=', '')}" if item.part else ""
+    return source.with_name(f"{source.stem}{part}.{kind}")
+
+
+class Sidecars:
+    """Writes them as rows come. Pictures that are no files of this machine have none.
+
+    Attributes:
+        n_written: how many.
+        n_failed: XMP files that are there and cannot be read.
+        on_problem: told of each of these, in a line.
+
+    Two pictures of one name and different endings share a text file: the later one finds it there.
+    """
+
+    def __init__(self, style: SidecarStyle, journal: Journal) -> None:
+        self._style = style
+        self._journal = journal
+        self.n_written = 0
+        self.n_failed = 0
+        self.on_problem: Callable[[str], None] = lambda _text: None
+
+    def __call__(self, item: Item, row: Row | None) -> None:
+        """Write the sidecar of a row.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        source = item.sources[0] if item.sources else None
+        if not isinstance(source, Path):
+            return
+        target = beside(item, source, self._style.kind)
+        if row is None:  # the row was there before: so is its sidecar, unless the run was ended in between
+            place = self._journal.index.place_of_id(item.id)
+            if place is None or target.exists():
+                return
+            row = self._journal.read(place)
+        if row["error"] is None and not (self._style.existing == "skip" and target.exists()):
+            try:
+                self._write(target, row)
+            except Damaged as error:
+                self.n_failed += 1
+                self.on_problem(f"not written: {shown(target)}: {error}")
+
+    def _write(self, target: Path, row: Row) -> None:
+        with told(shown(target)):
+            before = target.read_bytes() if target.exists() else b""
+            data = self._packet(before, row) if self._style.kind == "xmp" else self._lines(before, row)
+            with replacing(target) as file:
+                file.write(data)
+        self.n_written += 1
+
+    def _packet(self, before: bytes, row: Row) -> bytes:
+        old = description(before) if self._style.existing == "append" else None
+        text = self._style.text(row["answer"])
+        return described(before, text if not old else f"{old}\n{text}")
+
+    def _lines(self, before: bytes, row: Row) -> bytes:
+        new = self._text(row).encode("utf-8", "surrogateescape")
+        if self._style.existing != "append":
+            return new
+        return before + (b"" if before.endswith(b"\n") or not before else b"\n") + new
+
+    def _text(self, row: Row) -> str:
+        if self._style.kind == "json":
+            return json.dumps(row | {"answer": self._style.text(row["answer"])}, ensure_ascii=False) + "\n"
+        return self._style.text(row["answer"]) + "\n"

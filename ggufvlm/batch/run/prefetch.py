@@ -1,0 +1,232 @@
+"""Inputs -> questions, ahead of the engine: threads read, hash and decode, and find what is answered already."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+from typing import NamedTuple
+
+from ggufvlm.batch.inputs.expand import media_file
+from ggufvlm.batch.inputs.shared_document import content_id
+from ggufvlm.batch.inputs.templates import Template
+from ggufvlm.batch.item import Item, Part, Source, Whole, clean
+from ggufvlm.batch.journal.identity import Identity
+from ggufvlm.batch.journal.readonly_journal import Past
+from ggufvlm.batch.journal.rows import Asked
+from ggufvlm.batch.run.budget import Budget
+from ggufvlm.cache.store import digest
+from ggufvlm.errors import GGUFVLMError
+from ggufvlm.media import Image
+from ggufvlm.media.decoding.decode import decode
+from ggufvlm.media.decoding.headers import exif_fields
+from ggufvlm.media.decoding.kinds import MediaFile
+from ggufvlm.media.sources.read import is_url, read_source
+from ggufvlm.vlm.documents import Material
+
+_READERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """An input after its pictures were read.
+
+    Attributes:
+        asked: ``None`` if there is an error before a question can be put.
+        images: decoded; empty where the answer is known.
+        material: in place of images, for PDFs and videos that are asked about as one.
+    """
+
+    item: Item
+    asked: Asked | None = None
+    images: tuple[Image, ...] = ()
+    error: GGUFVLMError | None = None
+    material: Material | None = None
+
+    @property
+    def n_bytes(self) -> int:
+        """Of its decoded pictures."""
+        images = self.material.first_images if self.material else self.images
+        return sum(len(image.rgb) for image in images)
+
+    def without_pictures(self) -> Looked:
+        """What is left of it when it is asked."""
+        return replace(self, images=(), material=None)
+
+
+class _Picture(NamedTuple):
+    """A picture that is not decoded yet."""
+
+    file_id: str
+    decode: Callable[[], Image]
+    data: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Looker:
+    """Reads the pictures of one input and finds out what to ask. From any thread.
+
+    Attributes:
+        template: the run's prompt; a row's own comes first.
+        system: the run's system message, likewise.
+    """
+
+    template: Template
+    system: str | None
+    identity: Identity
+    journal: Past
+
+    def look(self, item: Item) -> Looked:
+        """Read, hash and, unless the answer is known, decode."""
+        if item.error is not None:
+            return Looked(item, error=item.error)
+        try:
+            if item.whole is not None:
+                return self._look_at_all(item, item.whole)
+            return self._unchanged(item) or self._look(item)
+        except GGUFVLMError as error:
+            return Looked(item, error=error)
+        finally:
+            if item.part is not None:
+                item.part.strip.leave()
+
+    def is_done(self, item: Item) -> bool:
+        """Whether there is an answer already. Decodes and downloads nothing: of a URL, a row of its name will do."""
+        index = self.journal.index
+        if item.error is not None:
+            return False
+        try:
+            if any(isinstance(source, str) for source in item.sources):
+                return index.place_of_id(item.id) is not None
+            if item.whole is not None:
+                return index.place_of_key(self._asked_at_all(item, item.whole).key) is not None
+            asked = self._known(item, self._pictures(item))
+            return asked is not None
+        except GGUFVLMError:
+            return False
+
+    def _unchanged(self, item: Item) -> Looked | None:
+        """A URL is not downloaded again when its row is there."""
+        if item.part is not None or self._needs_exif(item):
+            return None
+        if not all(isinstance(source, str) and is_url(source) for source in item.sources):
+            return None
+        place = self.journal.index.place_of_id(item.id)
+        if place is None:
+            return None
+        row = self.journal.read(place)
+        asked = self._asked(item, row["image"].split(), row["files"].split(), {})
+        return Looked(item, asked) if row["path"] == item.path and row["key"] == asked.key else None
+
+    def _look(self, item: Item) -> Looked:
+        index = self.journal.index
+        pictures = self._pictures(item)
+        known = self._known(item, pictures)
+        if known is not None:
+            return Looked(item, known)
+        images = tuple(picture.decode() for picture in pictures)
+        asked = self._asked_of(item, pictures, [image.id for image in images])
+        sized = replace(asked, width=images[0].width, height=images[0].height)
+        return Looked(item, sized, () if index.place_of_key(asked.key) is not None else images)
+
+    def _pictures(self, item: Item) -> list[_Picture]:
+        return _of_part(item.part) if item.part else [_read(source, item.id) for source in item.sources]
+
+    def _known(self, item: Item, pictures: list[_Picture]) -> Asked | None:
+        """The question, if files of these bytes were seen before and it was answered."""
+        index = self.journal.index
+        image_ids = [index.image_id(picture.file_id) for picture in pictures]
+        if not all(image_ids):
+            return None
+        asked = self._asked_of(item, pictures, [image_id for image_id in image_ids if image_id])
+        return asked if index.place_of_key(asked.key) is not None else None
+
+    def _asked_of(self, item: Item, pictures: list[_Picture], image_ids: list[str]) -> Asked:
+        exif = exif_fields(pictures[0].data) if self._needs_exif(item) else {}
+        return self._asked(item, image_ids, [picture.file_id for picture in pictures], exif)
+
+    def _asked_at_all(self, item: Item, whole: Whole) -> Asked:
+        """PDFs and videos are known by their bytes: which of their pictures fit, only the loaded model can tell."""
+        chosen = f"{whole.selection} in {self.identity.n_ctx} cells"
+        file_ids = [digest(content_id(media_file(source, item.id)), chosen) for source in item.sources]
+        return replace(self._asked(item, file_ids, file_ids, {}), image_ids=())
+
+    def _look_at_all(self, item: Item, whole: Whole) -> Looked:
+        files = [media_file(source, item.id) for source in item.sources]
+        asked = self._asked_at_all(replace(item, sources=tuple(map(_place, files))), whole)
+        if self.journal.index.place_of_key(asked.key) is not None:
+            return Looked(item, asked)
+        material = Material.of_files(files, whole.selection)
+        first = material.first_images[0]
+        sized = replace(asked, width=first.width, height=first.height, n_wanted=material.n_wanted)
+        return Looked(item, sized, material=material)
+
+    def _asked(self, item: Item, image_ids: list[str], file_ids: list[str], exif: dict[str, str]) -> Asked:
+        prompt = item.prompt if item.prompt is not None else clean(self.template.fill(item, exif))
+        system = item.system if item.system is not None else self.system
+        return Asked(
+            prompt=prompt,
+            system=system,
+            key=self.identity.key(image_ids, prompt, system),
+            image_ids=tuple(image_ids),
+            file_ids=tuple(file_ids),
+        )
+
+    def _needs_exif(self, item: Item) -> bool:
+        return item.prompt is None and self.template.needs_exif
+
+
+def _place(file: MediaFile) -> Source:
+    return file.place  # what was downloaded is not downloaded again
+
+
+def _of_part(part: Part) -> list[_Picture]:
+    strip, place = part.strip, part.place
+    return [_Picture(strip.picture_id(place), lambda: strip.picture(place), b"")]
+
+
+def _read(source: Source, name: str) -> _Picture:
+    data, name = _bytes_of(source, name)
+    return _Picture(hashlib.sha256(data).hexdigest(), lambda: decode(data, name), data)
+
+
+def _bytes_of(source: Source, name: str) -> tuple[bytes, str]:
+    return (source, name) if isinstance(source, bytes) else read_source(source)
+
+
+def look_ahead(
+    items: Iterable[Item], look: Callable[[Item], Looked], window: int, budget: Budget | None = None
+) -> Generator[Looked, None, None]:
+    """Look at inputs in threads, at most ``window`` ahead; they come as they are finished.
+
+    Args:
+        budget: bytes of decoded pictures that may wait here; each thread may hold one picture more.
+    """
+    pool = ThreadPoolExecutor(_READERS, "ggufvlm-batch")
+    done: SimpleQueue[Future[Looked]] = SimpleQueue()
+    waiting, remaining = 0, iter(items)
+    budget = budget or Budget()
+
+    def look_and_wait(item: Item) -> Looked:
+        looked = look(item)
+        budget.take(looked.n_bytes)
+        return looked
+
+    try:
+        while True:
+            for item in remaining:
+                pool.submit(look_and_wait, item).add_done_callback(done.put)
+                waiting += 1
+                if waiting >= window:
+                    break
+            if not waiting:
+                return
+            waiting -= 1
+            looked = done.get().result()
+            budget.give_back(looked.n_bytes)
+            yield looked
+    finally:
+        budget.close()
+        pool.shutdown(wait=False, cancel_futures=True)

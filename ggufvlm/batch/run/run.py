@@ -1,0 +1,261 @@
+"""The run itself: what is known is taken over, what is new is asked, each input becomes one row."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from ggufvlm.batch.inputs.arguments import Inputs
+from ggufvlm.batch.inputs.templates import Template
+from ggufvlm.batch.item import Item
+from ggufvlm.batch.journal.identity import Identity
+from ggufvlm.batch.journal.journal import Journal
+from ggufvlm.batch.journal.rows import Asked, Row, answered, failed, same_answer
+from ggufvlm.batch.run.prefetch import Looked, Looker, look_ahead
+from ggufvlm.config import SamplingSettings
+from ggufvlm.errors import EngineError
+from ggufvlm.vlm.answer import Answer
+from ggufvlm.vlm.map import Question, Result
+
+LADDER: tuple[SamplingSettings, ...] = ({"temperature": 0.2}, {"temperature": 0.6, "repeat_penalty": 1.1})
+"""What is tried in turn when an answer runs in circles."""
+
+Ask: TypeAlias = Callable[[Iterable[Question]], Generator[Result, None, None]]
+"""As :meth:`VLM.map <ggufvlm.VLM.map>`."""
+
+Receiver: TypeAlias = Callable[[Item, "Row | None"], None]
+"""Gets each row after it is written, ``None`` for one that was there already: sidecars, progress."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """What is asked of every input.
+
+    Attributes:
+        template, system: the prompt and the system message; a row's own come first.
+        prefill: every answer starts with this.
+        n_retries: how far up the ladder an answer goes that runs in circles.
+        max_errors: end the run after so many rows with errors.
+        window: pictures in hand before the engine takes them.
+    """
+
+    template: Template
+    system: str | None = None
+    prefill: str = ""
+    n_retries: int = len(LADDER)
+    max_errors: int | None = None
+    window: int = 6
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        total: inputs; ``None`` if only their end will tell.
+        kept: rows that were there already.
+        copied: rows whose answer was known from another input.
+        answered: rows that the model made.
+        errors: rows without an answer, or with one that ran in circles.
+        began: ``time.monotonic()`` when the run began to look.
+        n_generated: tokens the model made.
+        stopped: whether there were too many errors.
+    """
+
+    total: int | None
+    kept: int = 0
+    copied: int = 0
+    answered: int = 0
+    errors: int = 0
+    n_generated: int = 0
+    began: float = field(default_factory=time.monotonic)
+    stopped: bool = False
+
+    @property
+    def done(self) -> int:
+        """Inputs that have their row."""
+        return self.kept + self.copied + self.answered + self.errors
+
+
+class _TooManyErrors(Exception):  # noqa: N818 - ends the loop from inside a generator
+    pass
+
+
+@dataclass(slots=True)
+class _Open:
+    """A question that is being answered, and the inputs that wait for it."""
+
+    looked: Looked
+    asked: Asked
+    waiting: list[Looked] = field(default_factory=list)
+    retries: int = 0
+
+
+class Run:
+    """One run over inputs.
+
+    Args:
+        journal: gets the rows, and knows those of earlier runs.
+        receivers: are told of each row.
+
+    Attributes:
+        progress: how far it is.
+        ids: of the inputs, as far as they were read.
+        has_read_all: whether that is all of them.
+    """
+
+    def __init__(
+        self, task: Task, identity: Identity, journal: Journal, *, total: int | None, receivers: Iterable[Receiver] = ()
+    ) -> None:
+        self.progress = Progress(total)
+        self.ids: list[str] = []
+        self.has_read_all = False
+        self.on_progress: Callable[[Progress], None] = lambda _progress: None
+        self._task = task
+        self._identity = identity
+        self._journal = journal
+        self.receivers = list(receivers)
+        self._looker = Looker(template=task.template, system=task.system, identity=identity, journal=journal)
+        self._open: dict[str, _Open] = {}
+        self._again: deque[Question] = deque()
+
+    def go(self, items: Iterable[Item], ask: Ask) -> None:
+        """Give every input its row.
+
+        Raises:
+            OutputError: a row could not be written.
+            EngineError: the engine itself failed. All rows made until then are written.
+        """
+        looks = look_ahead(self._noted(items), self._looker.look, self._task.window)
+        questions: Generator[Question, None, None] = self._questions(looks)
+        try:
+            while True:
+                with closing(ask(questions)) as results:
+                    for result in results:
+                        self._take(result)
+                if not self._again:
+                    return
+                questions = self._retries()  # what came back after the last input was read: another round
+        except _TooManyErrors:
+            self.progress.stopped = True
+        finally:
+            looks.close()
+
+    def _noted(self, items: Iterable[Item]) -> Generator[Item, None, None]:
+        for item in items:
+            self.ids.append(item.id)
+            if isinstance(items, Inputs):
+                self.progress.total = items.count  # a PDF turns out to have many pages
+            yield item
+        self.has_read_all = True
+
+    # -- what to ask
+
+    def _questions(self, looks: Iterable[Looked]) -> Generator[Question, None, None]:
+        for looked in looks:
+            question = self._consider(looked)
+            if question is not None:
+                yield question
+            yield from self._retries()
+
+    def _retries(self) -> Generator[Question, None, None]:
+        while self._again:
+            yield self._again.popleft()
+
+    def _consider(self, looked: Looked) -> Question | None:
+        item, asked = looked.item, looked.asked
+        if asked is None:
+            assert looked.error is not None
+            self._write(item, failed(item, looked.error, self._identity))
+            return None
+        known = self._journal.index.done(item.id, asked.key)
+        if known is not None and known.path == item.path:
+            if known.is_error:
+                self.progress.errors += 1
+            else:
+                self.progress.kept += 1
+            self._tell(item, None)
+            return None
+        place = self._journal.index.place_of_key(asked.key)
+        if place is not None:
+            self._copy(looked, self._journal.read(place))
+            return None
+        if asked.key in self._open:
+            self._open[asked.key].waiting.append(looked.without_pictures())
+            return None
+        self._open[asked.key] = _Open(looked.without_pictures(), asked)
+        return self._question(looked, asked)
+
+    def _question(self, looked: Looked, asked: Asked) -> Question:
+        return Question(
+            images=looked.material or list(looked.images),
+            prompt=asked.prompt,
+            system=asked.system,
+            prefill=self._task.prefill,
+            settings=self._settings(asked.key),
+            tag=asked.key,
+        )
+
+    def _settings(self, key: str) -> SamplingSettings:
+        sampling = self._identity.sampling
+        own = {name: getattr(sampling, name) for name in SamplingSettings.__annotations__}
+        return {**own, "seed": self._identity.seed(key)}  # type: ignore[typeddict-item]
+
+    # -- what came back
+
+    def _take(self, result: Result) -> None:
+        key: str = result.question.tag
+        opened = self._open[key]
+        answer = result.answer
+        if answer is None:
+            assert result.error is not None
+            self._close(key, failed(opened.looked.item, result.error, self._identity, opened.asked))
+        elif answer.finish_reason == "repetition" and opened.retries < min(self._task.n_retries, len(LADDER)):
+            settings: SamplingSettings = {**self._settings(key), **LADDER[opened.retries]}
+            opened.retries += 1
+            self._again.append(replace(result.question, settings=settings))
+        else:
+            self.progress.n_generated += answer.usage.n_generated
+            self._close(key, self._row(opened, answer))
+
+    def _row(self, opened: _Open, answer: Answer) -> Row:
+        """The row of an answer; one that does not fit its constraint is an error."""
+        constraint = self._identity.sampling.constraint
+        if constraint is not None:
+            try:
+                answer = constraint.fitted(answer)
+            except EngineError as error:
+                return failed(opened.looked.item, error, self._identity, opened.asked)
+        return answered(opened.looked.item, opened.asked, answer, self._identity, opened.retries)
+
+    def _close(self, key: str, row: Row) -> None:
+        opened = self._open.pop(key)
+        self._write(opened.looked.item, row)
+        for looked in opened.waiting:
+            self._copy(looked, row)
+
+    def _copy(self, looked: Looked, row: Row) -> None:
+        assert looked.asked is not None
+        self._write(looked.item, same_answer(looked.item, row, looked.asked.file_ids), copied=True)
+
+    def _write(self, item: Item, row: Row, *, copied: bool = False) -> None:
+        self._journal.append(row)
+        if row["error"] is not None:
+            self.progress.errors += 1
+        elif copied:
+            self.progress.copied += 1
+        else:
+            self.progress.answered += 1
+        self._tell(item, row)
+        limit = self._task.max_errors
+        if limit is not None and self.progress.errors >= limit:
+            raise _TooManyErrors
+
+    def _tell(self, item: Item, row: Row | None) -> None:
+        for receive in self.receivers:
+            receive(item, row)
+        self.on_progress(self.progress)

@@ -1,0 +1,212 @@
+"""From settings to finished files: journal, engine, run, and what is made of the rows at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+from ggufvlm.batch.inputs.arguments import Inputs
+from ggufvlm.batch.journal.durable_write import RESTART, told
+from ggufvlm.batch.journal.identity import Identity, identify
+from ggufvlm.batch.journal.journal import Journal
+from ggufvlm.batch.journal.rows import Row
+from ggufvlm.batch.outputs.embed import Embedder, EmbedStyle
+from ggufvlm.batch.outputs.sidecar import Sidecars, SidecarStyle
+from ggufvlm.batch.outputs.writers import find_writer, journal_path
+from ggufvlm.batch.run.isolate import IsolatedEngine
+from ggufvlm.batch.run.run import Ask, Progress, Receiver, Run, Task
+from ggufvlm.config import EngineConfig, SamplingParams
+from ggufvlm.errors import UsageError
+from ggufvlm.models.resolve import ModelFiles
+from ggufvlm.vlm.map import Question, Result
+
+ISOLATE_ABOVE = 100
+"""Inputs from which on the engine gets a process of its own."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """Where rows go.
+
+    Attributes:
+        path: ``.jsonl``, ``.csv``, ``.tsv`` or ``.parquet``.
+        ordered: rows in the order of the inputs when the run has ended; until then as they are finished.
+        restart: begin anew; the old file is kept as ``.bak``.
+        sync_every: seconds after which rows are on the disk.
+        embed: puts answers into the picture files.
+        html: a gallery page to make as well.
+    """
+
+    path: Path
+    ordered: bool = False
+    restart: bool = False
+    sync_every: float = 5.0
+    sidecar: SidecarStyle | None = None
+    embed: EmbedStyle | None = None
+    html: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Engine:
+    """What answers.
+
+    Attributes:
+        config: with the number of slots.
+        isolate: in a process of its own; ``None`` for more than 100 inputs.
+    """
+
+    files: ModelFiles
+    config: EngineConfig
+    sampling: SamplingParams
+    raw: bool = False
+    isolate: bool | None = None
+    debug: bool = False
+
+    def starts_process(self, count: int | None) -> bool:
+        """Whether so many inputs get a process of their own."""
+        return (count is None or count > ISOLATE_ABOVE) if self.isolate is None else self.isolate
+
+
+class Session:
+    """A run with its files open. Close it, or use ``with``: rows that are written stay, whatever happens.
+
+    Raises:
+        UsageError, OutputError: the output cannot be used.
+        ModelError: the model's files are damaged.
+    """
+
+    def __init__(self, inputs: Inputs, task: Task, engine: Engine, output: Output) -> None:
+        self._writer = find_writer(output.path)
+        self._inputs, self._engine, self._output = inputs, engine, output
+        self.identity: Identity = identify(
+            engine.files, engine.config, engine.sampling, prefill=task.prefill, raw=engine.raw
+        )
+        self._check_old_output()
+        self.journal = Journal(journal_path(output.path), restart=output.restart, sync_every=output.sync_every)
+        self.sidecars = Sidecars(output.sidecar, self.journal) if output.sidecar else None
+        self.embedder = Embedder(output.embed, self._answered) if output.embed else None
+        receivers: list[Receiver] = [receiver for receiver in (self.sidecars, self.embedder) if receiver is not None]
+        self._run = Run(task, self.identity, self.journal, total=inputs.count, receivers=receivers)
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        return self._run.progress
+
+    @property
+    def n_failed(self) -> int:
+        """Inputs that are errors, and answers that could not be put where they were wanted."""
+        return self.progress.errors + sum(each.n_failed for each in (self.sidecars, self.embedder) if each is not None)
+
+    def _answered(self, item_id: str) -> Row | None:
+        place = self.journal.index.place_of_id(item_id)
+        return None if place is None else self.journal.read(place)
+
+    def run(
+        self,
+        on_progress: Callable[[Progress], None],
+        load: Callable[[ExitStack], Ask],
+        on_row: Receiver | None = None,
+        on_problem: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        """Answer everything, then put the files in order; that too when the run is ended early.
+
+        Args:
+            on_progress: told after each input.
+            on_row: told of each row.
+            on_problem: told, in a line, of answers that could not be put beside or into their picture.
+            load: makes the engine when the first question is there, closed with the stack.
+
+        Raises:
+            OutputError: a row could not be written.
+            ModelError, EngineError: the model cannot be loaded or run.
+        """
+        self._run.on_progress = on_progress
+        for each in (self.sidecars, self.embedder):
+            if each is not None:
+                each.on_problem = on_problem
+        if on_row is not None:
+            self._run.receivers.append(on_row)
+        try:
+            with ExitStack() as stack:
+                self._run.go(self._inputs, _when_needed(lambda: load(stack)))
+        except BaseException:
+            self._finish(gallery=False)  # nobody who presses Ctrl-C waits for a thousand thumbnails
+            raise
+        self._finish(gallery=True)
+
+    def _finish(self, *, gallery: bool) -> None:
+        """Make the output of what is there."""
+        journal, ids = self.journal, self._run.ids
+        renamed = journal.index.renamed(ids) if self._run.has_read_all else ()
+        journal.put_in_order(ids if self._output.ordered else None, renamed)
+        journal.sync()
+        if self._writer is not None:
+            self._writer(self._output.path, journal.rows())
+        if self._output.html is not None and gallery:
+            from ggufvlm.batch.outputs.gallery import write_gallery
+
+            write_gallery(self._output.html, journal.rows(), title=self._output.path.stem)
+
+    def _check_old_output(self) -> None:
+        path = self._output.path
+        journal = journal_path(path)
+        if not path.exists() or journal == path:
+            return
+        if self._output.restart:
+            with told(path.name):
+                path.replace(path.with_name(f"{path.name}.bak"))
+        elif not journal.exists():
+            raise UsageError(f"{path.name}: is there, but {journal.name} is not: cannot go on with it", hint=RESTART)
+
+    def close(self) -> None:
+        """Close the files."""
+        self.journal.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _when_needed(load: Callable[[], Ask]) -> Ask:
+    """The engine, loaded for the first question: where all is known, none is needed."""
+    loaded: list[Ask] = []
+
+    def ask(questions: Iterable[Question]) -> Generator[Result, None, None]:
+        source = iter(questions)
+        first = next(source, None)
+        if first is None:
+            return
+        if not loaded:
+            loaded.append(load())
+        with closing(loaded[0](chain([first], source))) as results:
+            yield from results
+
+    return ask
+
+
+def load_engine(engine: Engine, count: int | None, stack: ExitStack) -> Ask:
+    """The engine, in this process or in one of its own; closed with the stack.
+
+    Raises:
+        ModelError, EngineError: it cannot be loaded.
+    """
+    config = replace(engine.config, priority="throughput")
+    if engine.starts_process(count):
+        isolated = stack.enter_context(IsolatedEngine(engine.files, config, raw=engine.raw, debug=engine.debug))
+        isolated.start()
+        return isolated.map
+    from ggufvlm.vlm.vlm import VLM
+
+    vlm = stack.enter_context(VLM(engine.files, config, raw=engine.raw))
+    vlm.wait_until_loaded()
+
+    def ask(questions: Iterable[Question]) -> Generator[Result, None, None]:
+        yield from vlm.map(questions, n_ahead=config.n_slots + 2)
+
+    return ask

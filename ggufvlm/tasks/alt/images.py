@@ -1,0 +1,49 @@
+"""Which picture an address in a text means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ggufvlm.errors import GGUFVLMError, ImageError
+from ggufvlm.media.decoding.headers import header_size
+from ggufvlm.media.sources.read import is_url
+from ggufvlm.tasks.alt.text_file import TextFile
+
+
+def is_remote(source: str) -> bool:
+    """Whether the picture lies on another computer."""
+    return is_url(source) or source.startswith("//")
+
+
+def find_image(source: str, file: TextFile) -> Path | str:
+    """The file, URL or data URI that a text means by an address.
+
+    Raises:
+        ImageError: there is no such file.
+    """
+    if is_remote(source):
+        return f"https:{source}" if source.startswith("//") else source
+    if source[:5].lower() == "data:":
+        return source
+    try:
+        name = unquote(urlsplit(source).path)
+    except ValueError as error:
+        raise ImageError(f"not a possible address: {source}") from error
+    base = file.root if name.startswith("/") else file.path.parent
+    # a question mark or percent sign may be part of the file's name, too
+    for path in (base / name.lstrip("/"), base / source.lstrip("/")):
+        try:
+            if path.is_file():
+                return path.resolve()
+        except (OSError, ValueError):
+            continue
+    raise ImageError(f"no such image: {source}")
+
+
+def is_dot(image: Path | str) -> bool:
+    """Whether a file is at most one pixel wide and high: spacers and counters."""
+    try:
+        return isinstance(image, Path) and header_size(image) == (1, 1)
+    except GGUFVLMError:
+        return False  # told when it is asked about

@@ -1,0 +1,130 @@
+"""Text files whose bytes stay as they are, but for what is inserted."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ggufvlm.errors import InputError, OutputError, UsageError
+from ggufvlm.tasks.alt.gap import Gap, insert
+from ggufvlm.tasks.alt.html_gaps import html_gaps
+from ggufvlm.tasks.alt.markdown_gaps import markdown_gaps
+
+HTML = (".html", ".htm", ".xhtml")
+MARKDOWN = (".md", ".markdown", ".mdown", ".mkd")
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_NOT_OURS = ("node_modules", "site-packages", "__pycache__")
+
+
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    """A web page or Markdown file in memory.
+
+    Attributes:
+        root: the folder that addresses with a leading slash begin in.
+        codec: what its bytes are written in: UTF-8, or else any one-byte code.
+    """
+
+    path: Path
+    root: Path
+    text: str
+    codec: str
+
+    def gaps(self) -> list[Gap]:
+        """The images without alternative text."""
+        return html_gaps(self.text) if self.path.suffix.lower() in HTML else markdown_gaps(self.text)
+
+    def line_of(self, gap: Gap) -> int:
+        """Number of the line, from 1."""
+        return self.text.count("\n", 0, gap.at) + 1
+
+    def filled(self, words: Iterable[tuple[Gap, str]]) -> str:
+        """The text with alternative texts; characters that the file cannot hold become references."""
+        pieces = [(gap.at, gap.filled(said)) for gap, said in words]
+        if self.codec != "utf-8":
+            pieces = [(at, piece.encode("ascii", "xmlcharrefreplace").decode()) for at, piece in pieces]
+        return insert(self.text, pieces)
+
+    def diff(self, new: str) -> bytes:
+        """A unified diff in the file's own bytes, as ``patch -p1`` and ``git apply`` take it."""
+        name = self.path.as_posix().lstrip("/")
+        old_lines, new_lines = _LINE.findall(self.text), _LINE.findall(new)
+        lines = difflib.unified_diff(old_lines, new_lines, f"a/{name}", f"b/{name}")
+        whole = (line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+        return "".join(whole).encode(self.codec)
+
+    def write(self, new: str) -> None:
+        """Put a new text in its place, all or nothing; its permissions stay.
+
+        Raises:
+            OutputError: it cannot be written, or has changed since it was read.
+        """
+        target = self.path.resolve()
+        try:
+            if target.read_bytes() != self.text.encode(self.codec):
+                raise OutputError(f"{self.path}: has changed meanwhile", hint="run the command again")
+            handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(new.encode(self.codec))
+                    file.flush()
+                    os.fsync(file.fileno())
+                shutil.copymode(target, name)
+                Path(name).replace(target)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written ({error.strerror or error})") from error
+
+
+def read_text_file(path: Path, root: Path) -> TextFile:
+    """Read a web page or Markdown file.
+
+    Raises:
+        InputError: missing, not allowed, or in a code of two bytes a character.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    if b"\0" in data:
+        raise InputError(f"{path}: not text, or UTF-16", hint="save it as UTF-8")
+    try:
+        return TextFile(path, root, data.decode("utf-8"), "utf-8")
+    except UnicodeDecodeError:
+        return TextFile(path, root, data.decode("latin-1"), "latin-1")
+
+
+def find_text_files(arguments: list[Path]) -> list[tuple[Path, Path]]:
+    """The files that are named, and those in the folders that are named, each with its root.
+
+    Raises:
+        InputError: one does not exist.
+        UsageError: one is neither HTML nor Markdown.
+    """
+    found: dict[Path, Path] = {}
+    for argument in arguments:
+        if argument.is_dir():
+            found.update(dict.fromkeys(_below(argument), argument))
+        elif not argument.exists():
+            raise InputError(f"no such file: {argument}")
+        elif argument.suffix.lower() not in HTML + MARKDOWN:
+            raise UsageError(f"{argument}: neither HTML nor Markdown", hint=f"{' '.join(HTML + MARKDOWN)}")
+        else:
+            found.setdefault(argument, argument.parent)
+    return list(found.items())
+
+
+def _below(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _NOT_OURS)
+        found += [Path(place, name) for name in sorted(names) if Path(name).suffix.lower() in HTML + MARKDOWN]
+    return found

@@ -1,0 +1,134 @@
+"""The pace of several answers that are made at a time, as the thread that gets them sees it."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ggufvlm.config import SamplingParams
+from ggufvlm.engine.task import Output
+from ggufvlm.engine.worker import Ticket
+from ggufvlm.llama.context import Context
+from ggufvlm.tools.bench.endless import endless, fixed_work
+from ggufvlm.vlm.vlm import VLM, question
+
+T = TypeVar("T")
+N_SETTLING = 2
+"""Tokens of each answer before the clock starts."""
+
+Moments = dict[int, list[float]]
+"""When each token came, by answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast answers came.
+
+    Attributes:
+        speed: tokens/s, of all lanes together.
+        overhead: per cent by which a step took longer than llama.cpp's part in it.
+    """
+
+    speed: float
+    overhead: float
+
+
+class _Stamped(queue.SimpleQueue[Any]):
+    """Notes when something is put in: the thread that takes it out may wake late."""
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        super().put((time.perf_counter(), item))
+
+
+def engine_pace(vlm: VLM, n_lanes: int, n_tokens: int) -> Pace:
+    """How fast ``n_lanes`` answers to text prompts are made at a time.
+
+    Scheduling, sampling, detokenizing and handing each token to another thread are in it. What counts is the time in
+    which all lanes run: from when each has said :data:`N_SETTLING` tokens until the first one ends.
+    """
+    outputs = _Stamped()
+    with endless(vlm), native_calls() as calls:
+        _begin_together(vlm, n_lanes, n_tokens + N_SETTLING + 1, outputs)
+        steps = common_steps(_timed(outputs, n_lanes))
+    seconds = steps[-1] - steps[0]
+    native = sum(took for ended, took in calls if steps[0] < ended <= steps[-1])
+    return Pace(n_lanes * (len(steps) - 1) / seconds, 100 * (seconds / native - 1))
+
+
+@contextmanager
+def native_calls() -> Iterator[list[tuple[float, float]]]:
+    """When each of llama.cpp's computations ended and how many seconds it took.
+
+    Asking for logits counts, because that is where a GPU is waited for.
+    """
+    calls: list[tuple[float, float]] = []
+
+    def timed(function: Callable[..., T]) -> Callable[..., T]:
+        def call(*arguments: Any, **named: Any) -> T:
+            began = time.perf_counter()
+            result = function(*arguments, **named)
+            ended = time.perf_counter()
+            calls.append((ended, ended - began))
+            return result
+
+        return call
+
+    compute, logits = Context._decode, Context.logits
+    # the class's: an engine makes a larger context when it needs one
+    Context._decode, Context.logits = timed(compute), timed(logits)  # type: ignore[method-assign]
+    try:
+        yield calls
+    finally:
+        Context._decode, Context.logits = compute, logits  # type: ignore[method-assign]
+
+
+def prompt_cells(vlm: VLM) -> int:
+    """Cells of a prompt that :func:`engine_pace` asks."""
+    return vlm.measure(question([], _prompt(0))).total
+
+
+def _prompt(lane: int) -> str:
+    return f"Count to {100 + lane}."
+
+
+def _begin_together(vlm: VLM, n_lanes: int, n_tokens: int, outputs: queue.SimpleQueue[Any]) -> None:
+    """Ask so that no step comes between two of the requests: a short answer could end before the last one begins."""
+    sampling = SamplingParams(**fixed_work(n_tokens))
+    requests = [vlm._request(question([], _prompt(lane)), "", sampling) for lane in range(n_lanes)]
+    worker = vlm._worker
+
+    def add() -> None:
+        for request in requests:
+            sequence = worker.engine.add(request)
+            worker._tickets[sequence.id] = Ticket(worker.engine, sequence, outputs)
+
+    worker.call(add)
+
+
+def _timed(outputs: queue.SimpleQueue[Any], n_lanes: int) -> Moments:
+    seen: Moments = defaultdict(list)
+    ended = 0
+    while ended < n_lanes:
+        moment, output = outputs.get()
+        if isinstance(output, BaseException):
+            raise output
+        assert isinstance(output, Output)
+        if output.error is not None:
+            raise output.error
+        seen[output.sequence.id].append(moment)
+        ended += output.is_last
+    return seen
+
+
+def common_steps(seen: Moments) -> list[float]:
+    """When each step ended in which all answers ran: the tokens of the one that began last."""
+    latest = max(seen.values(), key=lambda moments: moments[N_SETTLING - 1])[N_SETTLING - 1 :]
+    first_end = min(moments[-1] for moments in seen.values())
+    inside = [moment for moment in latest if moment <= first_end]
+    # where all end in the same step, its last token may come a moment after that of the first to end
+    return inside if len(inside) > 1 else latest
