@@ -111,7 +111,7 @@ def test_the_model_is_loaded_once_in_a_worker(spark: SparkSession, folder: Path)
     def engines(batches):
         import pyarrow as pa
 
-        from ggufvlm import spark_rows
+        from ggufvlm.spark import rows as spark_rows
 
         rows = sum(batch.num_rows for batch in spark_rows.answer_batches(batches, job))
         held = id(spark_rows._held[1]) if spark_rows._held else 0
@@ -257,7 +257,7 @@ def test_a_killed_worker_is_retried_and_nothing_is_lost(spark: SparkSession, fol
     job = model._job(data.schema)
 
     def answered(batches):
-        from ggufvlm.spark_rows import answer_batches
+        from ggufvlm.spark.rows import answer_batches
 
         yield from kill_once(answer_batches(batches, job))
 

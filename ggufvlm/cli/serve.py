@@ -19,11 +19,11 @@ from ggufvlm.errors import MissingExtra, UsageError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from ggufvlm.server.address import Address
     from ggufvlm.server.app import Rules
     from ggufvlm.server.contract import Limits
-    from ggufvlm.server.messages import Load
-    from ggufvlm.server.pool import EnginePool
+    from ggufvlm.server.engines.messages import Load
+    from ggufvlm.server.engines.pool import EnginePool
+    from ggufvlm.server.http.address import Address
 
 _MEGA = 1_000_000
 _MORE_AT_A_TIME = 16
@@ -60,8 +60,8 @@ def serve(
     --host and a key.
     """
     _require_extra()
-    from ggufvlm.server.address import bind, is_loopback
     from ggufvlm.server.durations import parse_duration
+    from ggufvlm.server.http.address import bind, is_loopback
     from ggufvlm.server.run import Plan, serve_until_stopped
 
     _log_to_stderr(quiet=plain.quiet, debug=plain.debug)
@@ -77,8 +77,8 @@ def serve(
 
     def make() -> tuple[FastAPI, EnginePool]:
         from ggufvlm.server.app import make_app
+        from ggufvlm.server.engines.pool import EnginePool
         from ggufvlm.server.metrics import Metrics
-        from ggufvlm.server.pool import EnginePool
 
         metrics = Metrics()
         pool = EnginePool(loads, metrics, keep_alive=parse_duration(stay.keep_alive), max_loaded=stay.max_loaded)
@@ -151,7 +151,7 @@ def _loads(
 ) -> list[Load]:
     """The files of each model; missing ones are fetched now, while somebody is there to see it."""
     from ggufvlm.models.resolve import find_model
-    from ggufvlm.server.messages import Load
+    from ggufvlm.server.engines.messages import Load
 
     if mmproj is not None and len(names) > 1:
         raise UsageError("--mmproj belongs to one model, and several are named")
@@ -163,7 +163,7 @@ def _loads(
 
 def _rules(access: AccessOptions, limits: Limits, address: Address, key: str | None) -> Rules:
     from ggufvlm.server.app import Rules
-    from ggufvlm.server.remote import RemoteRules
+    from ggufvlm.server.fetch.remote import RemoteRules
 
     allowed = tuple(access.allow_host or ())
     return Rules(

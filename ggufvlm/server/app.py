@@ -13,17 +13,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ggufvlm import __version__
-from ggufvlm.server import openai_routes
-from ggufvlm.server.access_log import AccessLog
-from ggufvlm.server.body import BodyLimit
 from ggufvlm.server.contract import Engines, Limits
-from ggufvlm.server.docs_page import docs_page
-from ggufvlm.server.errors_json import add_handlers
-from ggufvlm.server.guard import HostGuard, KeyGuard
+from ggufvlm.server.fetch.remote import RemoteRules
+from ggufvlm.server.http.access_log import AccessLog
+from ggufvlm.server.http.auth import HostGuard, KeyGuard
+from ggufvlm.server.http.body import BodyLimit
+from ggufvlm.server.http.docs_page import docs_page
+from ggufvlm.server.http.errors_json import add_handlers
 from ggufvlm.server.metrics import CONTENT_TYPE, Metrics
-from ggufvlm.server.ollama import ollama_router
+from ggufvlm.server.ollama.routes import ollama_router
+from ggufvlm.server.openai import routes as openai_routes
 from ggufvlm.server.page.router import page_router
-from ggufvlm.server.remote import RemoteRules
 
 _log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from ggufvlm.server.address import Address
-from ggufvlm.server.pool import EnginePool
+from ggufvlm.server.engines.pool import EnginePool
+from ggufvlm.server.http.address import Address
 
 _log = logging.getLogger(__name__)
 

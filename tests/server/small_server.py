@@ -12,10 +12,10 @@ from ggufvlm.config import EngineConfig
 from ggufvlm.models.resolve import find_model
 from ggufvlm.server.app import Rules, make_app
 from ggufvlm.server.contract import Limits
-from ggufvlm.server.messages import Load
+from ggufvlm.server.engines.messages import Load
+from ggufvlm.server.engines.pool import EnginePool
+from ggufvlm.server.fetch.remote import RemoteRules
 from ggufvlm.server.metrics import Metrics
-from ggufvlm.server.pool import EnginePool
-from ggufvlm.server.remote import RemoteRules
 
 LONG = {
     "model": "demo",

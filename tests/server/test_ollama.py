@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from ggufvlm.config import SamplingParams
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.server.contract import Limits
-from ggufvlm.server.ollama_options import settings_of
-from ggufvlm.server.ollama_request import read_chat, read_generate
+from ggufvlm.server.ollama.options import settings_of
+from ggufvlm.server.ollama.request import read_chat, read_generate
 from tests.scenes import random_scene
 from tests.server.small_server import LONG, SmallServer
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.server.contract import FOR_EVER, Asked
 from ggufvlm.server.durations import parse_duration
-from ggufvlm.server.faults import fault_of
+from ggufvlm.server.engines.crash_quarantine import Suspects
+from ggufvlm.server.engines.images import Decoder, PixelGate
+from ggufvlm.server.engines.memory_budget import Memory
+from ggufvlm.server.http.faults import fault_of
 from ggufvlm.server.metrics import Counter, Histogram, Metrics
-from ggufvlm.server.pictures import Decoder, PixelGate
-from ggufvlm.server.room import Memory
-from ggufvlm.server.suspects import Suspects
 
 from .running import SCENE, encoded
 

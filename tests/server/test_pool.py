@@ -16,9 +16,9 @@ from ggufvlm.config import EngineConfig
 from ggufvlm.errors import UsageError
 from ggufvlm.models.resolve import find_model
 from ggufvlm.server.contract import FOR_EVER, Asked, Begun, Done, EngineGone, Limits, Piece, UnknownModel
-from ggufvlm.server.messages import Load
+from ggufvlm.server.engines.messages import Load
+from ggufvlm.server.engines.pool import EnginePool
 from ggufvlm.server.metrics import Metrics
-from ggufvlm.server.pool import EnginePool
 
 from .running import SCENE, Running, encoded, endless, question, started
 

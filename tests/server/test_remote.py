@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggufvlm.errors import ImageError
-from ggufvlm.server import remote
-from ggufvlm.server.remote import RemoteRules, fetch_picture, resolve
-from ggufvlm.server.remote_address import is_public, literal_address
+from ggufvlm.server.fetch import remote
+from ggufvlm.server.fetch.remote import RemoteRules, fetch_picture, resolve
+from ggufvlm.server.fetch.remote_address import is_public, literal_address
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20
 PUBLIC = "93.184.216.34"

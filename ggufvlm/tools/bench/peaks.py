@@ -1,6 +1,6 @@
 """What memory and arithmetic of this machine can give, by numpy: the roof above llama.cpp's numbers.
 
-It runs as a program of its own (``python -m ggufvlm.tools.bench.peaks THREADS``), because the number of threads that a BLAS
+It runs as a program of its own (``python -m ggufvlm.tools.bench.peaks THREADS``), because the number of threads a BLAS
 computes with is settled when it is loaded.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ggufvlm.server.contract import ModelCard
-from ggufvlm.server.ollama_reply import time_text
+from ggufvlm.server.ollama.reply import time_text
 
 _FOR_EVER = "9999-12-31T23:59:59Z"
 

@@ -10,8 +10,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ggufvlm.server.errors_json import fault_response
-from ggufvlm.server.faults import Fault
+from ggufvlm.server.http.errors_json import fault_response
+from ggufvlm.server.http.faults import Fault
 
 _SECONDS_FOR_BODY = 60.0
 _SECONDS_TO_DRAIN = 5.0

@@ -10,8 +10,8 @@ from typing import Any
 from ggufvlm.errors import ImageError
 from ggufvlm.media.sources.data_uri import read_data_uri
 from ggufvlm.server.contract import Limits, NotServed
-from ggufvlm.server.openai_request import ChatMessage
-from ggufvlm.server.remote import RemoteRules, fetch_picture
+from ggufvlm.server.fetch.remote import RemoteRules, fetch_picture
+from ggufvlm.server.openai.request import ChatMessage
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _DETAILS = ("low", "high", "auto", "original")

@@ -18,8 +18,8 @@ from ggufvlm.engine.task import Output
 from ggufvlm.engine.worker import Ticket
 from ggufvlm.errors import EngineError, GGUFVLMError
 from ggufvlm.server.contract import Asked, Limits, Piece
-from ggufvlm.server.messages import Ask, Cancel, Finished, FromChild, Said, Started
-from ggufvlm.server.reading import Reader
+from ggufvlm.server.engines.messages import Ask, Cancel, Finished, FromChild, Said, Started
+from ggufvlm.server.engines.reading import Reader
 from ggufvlm.vlm.answer import Answer
 from ggufvlm.vlm.vlm import VLM
 from ggufvlm.workers.framing import Failure

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.server.faults import Fault, fault_of
+from ggufvlm.server.http.faults import Fault, fault_of
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

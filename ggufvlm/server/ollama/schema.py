@@ -1,4 +1,4 @@
-"""What the server's OpenAPI document says of Ollama's routes. Bodies are read by :mod:`ggufvlm.server.ollama_body`."""
+"""What the server's OpenAPI document says of Ollama's routes. Bodies are read by :mod:`ggufvlm.server.ollama.body`."""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ from contextlib import aclosing
 from ggufvlm.errors import GGUFVLMError, UsageError
 from ggufvlm.hardware.system import available_memory
 from ggufvlm.server.contract import Asked, EngineGone, Event, ModelCard, UnknownModel
-from ggufvlm.server.messages import Load
+from ggufvlm.server.engines.memory_budget import Memory
+from ggufvlm.server.engines.messages import Load
+from ggufvlm.server.engines.model_service import Served
 from ggufvlm.server.metrics import Metrics
-from ggufvlm.server.room import Memory
-from ggufvlm.server.served import Served
 
 _log = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ from starlette.responses import JSONResponse, Response
 
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.server.contract import Asked, Begun, Done, Engines, Piece
-from ggufvlm.server.errors_json import fault_body
-from ggufvlm.server.faults import fault_of
-from ggufvlm.server.hangup import until_hangup
-from ggufvlm.server.openai_answer import Kind, LogprobWriter, Reply, choice, delta, ending, usage_of
-from ggufvlm.server.sse import DONE, EventStream, event
-from ggufvlm.server.together import Numbered, together
+from ggufvlm.server.http.errors_json import fault_body
+from ggufvlm.server.http.faults import fault_of
+from ggufvlm.server.http.hangup import until_hangup
+from ggufvlm.server.http.sse import DONE, EventStream, event
+from ggufvlm.server.openai.answer import Kind, LogprobWriter, Reply, choice, delta, ending, usage_of
+from ggufvlm.server.openai.merge_streams import Numbered, together
 from ggufvlm.vlm.answer import Answer
 
 

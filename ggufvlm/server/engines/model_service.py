@@ -13,13 +13,13 @@ from typing import Any
 
 from ggufvlm.config import SamplingParams
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.server.cards import make_card
 from ggufvlm.server.contract import FOR_EVER, Asked, Busy, Done, Event, ModelCard, Piece, TooSlow
-from ggufvlm.server.messages import Load
+from ggufvlm.server.engines.crash_quarantine import Suspects
+from ggufvlm.server.engines.memory_budget import memory_needed
+from ggufvlm.server.engines.messages import Load
+from ggufvlm.server.engines.model_info import make_card
+from ggufvlm.server.engines.process import EngineProcess
 from ggufvlm.server.metrics import Metrics
-from ggufvlm.server.process import EngineProcess
-from ggufvlm.server.room import memory_needed
-from ggufvlm.server.suspects import Suspects
 
 _log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from ggufvlm.config import SamplingSettings
 from ggufvlm.server.contract import Asked, Engines, Limits, ModelCard
-from ggufvlm.server.openai_answering import Wanted, respond
-from ggufvlm.server.openai_messages import read_dialogue
-from ggufvlm.server.openai_request import ChatRequest, CompletionRequest, Sampling
-from ggufvlm.server.remote import RemoteRules
+from ggufvlm.server.fetch.remote import RemoteRules
+from ggufvlm.server.openai.messages import read_dialogue
+from ggufvlm.server.openai.request import ChatRequest, CompletionRequest, Sampling
+from ggufvlm.server.openai.respond import Wanted, respond
 
 _STREAMS: dict[int | str, dict[str, Any]] = {
     200: {

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ggufvlm.server.errors_json import fault_response
-from ggufvlm.server.faults import Fault
+from ggufvlm.server.http.errors_json import fault_response
+from ggufvlm.server.http.faults import Fault
 
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 _OPEN_PATHS = ("/health", "/docs", "/openapi.json")

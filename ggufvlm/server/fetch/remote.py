@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from ggufvlm.errors import ImageError
 from ggufvlm.media.sources.labels import label, url_label
-from ggufvlm.server.remote_address import is_public, literal_address
+from ggufvlm.server.fetch.remote_address import is_public, literal_address
 
 if TYPE_CHECKING:
     import httpx

@@ -13,7 +13,7 @@ from ggufvlm.errors import UsageError
 from ggufvlm.families import Message, PlainHandler, read_messages
 from ggufvlm.media import Image
 from ggufvlm.server.contract import Asked, Limits
-from ggufvlm.server.pictures import Decoder, PixelGate, lowered
+from ggufvlm.server.engines.images import Decoder, PixelGate, lowered
 from ggufvlm.vlm.vlm import VLM
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ggufvlm.errors import MissingExtra, UsageError
-from ggufvlm.spark_rows import Job, answer_batches
+from ggufvlm.spark.rows import Job, answer_batches
 
 try:
     from pyspark import TaskContext
@@ -27,9 +27,9 @@ try:
 except ImportError as error:
     raise MissingExtra("ggufvlm.spark", "spark") from error
 
-from ggufvlm.spark_columns import ANNOTATIONS, find_columns
-from ggufvlm.spark_nlp import DocumentAssembler, ImageAssembler
-from ggufvlm.spark_params import VisionParams
+from ggufvlm.spark.columns import ANNOTATIONS, find_columns
+from ggufvlm.spark.nlp import DocumentAssembler, ImageAssembler
+from ggufvlm.spark.params import VisionParams
 
 if TYPE_CHECKING:
     import pyarrow as pa

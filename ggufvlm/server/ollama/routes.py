@@ -16,14 +16,14 @@ from fastapi.responses import JSONResponse
 
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.server.contract import Done, Engines, Event, Limits, NotServed, Piece, UnknownModel
-from ggufvlm.server.faults import fault_of
-from ggufvlm.server.hangup import ClientGone, until_hangup
-from ggufvlm.server.ollama_body import read_body, text_of
-from ggufvlm.server.ollama_models import description_of, running_of, tag_of
-from ggufvlm.server.ollama_reply import Reply
-from ggufvlm.server.ollama_request import OllamaRequest, read_chat, read_generate
-from ggufvlm.server.ollama_schema import CHAT, ERROR, GENERATE, MODEL
-from ggufvlm.server.sse import EventStream
+from ggufvlm.server.http.faults import fault_of
+from ggufvlm.server.http.hangup import ClientGone, until_hangup
+from ggufvlm.server.http.sse import EventStream
+from ggufvlm.server.ollama.body import read_body, text_of
+from ggufvlm.server.ollama.models import description_of, running_of, tag_of
+from ggufvlm.server.ollama.reply import Reply
+from ggufvlm.server.ollama.request import OllamaRequest, read_chat, read_generate
+from ggufvlm.server.ollama.schema import CHAT, ERROR, GENERATE, MODEL
 
 OLLAMA_VERSION = "0.12.11"
 """The release whose interface this follows; clients look at it to know what they may ask for."""

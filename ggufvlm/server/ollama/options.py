@@ -8,7 +8,7 @@ from typing import Any
 from ggufvlm.config import SamplingSettings
 from ggufvlm.errors import UsageError
 from ggufvlm.server.contract import NotServed
-from ggufvlm.server.ollama_body import number_of, texts_of, whole_number_of
+from ggufvlm.server.ollama.body import number_of, texts_of, whole_number_of
 
 _AT_START = "it is set where the server is started"
 _REFUSED = {

@@ -1,4 +1,4 @@
-"""An engine's process: :mod:`ggufvlm.server.process` starts it, tells it what to do and hears what comes of it."""
+"""An engine's process: :mod:`.process` starts it, tells it what to do and hears what comes of it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import IO
 
 from ggufvlm.batch.run.child import CRASH_VARIABLE
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.server.desk import Desk, EngineEnded
-from ggufvlm.server.messages import Ask, Cancel, FromChild, Load, Ready
+from ggufvlm.server.engines.messages import Ask, Cancel, FromChild, Load, Ready
+from ggufvlm.server.engines.request_worker import Desk, EngineEnded
 from ggufvlm.workers.framing import Failure, read_message, write_message
 
 

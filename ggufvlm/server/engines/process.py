@@ -17,7 +17,7 @@ from typing import IO
 
 from ggufvlm.errors import EngineError, GGUFVLMError
 from ggufvlm.server.contract import Asked, Begun, Done, EngineGone, Event, TooSlow
-from ggufvlm.server.messages import Ask, Cancel, Finished, FromChild, Load, Ready, Said, Started
+from ggufvlm.server.engines.messages import Ask, Cancel, Finished, FromChild, Load, Ready, Said, Started
 from ggufvlm.vlm.answer import Answer
 from ggufvlm.workers.framing import Failure
 
@@ -81,7 +81,7 @@ class EngineProcess:
         self._noise = None if self._load.debug else tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "ggufvlm.server.child"),
+                *(sys.executable, "-m", "ggufvlm.server.engines.child"),
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=self._noise,

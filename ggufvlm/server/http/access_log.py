@@ -7,7 +7,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ggufvlm.server.hangup import ClientGone
+from ggufvlm.server.http.hangup import ClientGone
 from ggufvlm.server.metrics import Metrics
 
 _log = logging.getLogger(__name__)

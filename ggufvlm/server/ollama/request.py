@@ -11,7 +11,7 @@ from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.errors import UsageError
 from ggufvlm.server.contract import Asked, Limits, NotServed
 from ggufvlm.server.durations import parse_duration
-from ggufvlm.server.ollama_body import (
+from ggufvlm.server.ollama.body import (
     flag_of,
     list_of,
     object_of,
@@ -20,7 +20,7 @@ from ggufvlm.server.ollama_body import (
     text_of,
     whole_number_of,
 )
-from ggufvlm.server.ollama_options import settings_of
+from ggufvlm.server.ollama.options import settings_of
 
 _REFUSED = {
     "truncate": "a dialogue that does not fit the context is an error, nothing is left out of it",
