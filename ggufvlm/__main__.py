@@ -1,5 +1,5 @@
 """``python -m ggufvlm``."""
 
-from ggufvlm.start import program
+from ggufvlm.cli.entry import program
 
 program()

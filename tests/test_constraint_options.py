@@ -9,8 +9,8 @@ import typer
 from typer.testing import CliRunner
 
 from ggufvlm import InputError, UsageError
-from ggufvlm.cli.constraint_options import ConstraintOptions
-from ggufvlm.cli.options import grouped
+from ggufvlm.cli.options.constraint import ConstraintOptions
+from ggufvlm.cli.options.shared import grouped
 from ggufvlm.constraints.constraint import Constraint
 
 

@@ -11,9 +11,9 @@ import PIL.Image
 import pytest
 
 from ggufvlm import VLM, Answer
-from ggufvlm.cli import show
-from ggufvlm.cli.console import show_stats
-from ggufvlm.cli.options import OutputOptions
+from ggufvlm.cli.models import show
+from ggufvlm.cli.options.shared import OutputOptions
+from ggufvlm.cli.terminal.console import show_stats
 from ggufvlm.families import ChatHandler, ModelFacts, PlainHandler
 from ggufvlm.gguf.writer import encode_value
 from ggufvlm.llama.probe import library_fingerprint

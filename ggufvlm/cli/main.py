@@ -15,28 +15,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import typer
 
 from ggufvlm import __version__
-from ggufvlm.cli import (
-    alt,
-    batch,
-    bench,
-    cache,
-    chat,
-    classify,
-    compare,
-    demo,
-    describe,
-    detect,
-    doctor,
-    list_models,
-    ocr,
-    pull,
-    quantize,
-    rm,
-    serve,
-    show,
-    streams,
-    verify,
-)
+from ggufvlm.cli.ask import alt, classify, compare, demo, describe, ocr
+from ggufvlm.cli.batch import command as batch
+from ggufvlm.cli.chat import command as chat
+from ggufvlm.cli.detect import command as detect
+from ggufvlm.cli.models import cache, list_models, pull, rm, show, verify
+from ggufvlm.cli.serve import command as serve
+from ggufvlm.cli.terminal import streams
+from ggufvlm.cli.tools import bench, doctor, quantize
 from ggufvlm.errors import GGUFVLMError
 
 app = typer.Typer(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ggufvlm.cli.chat_words import is_command, is_open, understand
+from ggufvlm.cli.chat.words import is_command, is_open, understand
 from ggufvlm.errors import ImageError
 
 posix = pytest.mark.skipif(os.name != "posix", reason="a backslash separates folders here")

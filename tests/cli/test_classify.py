@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ggufvlm.cli.classes import bar
+from ggufvlm.cli.ask.classify_output import bar
 from tests.scenes import COLORS, Block, Scene
 
 from .conftest import Run

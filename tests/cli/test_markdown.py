@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from ggufvlm.cli.markdown import MarkdownStream
+from ggufvlm.cli.terminal.markdown import MarkdownStream
 
 from .conftest import shown_lines
 

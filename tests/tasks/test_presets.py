@@ -149,6 +149,6 @@ def test_the_model_keeps_to_a_preset(folder: Path, demo: VLM, scene: Scene, tmp_
 
 
 def test_help_waits_for_no_grammar_library() -> None:
-    code = "import sys, ggufvlm.cli.constraint_options, ggufvlm.tasks.presets; print(sorted(sys.modules))"
+    code = "import sys, ggufvlm.cli.options.constraint, ggufvlm.tasks.presets; print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, env=os.environ)
     assert not {"'llguidance'", "'jsonschema'", "'numpy'", "'pydantic'"} & set(done.stdout.strip("[]\n").split(", "))

@@ -1,0 +1,169 @@
+"""``ggufvlm alt DIR|FILE...``: alternative texts for the images of web pages and Markdown files, as a diff."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ggufvlm.cli.ask.ask import log_to_stderr
+from ggufvlm.cli.models.transfer import fetcher
+from ggufvlm.cli.options.shared import (
+    HardwareOptions,
+    ModelOptions,
+    OutputOptions,
+    PromptOptions,
+    SamplingOptions,
+    grouped,
+    text_or_file,
+)
+from ggufvlm.cli.terminal import console
+from ggufvlm.cli.terminal.interruption import INTERRUPTED, leaving_at_once
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ggufvlm.tasks.alt.survey import Survey
+    from ggufvlm.vlm.map import Question
+    from ggufvlm.vlm.vlm import VLM
+
+SOME_FAILED = 5
+_SLOTS = 4
+
+
+@grouped
+def alt(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR|FILE...", help="Folders, .html and .md files.", show_default=False),
+    ],
+    apply: Annotated[bool, typer.Option("--apply", help="Write the files in place of the diff.")] = False,
+    max_length: Annotated[
+        int, typer.Option("--max-length", help="Longest text, in characters. [125]", min=10, show_default=False)
+    ] = 125,
+    remote: Annotated[bool, typer.Option("--remote", help="Download images of http(s) addresses, too.")] = False,
+    *,
+    asked: PromptOptions,
+    model: ModelOptions,
+    sampling: SamplingOptions,
+    hardware: HardwareOptions,
+    output: OutputOptions,
+) -> None:
+    """Write alternative texts for images that have none; shows what would change as a diff.
+
+    ggufvlm alt site/ > alt.diff
+
+    Decoration is left alone: an empty alt, role="presentation", aria-hidden, one pixel. Exit code 5 if an image could
+    not be read.
+    """
+    from ggufvlm.tasks.alt.survey import survey
+    from ggufvlm.tasks.alt.text_file import find_text_files
+
+    if output.debug:
+        log_to_stderr()
+    found = survey(find_text_files(files), remote=remote)
+    try:
+        answers = _ask(found, _prompt(asked, max_length), asked, model, sampling, hardware, output)
+    except KeyboardInterrupt:
+        console.say("interrupted; nothing was written")
+        raise typer.Exit(INTERRUPTED) from None
+    n_filled = _show(found, {image: text for image, text in answers.items() if text}, max_length, apply=apply)
+    _report(found, n_filled, output)
+    if found.problems:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _prompt(asked: PromptOptions, max_length: int) -> str:
+    from ggufvlm.tasks.presets import find_preset
+
+    if asked.prompt is not None and (given := text_or_file(asked.prompt)).strip():
+        return given
+    return find_preset("alt").prompt.replace("125 characters", f"{max_length} characters")
+
+
+def _ask(
+    found: Survey,
+    prompt: str,
+    asked: PromptOptions,
+    model: ModelOptions,
+    sampling: SamplingOptions,
+    hardware: HardwareOptions,
+    output: OutputOptions,
+) -> dict[Path | str, str]:
+    """The text of each picture; what cannot be read becomes a problem. Loads a model only if there is a picture."""
+    from ggufvlm.models.resolve import find_model
+    from ggufvlm.vlm.map import Question
+    from ggufvlm.vlm.vlm import VLM
+
+    images = found.images
+    if not images:
+        return {}
+    settings = sampling.settings()
+    settings.setdefault("max_tokens", 120)
+    system = text_or_file(asked.system) if asked.system else None
+    questions = [
+        Question(prompt=prompt, images=[image], system=system, prefill=asked.prefill, settings=settings, tag=image)
+        for image in images
+    ]
+    config = replace(hardware.config(), n_slots=min(_SLOTS, len(images)), priority="throughput")
+    files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))
+    with console.Spinner(output) as spinner, ExitStack() as stack:
+        with leaving_at_once(quiet=output.quiet):
+            vlm = stack.enter_context(VLM(files, config, raw=model.raw, on_load=spinner.on_load))
+            vlm.wait_until_loaded()
+        return dict(_answers(vlm, questions, found, spinner))
+
+
+def _answers(
+    vlm: VLM, questions: list[Question], found: Survey, spinner: console.Spinner
+) -> Iterator[tuple[Path | str, str]]:
+    places = found.images
+    for number, result in enumerate(vlm.map(questions), 1):
+        spinner.update(f"describing images: {number} of {len(questions)}")
+        image = result.question.tag
+        if result.answer is None:
+            found.problems.append(f"{places[image]}: {result.error}")
+        elif result.answer.finish_reason == "repetition" or not result.answer.text.strip():
+            found.problems.append(f"{places[image]}: the model found no words for {image}")
+        else:
+            yield image, result.answer.text
+
+
+def _show(found: Survey, answers: dict[Path | str, str], max_length: int, *, apply: bool) -> int:
+    """Print the diff, or write the files; returns how many gaps were filled."""
+    from ggufvlm.errors import OutputError
+    from ggufvlm.tasks.alt.gap import shorten
+
+    n_filled = 0
+    for file, gaps in found.files:
+        words = [(gap, shorten(answers[image], max_length)) for gap, image in gaps if image in answers]
+        if not words:
+            continue
+        new = file.filled(words)
+        if apply:
+            try:
+                file.write(new)
+            except OutputError as error:
+                found.problems.append(str(error))
+                continue
+            console.say(f"{file.path}: {len(words)} written")
+        else:
+            sys.stdout.buffer.write(file.diff(new))
+            sys.stdout.buffer.flush()
+        n_filled += len(words)
+    return n_filled
+
+
+def _report(found: Survey, n_filled: int, output: OutputOptions) -> None:
+    for problem in found.problems:
+        console.say(f"warning: {problem}")
+    if output.quiet:
+        return
+    if found.n_remote:
+        console.say(f"{found.n_remote} on other computers left out; --remote downloads them")
+    if not n_filled and not found.problems and not found.n_remote:
+        console.say("no image without alternative text")

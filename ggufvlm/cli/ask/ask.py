@@ -1,0 +1,225 @@
+"""What describe, demo and compare have in common: load while reading pictures, stream, report, choose the exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ggufvlm.cli.models.transfer import fetcher
+from ggufvlm.cli.options.shared import (
+    HardwareOptions,
+    ModelOptions,
+    OutputOptions,
+    PromptOptions,
+    text_or_file,
+)
+from ggufvlm.cli.terminal import console
+from ggufvlm.cli.terminal.interruption import INTERRUPTED, leaving_at_once
+from ggufvlm.errors import UsageError
+
+if TYPE_CHECKING:
+    from ggufvlm.config import SamplingSettings
+    from ggufvlm.constraints.constraint import Constraint
+    from ggufvlm.errors import GGUFVLMError
+    from ggufvlm.vlm.answer import Answer, AnswerStream
+    from ggufvlm.vlm.documents import Material
+
+CUT_BY_GUARD = 6
+SOME_FAILED = 5
+
+
+def read_question(
+    arguments: Sequence[str], asked: PromptOptions, *, raw: bool, default: str | None = None
+) -> tuple[list[str], str]:
+    """Pictures and prompt of a command that takes ``IMAGE... [PROMPT]``; without a prompt it is ``default``.
+
+    Raises:
+        UsageError: no picture, two prompts, stdin twice.
+        ImageError: a picture that does not exist.
+        InputError: a prompt file that cannot be read.
+    """
+    from ggufvlm.media import expand
+    from ggufvlm.vlm.vlm import DEFAULT_PROMPT
+
+    sources, words = expand(arguments)
+    if not sources:
+        raise UsageError("no picture given", hint='pictures first: photo.jpg "What is this?"; - reads one from stdin')
+    if sources.count("-") > 1:
+        raise UsageError("- can be given once: there is one stdin")
+    if words is not None and asked.prompt is not None:
+        raise UsageError(f"two prompts: {words!r} and -p {asked.prompt!r}")
+    prompt = words if words is not None else asked.prompt
+    text = "" if prompt is None else text_or_file(prompt)
+    if not text.strip() and default is not None:
+        return sources, default
+    return sources, text if text.strip() or raw else DEFAULT_PROMPT
+
+
+def answer_question(
+    read: Callable[[], Material],
+    prompt: str,
+    *,
+    system: str | None,
+    prefill: str,
+    model: ModelOptions,
+    settings: SamplingSettings,
+    hardware: HardwareOptions,
+    output: OutputOptions,
+) -> None:
+    """Ask one question about what ``read`` gives, and show the answer.
+
+    Raises:
+        typer.Exit: with 6 if the repetition guard cut the answer, with 130 after Ctrl-C.
+        EngineError: the answer does not fit its constraint; nothing is on stdout.
+        GGUFVLMError: anything else that went wrong.
+    """
+    from ggufvlm.models.resolve import find_model
+    from ggufvlm.vlm.vlm import VLM
+
+    if output.debug:
+        log_to_stderr()
+    config, constraint = hardware.config(), settings.get("constraint")
+    try:
+        files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))
+        with console.Spinner(output) as spinner, ExitStack() as stack:
+            with leaving_at_once(quiet=output.quiet):
+                vlm = stack.enter_context(
+                    VLM(
+                        files,
+                        config,
+                        raw=model.raw,
+                        on_load=spinner.on_load,
+                        on_progress=spinner.on_progress,
+                        waits_for_pictures=True,
+                    )
+                )
+                material = read()  # while the model loads
+                vlm.expect(material.first_images)
+                vlm.wait_until_loaded()
+                messages, notes = material.fit(vlm, prompt, system, prefill)
+            for note in notes if not output.quiet else ():
+                spinner.say(note)
+            stream = stack.enter_context(vlm.stream(messages, prefill=prefill, **settings))
+            _show(stream, spinner, output, constraint)
+    except KeyboardInterrupt:
+        if not output.quiet:
+            console.say("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    _report_end(stream.answer, output)
+
+
+def _show(stream: AnswerStream, spinner: console.Spinner, output: OutputOptions, constraint: Constraint | None) -> None:
+    """Stream the answer; after Ctrl-C what was said is kept and shown.
+
+    An answer with a constraint is shown when it is complete and fits: half of it is of no use to a program.
+
+    Raises:
+        KeyboardInterrupt: after the numbers are shown.
+        EngineError: the answer does not fit its constraint.
+    """
+    interruption = None
+    try:
+        pieces = console.after_spinner(stream, spinner)
+        if output.json or constraint:
+            for _ in pieces:
+                pass
+        else:
+            console.show_answer(pieces, output)
+    except KeyboardInterrupt as error:
+        interruption = error
+        stream.close()
+    spinner.close()
+    answer = stream.answer
+    if interruption is not None or answer.finish_reason == "repetition":
+        constraint = None  # half an answer fits nothing, and is shown as it is
+    if constraint:
+        answer = constraint.fitted(answer)
+        if not output.json:
+            console.print_plainly(answer.text)
+    if output.json:
+        print_json(envelope(answer, constraint))
+    if output.stats:
+        console.show_stats(answer, output)
+    if interruption is not None:
+        raise interruption
+
+
+def envelope(answer: Answer, constraint: Constraint | None) -> dict[str, Any]:
+    """An answer as plain data for JSON, with its value if it was held to a shape and fits."""
+    if constraint is None or answer.finish_reason != "stop":
+        return answer.to_dict()
+    return {**answer.to_dict(), "value": constraint.check(answer.text)}
+
+
+def _report_end(answer: Answer, output: OutputOptions) -> None:
+    warn_about_end(answer, output)
+    if answer.finish_reason == "repetition":
+        raise typer.Exit(CUT_BY_GUARD)
+
+
+def warn_about_end(answer: Answer, output: OutputOptions, say: Callable[[str], None] = console.say) -> None:
+    """Say on stderr if the answer is not whole, and what may help."""
+    if output.quiet:
+        return
+    if answer.finish_reason == "length":
+        say(f"warning: the answer was cut after {answer.usage.n_generated} tokens; -n raises the limit")
+    if answer.finish_reason == "repetition":
+        say("warning: the answer ran in circles and was cut; --repeat-penalty 1.1 or --temp 0.7 may help")
+
+
+def print_json(data: Any) -> None:
+    """An envelope on stdout: on one line for programs, on many for people."""
+    indent = 2 if sys.stdout.isatty() else None
+    console.print_plainly(json.dumps(data, ensure_ascii=False, indent=indent))
+
+
+class Complaints:
+    """What went wrong with single ones of several pictures or pages: a line for each on stderr, a hint once.
+
+    Attributes:
+        errors: all of them.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._hints: set[str] = set()
+        self.errors: list[GGUFVLMError] = []
+
+    def add(self, error: GGUFVLMError, name: str = "") -> None:
+        """Tell the user.
+
+        Args:
+            name: of the picture, for errors that do not name it themselves.
+        """
+        self.errors.append(error)
+        text = str(error)
+        self._say(f"error: {text}" if name in text else f"error: {name}: {text}")
+        if error.hint and error.hint not in self._hints:
+            self._hints.add(error.hint)
+            self._say(f"hint: {error.hint}")
+
+    def leave(self, n_done: int) -> None:
+        """End the command if there was an error.
+
+        Args:
+            n_done: pictures or pages that were dealt with.
+
+        Raises:
+            typer.Exit: with 5 if some were, else with the code of the first error.
+        """
+        if self.errors:
+            raise typer.Exit(SOME_FAILED if n_done else self.errors[0].exit_code)
+
+
+def log_to_stderr() -> None:
+    """For ``--debug``: llama.cpp's messages and our own."""
+    import logging
+
+    logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s", stream=sys.stderr)
+    for noisy in ("PIL", "httpcore", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,167 @@
+"""``ggufvlm classify IMAGE... --labels a,b,c``: classes of pictures, with the model's own probabilities."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ggufvlm.cli.ask.ask import log_to_stderr
+from ggufvlm.cli.ask.classify_output import Shown
+from ggufvlm.cli.models.transfer import fetcher
+from ggufvlm.cli.options.constraint import read_list
+from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, OutputOptions, Switch, grouped, text_or_file
+from ggufvlm.cli.terminal import console
+from ggufvlm.cli.terminal.interruption import INTERRUPTED, leaving_at_once
+from ggufvlm.errors import GGUFVLMError, ImageError, UsageError
+
+if TYPE_CHECKING:
+    from ggufvlm.tasks.classify import Classification, ClassifyParams
+    from ggufvlm.vlm.vlm import VLM
+
+_MOST_LANES = 16
+
+
+@grouped
+def classify(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="Files, folders, patterns, URLs, - for stdin.", show_default=False),
+    ],
+    labels: Annotated[
+        str,
+        typer.Option("-l", "--labels", help="The classes: a,b,c, or @FILE with one a line.", metavar="A,B,..|@FILE"),
+    ],
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "-p", "--prompt", help="The question; {labels} or {label} in it is replaced.", metavar="TEXT|@FILE"
+        ),
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option("-s", "--system", help="System message, or @FILE.", metavar="TEXT|@FILE")
+    ] = None,
+    multi: Annotated[
+        bool, typer.Option("--multi", help="Several may hold: yes or no is asked for each label.")
+    ] = False,
+    per_token: Annotated[
+        bool, typer.Option("--per-token", help="Divide log-probabilities by the label's length, in tokens.")
+    ] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Score labels only as written, not capitalised or with a full stop.")
+    ] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Divide by the probabilities for a grey picture of the same size.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a picture, one on each line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="A table: image, best label, a column for each label.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no warnings.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False,
+    color: Annotated[
+        Switch, typer.Option("--color", help="Colours and drawn bars. [auto]", show_default=False)
+    ] = Switch.AUTO,
+    *,
+    model: ModelOptions,
+    hardware: HardwareOptions,
+) -> None:
+    """Tell which class a picture belongs to, and how sure the model is.
+
+    ggufvlm classify photo.jpg --labels cat,dog,bird
+
+    Nothing is generated: each label is scored as the answer, so the probabilities are the model's own. Exit code 5 if
+    some pictures could not be read.
+    """
+    from ggufvlm.tasks.classify import ClassifyParams
+
+    output = OutputOptions(json=json, quiet=quiet, debug=debug, color=color)
+    if json and as_csv:
+        raise UsageError("--json and --csv exclude each other")
+    params = ClassifyParams(
+        labels=tuple(read_list(labels)),
+        prompt=text_or_file(prompt) if prompt else None,
+        multi=multi,
+        per_token=per_token,
+        exact=exact,
+        calibrate=calibrate,
+        system=text_or_file(system) if system else None,
+    )
+    sources = _pictures(arguments)
+    if debug:
+        log_to_stderr()
+    show = Shown("csv" if as_csv else "json" if json else "bars", params, output, several=len(sources) > 1)
+    try:
+        _classify(sources, params, model, hardware, show)
+    except KeyboardInterrupt:
+        if not quiet:
+            console.say("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    show.complaints.leave(show.n_shown)
+
+
+def _pictures(arguments: Sequence[str]) -> list[str]:
+    from ggufvlm.media import expand
+
+    sources: list[str] = []
+    for argument in arguments:
+        found, words = expand([argument])
+        if words is not None:
+            raise ImageError(
+                f"no such image: {words}", hint="the question goes through -p, the classes through --labels"
+            )
+        sources += found
+    if sources.count("-") > 1:
+        raise UsageError("- can be given once: there is one stdin")
+    return sources
+
+
+def _classify(
+    sources: Sequence[str], params: ClassifyParams, model: ModelOptions, hardware: HardwareOptions, show: Shown
+) -> None:
+    """Show the classes of each picture, or why there are none.
+
+    Raises:
+        GGUFVLMError: the only one cannot be read.
+    """
+    from ggufvlm.media import name_of
+    from ggufvlm.models.resolve import find_model
+    from ggufvlm.vlm.vlm import VLM
+
+    config = replace(hardware.config(), n_slots=min(_MOST_LANES, params.n_answers), priority="throughput")
+    files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=show.output.quiet))
+    with console.Spinner(show.output) as spinner, ExitStack() as stack:
+        with leaving_at_once(quiet=show.output.quiet):
+            vlm = VLM(files, config, raw=model.raw, on_load=spinner.on_load, on_progress=spinner.on_progress)
+            stack.enter_context(vlm)
+            vlm.wait_until_loaded()
+        for number, (source, found) in enumerate(_results(vlm, sources, params), 1):
+            spinner.hide()
+            if isinstance(found, GGUFVLMError):
+                if len(sources) == 1:
+                    raise found
+                show.error(name_of(source), found)
+            else:
+                show.result(found)
+            if number < len(sources):
+                spinner.update(f"classifying: {number + 1} of {len(sources)}")
+
+
+def _results(
+    vlm: VLM, sources: Sequence[str], params: ClassifyParams
+) -> Iterator[tuple[str, Classification | GGUFVLMError]]:
+    """Each picture with its classes or with what went wrong; the next one is read meanwhile."""
+    from ggufvlm.media import load
+    from ggufvlm.tasks.classify import classify
+
+    with ThreadPoolExecutor(1, "ggufvlm-pictures") as reader:
+        ahead = deque([reader.submit(load, source) for source in sources[:1]])
+        for index, source in enumerate(sources):
+            ahead.extend(reader.submit(load, coming) for coming in sources[index + 1 : index + 2])
+            try:
+                yield source, classify(vlm, ahead.popleft().result(), params)
+            except GGUFVLMError as error:
+                yield source, error

@@ -1,0 +1,295 @@
+"""``ggufvlm ocr FILE...``: pictures and PDFs as text or Markdown."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ggufvlm.cli.ask.ask import CUT_BY_GUARD, Complaints, log_to_stderr
+from ggufvlm.cli.ask.ocr_output import PageWriter, Target
+from ggufvlm.cli.batch.options import TalkOptions
+from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, SamplingOptions, _option, grouped, text_or_file
+from ggufvlm.cli.terminal import console
+from ggufvlm.cli.terminal.interruption import INTERRUPTED, leaving_at_once
+from ggufvlm.config import SamplingParams
+from ggufvlm.errors import UsageError
+
+if TYPE_CHECKING:
+    from ggufvlm.cli.options.shared import OutputOptions
+    from ggufvlm.tasks.ocr.page import Page, Reading
+    from ggufvlm.tasks.ocr.places import PagePlace
+    from ggufvlm.vlm.vlm import VLM
+
+_MARKDOWN_NAMES = (".md", ".markdown")
+
+
+class Form(str, Enum):
+    """What pages become."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+
+
+class Turn(str, Enum):
+    """How pages are turned."""
+
+    AUTO = "auto"
+    NONE = "0"
+    RIGHT = "90"
+    OVER = "180"
+    LEFT = "270"
+
+
+class Layer(str, Enum):
+    """What to do with the text that a PDF carries."""
+
+    IGNORE = "ignore"
+    PREFER = "prefer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions:
+    """How pages are read."""
+
+    prompt: Annotated[
+        str | None,
+        _option("-p", "--prompt", help="In place of the model's own OCR prompt, or @FILE.", metavar="TEXT|@FILE"),
+    ] = None
+    system: Annotated[str | None, _option("-s", "--system", help="System message, or @FILE.", metavar="TEXT|@FILE")] = (
+        None
+    )
+    form: Annotated[
+        Form | None, _option("-f", "--format", help="text or markdown. [text; markdown for -o FILE.md]")
+    ] = None
+    pages: Annotated[
+        str | None, _option("--pages", help="Pages of PDFs and TIFFs, such as 1-5,8 or 10-. [all]", metavar="PAGES")
+    ] = None
+    dpi: Annotated[float, _option("--dpi", help="Resolution of pages of PDFs, in dots per inch. [150]", min=10.0)] = (
+        150.0
+    )
+    rotate: Annotated[
+        Turn,
+        _option("--rotate", help="Turn pages clockwise by 90, 180 or 270 degrees; auto finds out for each page. [0]"),
+    ] = Turn.NONE
+    text_layer: Annotated[
+        Layer,
+        _option("--text-layer", help="prefer takes the text that a PDF carries itself, without the model. [ignore]"),
+    ] = Layer.IGNORE
+    retries: Annotated[
+        int, _option("--retries", help="Times a page is read again whose answer ran in circles. [3]", min=0)
+    ] = 3
+    slots: Annotated[int, _option("--slots", help="Pages that are read at the same time. [4]", min=1, max=64)] = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageOptions:
+    """What becomes of the pages."""
+
+    out: Annotated[Path | None, _option("-o", "--output", help="Write here in place of stdout.", metavar="FILE")] = None
+    join: Annotated[
+        bool, _option("--join", help="One running text: divided words and sentences go on from page to page.")
+    ] = False
+    drop_repeated: Annotated[
+        bool, _option("--drop-repeated", help="Leave out running heads and feet; the result comes when all is read.")
+    ] = False
+    json: Annotated[bool, _option("--json", help="One JSON object with the text and all pages.")] = False
+
+
+@grouped
+def ocr(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Pictures, PDFs, TIFFs of several pages, folders, patterns, http(s) URLs, - for stdin.",
+            show_default=False,
+        ),
+    ],
+    reading: ReadingOptions,
+    result: PageOptions,
+    model: ModelOptions,
+    sampling: SamplingOptions,
+    hardware: HardwareOptions,
+    talk: TalkOptions,
+) -> None:
+    """Read the text of pictures and PDFs, page by page, as text or Markdown.
+
+    ggufvlm ocr scan.pdf --pages 1-5 -m glm-ocr
+
+    ggufvlm ocr scans/ --join -o book.md
+
+    Each model is asked in the words it was trained with. A form feed stands between pages of text, a comment with
+    their name before pages of Markdown. Exit code 5 if some pages could not be read, 6 if an answer ran in circles.
+    """
+    from ggufvlm.tasks.ocr.ocr import read_pages
+    from ggufvlm.tasks.ocr.places import find_places, find_sources
+
+    output = replace(talk.output(), json=result.json)
+    if output.debug:
+        log_to_stderr()
+    how = _reading(reading, result, sampling)
+    sources = find_sources(files)
+    _check_target(result.out, sources)
+    places = find_places(sources, reading.pages)
+    writer = PageWriter(
+        result.out, how.wanted, len(places), joins=result.join, drops=result.drop_repeated, writes=not result.json
+    )
+    pages: list[Page] = []
+    try:
+        with ExitStack() as stack:
+            progress = stack.enter_context(closing(_Progress(output, len(places), clears=result.out is None)))
+            engine = _load(places, how, reading, model, hardware, output, progress, stack)
+            complaints = Complaints(progress.say)
+            for page in read_pages(engine, places, how):
+                progress.clear()
+                pages.append(page)
+                _take(page, complaints, writer, progress, output)
+                progress.update(len(pages))
+    except KeyboardInterrupt:
+        if not output.quiet:
+            console.say(f"interrupted; {len(pages)} of {len(places)} pages were read")
+        raise typer.Exit(INTERRUPTED) from None
+    finally:  # what was read is kept
+        writer.end()
+        if result.json and pages:
+            _write_json(writer.text, pages, how, result.out)
+    _report(pages, places, how, result.out, output)
+    complaints.leave(sum(page.error is None for page in pages))
+    if any(page.is_given_up for page in pages):
+        raise typer.Exit(CUT_BY_GUARD)
+
+
+def _reading(reading: ReadingOptions, result: PageOptions, sampling: SamplingOptions) -> Reading:
+    from ggufvlm.tasks.ocr.page import Reading as Plan
+
+    settings = sampling.settings()
+    SamplingParams(**settings)  # what makes no sense is refused before anything is loaded
+    named = result.out is not None and result.out.suffix.lower() in _MARKDOWN_NAMES
+    form = reading.form or (Form.MARKDOWN if named else Form.TEXT)
+    return Plan(
+        wanted=form.value,
+        prompt=None if reading.prompt is None else text_or_file(reading.prompt),
+        system=text_or_file(reading.system) if reading.system else None,
+        rotate=None if reading.rotate is Turn.AUTO else int(reading.rotate.value),
+        takes_layer=reading.text_layer is Layer.PREFER,
+        n_retries=reading.retries,
+        dpi=reading.dpi,
+        measures=result.json,
+        settings=settings,
+    )
+
+
+def _check_target(out: Path | None, sources: Sequence[str]) -> None:
+    if out is not None and out.exists() and any(Path(source).exists() and out.samefile(source) for source in sources):
+        raise UsageError(f"{out} would be read and written at the same time", hint="name another -o")
+
+
+def _load(
+    places: Sequence[PagePlace],
+    how: Reading,
+    reading: ReadingOptions,
+    model: ModelOptions,
+    hardware: HardwareOptions,
+    output: OutputOptions,
+    progress: _Progress,
+    stack: ExitStack,
+) -> VLM | None:
+    """The model, unless the pages carry their text."""
+    from ggufvlm.cli.models.transfer import fetcher
+    from ggufvlm.models.resolve import find_model
+    from ggufvlm.tasks.ocr.family import page_budget
+    from ggufvlm.tasks.ocr.ocr import needs_model
+    from ggufvlm.vlm.vlm import VLM
+
+    if not needs_model(places, how):
+        return None
+    config = replace(hardware.config(), n_slots=min(reading.slots, len(places)), priority="throughput")
+    files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))
+    if config.image_max_tokens is None and config.image_min_tokens is None:
+        config = replace(config, image_max_tokens=page_budget(files))
+    with leaving_at_once(quiet=output.quiet):
+        vlm = stack.enter_context(VLM(files, config, raw=model.raw, on_load=progress.on_load))
+        vlm.wait_until_loaded()
+    progress.update(0)
+    return vlm
+
+
+class _Progress:
+    """How far it is, on stderr; out of the way while pages are written to the same terminal."""
+
+    class _AtOnce(console.Spinner):
+        DELAY = 0.0
+
+    def __init__(self, output: OutputOptions, n_pages: int, *, clears: bool) -> None:
+        self._output = output
+        self._n_pages = n_pages
+        self._clears = clears and sys.stdout.isatty() and not output.json
+        self._spinner = console.Spinner(output)
+
+    def on_load(self, share: float) -> None:
+        self._spinner.on_load(share)
+
+    def update(self, n_done: int) -> None:
+        if n_done < self._n_pages:
+            self._spinner.update(f"reading page {n_done + 1} of {self._n_pages}")
+
+    def clear(self) -> None:
+        if self._clears:
+            self._spinner.close()
+            self._spinner = self._AtOnce(self._output)
+
+    def say(self, text: str) -> None:
+        self._spinner.say(text)
+
+    def close(self) -> None:
+        self._spinner.close()
+
+
+def _take(page: Page, complaints: Complaints, writer: PageWriter, progress: _Progress, output: OutputOptions) -> None:
+    if page.error is None:
+        writer.add(page)
+    elif page.place.file.name in str(page.error):
+        complaints.add(page.error)
+    else:
+        complaints.add(page.error, page.place.name)
+    if output.quiet:
+        return
+    if page.finish_reason == "length":
+        progress.say(f"warning: {page.place.name}: cut after {page.n_tokens} tokens; -n raises the limit")
+    if page.is_given_up:
+        progress.say(f"warning: {page.place.name}: the answer ran in circles and was cut; another model may do better")
+
+
+def _write_json(text: str, pages: Sequence[Page], how: Reading, out: Path | None) -> None:
+    envelope = {
+        "model": next((page.model for page in pages if page.model is not None), None),
+        "format": how.wanted,
+        "text": text,
+        "pages": [page.to_dict() for page in pages],
+    }
+    indent = 2 if out is not None or sys.stdout.isatty() else None
+    target = Target(out)
+    target.write(json.dumps(envelope, ensure_ascii=False, indent=indent) + "\n")
+    target.close()
+
+
+def _report(
+    pages: Sequence[Page], places: Sequence[PagePlace], how: Reading, out: Path | None, output: OutputOptions
+) -> None:
+    """Say what became of the pages, and what may help."""
+    if output.quiet:
+        return
+    n = sum(page.error is None for page in pages)
+    if out is not None and n:
+        console.say(f"{out}: {n} page{'s' if n != 1 else ''}")
+    layers = sum(place.layer is not None for place in places)
+    if layers and not how.takes_layer:
+        console.say(f"{layers} of {len(places)} pages carry their text: --text-layer prefer takes it as it is")

@@ -1,0 +1,253 @@
+"""``ggufvlm batch INPUT... -p PROMPT -o OUT``: one row for each of many pictures."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ggufvlm.cli.ask.ask import log_to_stderr
+from ggufvlm.cli.batch.options import (
+    BatchDocumentOptions,
+    EmbedOptions,
+    InputOptions,
+    RowOptions,
+    RunOptions,
+    SidecarOptions,
+    TalkOptions,
+)
+from ggufvlm.cli.batch.preflight import show_preflight
+from ggufvlm.cli.batch.progress import BatchProgress, counted, duration, rate
+from ggufvlm.cli.options.constraint import ConstraintOptions, shaped_settings
+from ggufvlm.cli.options.shared import (
+    HardwareOptions,
+    ModelOptions,
+    OutputOptions,
+    PromptOptions,
+    SamplingOptions,
+    grouped,
+    text_or_file,
+)
+from ggufvlm.cli.terminal import console
+from ggufvlm.cli.terminal.interruption import INTERRUPTED, leaving_at_once
+from ggufvlm.errors import UsageError
+
+if TYPE_CHECKING:
+    from ggufvlm.batch.inputs.arguments import Inputs
+    from ggufvlm.batch.outputs.embed import EmbedStyle
+    from ggufvlm.batch.outputs.sidecar import SidecarStyle
+    from ggufvlm.batch.run.run import Ask, Task
+    from ggufvlm.batch.run.session import Engine, Session
+    from ggufvlm.config import SamplingSettings
+    from ggufvlm.tasks.presets import Preset
+
+ROWS_FAILED = 5
+
+
+@grouped
+def batch(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Pictures, PDFs, videos, folders, patterns, URLs, .csv .tsv .jsonl .parquet; - for stdin lines.",
+            show_default=False,
+        ),
+    ],
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset", help="caption, detailed, alt, tags, ocr, or your own.", metavar="NAME", show_default=False
+        ),
+    ] = None,
+    *,
+    asked: PromptOptions,
+    shape: ConstraintOptions,
+    model: ModelOptions,
+    inputs: InputOptions,
+    documents: BatchDocumentOptions,
+    rows: RowOptions,
+    sidecars: SidecarOptions,
+    embedding: EmbedOptions,
+    running: RunOptions,
+    sampling: SamplingOptions,
+    hardware: HardwareOptions,
+    talk: TalkOptions,
+) -> None:
+    """Ask about many pictures, and write a row for each.
+
+    ggufvlm batch photos/ -p "Describe this image." -o captions.jsonl
+
+    PDFs and videos become a row for each page or frame, or one row each with --whole.
+
+    Run the same command again after Ctrl-C, a crash or a power cut: it goes on where it was. Prompts may have fields:
+    {stem} {name} {folder} {exif.DateTimeOriginal} and the columns of tables. Exit code 5 if a row is an error.
+    """
+    from ggufvlm.tasks.presets import find_preset
+
+    found, output = find_preset(preset) if preset else None, talk.output()
+    task = _task(asked, found, rows, running)
+    given = _inputs(arguments, inputs, documents, asked, found)
+    task.template.check(given.known_fields)
+    embed, sidecar = embedding.style(), sidecars.style()
+    if embed is not None and embed.folder is not None:
+        _check_folder(embed.folder, arguments, inputs)
+    settings = shaped_settings(sampling, shape, found, asked.prefill)
+    engine = _engine(model, settings, hardware, running, output)
+    if running.dry_run:
+        show_preflight(given, task, engine, rows.out)
+        return
+    with _session(given, task, engine, rows, sidecar, embed) as session:
+        interrupted = _run(session, engine, given, rows, output)
+        _report(session, rows, output, interrupted=interrupted)
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if session.n_failed:
+        raise typer.Exit(ROWS_FAILED)
+
+
+def _task(asked: PromptOptions, preset: Preset | None, rows: RowOptions, running: RunOptions) -> Task:
+    from ggufvlm.batch.inputs.templates import parse
+    from ggufvlm.batch.run.run import Task
+    from ggufvlm.vlm.vlm import DEFAULT_PROMPT
+
+    given = text_or_file(asked.prompt) if asked.prompt is not None else ""
+    system = text_or_file(asked.system) if asked.system else None
+    return Task(
+        template=parse(given or (preset.prompt if preset else DEFAULT_PROMPT)),
+        system=system or (preset.system if preset else None),
+        prefill=asked.prefill,
+        n_retries=running.retries,
+        max_errors=rows.max_errors,
+        window=running.slots + 2,
+    )
+
+
+def _inputs(
+    arguments: list[str],
+    inputs: InputOptions,
+    documents: BatchDocumentOptions,
+    asked: PromptOptions,
+    preset: Preset | None,
+) -> Inputs:
+    from ggufvlm.batch.inputs.arguments import Inputs
+    from ggufvlm.batch.inputs.cells import Columns
+    from ggufvlm.batch.inputs.walk import Filter
+
+    columns = Columns(
+        image=inputs.image_column,
+        prompt=inputs.prompt_column,
+        system=inputs.system_column,
+        id=inputs.id_column,
+        guesses_prompt=asked.prompt is None and preset is None,
+    )
+    wanted = Filter(inputs.include or (), inputs.exclude or ())
+    return Inputs(arguments, wanted, columns, documents.reading())
+
+
+def _engine(
+    model: ModelOptions,
+    settings: SamplingSettings,
+    hardware: HardwareOptions,
+    running: RunOptions,
+    output: OutputOptions,
+) -> Engine:
+    from ggufvlm.batch.journal.identity import sampling_of
+    from ggufvlm.batch.run.session import Engine
+    from ggufvlm.cli.models.transfer import fetcher
+    from ggufvlm.models.resolve import find_model
+
+    config = replace(hardware.config(), n_slots=running.slots)
+    files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))
+    return Engine(
+        files=files,
+        config=config,
+        sampling=sampling_of(files, settings),
+        raw=model.raw,
+        isolate=running.isolate,
+        debug=output.debug,
+    )
+
+
+def _check_folder(folder: Path, arguments: list[str], inputs: InputOptions) -> None:
+    """Refuse a place for copies where the next run would take them for inputs."""
+    from ggufvlm.batch.inputs.walk import Filter
+    from ggufvlm.media.sources.read import expand_user
+
+    place, wanted = folder.resolve(), Filter(exclude=inputs.exclude or ())
+    for argument in arguments:
+        root = expand_user(argument).resolve()
+        if not root.is_dir() or not place.is_relative_to(root):
+            continue
+        on_the_way = [above for above in (place, *place.parents) if above != root and above.is_relative_to(root)]
+        if not any(wanted.excludes(above, root) for above in on_the_way):
+            raise UsageError(
+                f"--embed-to {folder}: lies in {argument}, so that the copies would be asked about, too",
+                hint=f"name a folder outside, or --exclude {place.name}",
+            )
+
+
+def _session(
+    given: Inputs, task: Task, engine: Engine, rows: RowOptions, sidecar: SidecarStyle | None, embed: EmbedStyle | None
+) -> Session:
+    from ggufvlm.batch.run.session import Output, Session
+
+    if rows.out is None:
+        raise UsageError("no output named", hint="-o captions.jsonl; or .csv, .tsv, .parquet")
+    output = Output(
+        path=rows.out,
+        ordered=rows.ordered,
+        restart=rows.restart,
+        sync_every=rows.sync_every,
+        sidecar=sidecar,
+        embed=embed,
+        html=rows.html,
+    )
+    return Session(given, task, engine, output)
+
+
+def _run(session: Session, engine: Engine, given: Inputs, rows: RowOptions, output: OutputOptions) -> bool:
+    """Returns whether it was interrupted."""
+    from ggufvlm.batch.run.session import load_engine
+
+    def load(stack: ExitStack) -> Ask:
+        if engine.starts_process(given.count):
+            return load_engine(engine, given.count, stack)
+        with leaving_at_once(quiet=output.quiet):
+            return load_engine(engine, given.count, stack)
+
+    if output.debug:
+        log_to_stderr()
+    with BatchProgress(output, as_json=rows.json_progress) as shown:
+        interrupted = False
+        shown(session.progress)
+        try:
+            session.run(shown, load, shown.on_row, shown.on_problem)
+        except KeyboardInterrupt:
+            interrupted = True
+        shown.end(session.progress, finished=not (interrupted or session.progress.stopped))
+    return interrupted
+
+
+def _report(session: Session, rows: RowOptions, output: OutputOptions, *, interrupted: bool) -> None:
+    progress, embedder = session.progress, session.embedder
+    if output.quiet or rows.json_progress:
+        return
+    parts = [f"{progress.answered} answered"]
+    parts += [f"{progress.kept} there before"] if progress.kept else []
+    parts += [f"{progress.copied} same as another"] if progress.copied else []
+    parts += [f"{progress.errors} errors"] if progress.errors else []
+    seconds = time.monotonic() - progress.began
+    console.say(f"{rows.out}: {', '.join(parts)}; {duration(seconds)}, {rate(progress):.2f} pictures/s")
+    if embedder is not None:
+        others = embedder.n_without_file
+        more = f"; not about one picture file: {counted(others, 'answer')}" if others else ""
+        console.say(f"with a description: {counted(embedder.n_written, 'picture file')}{more}")
+    if interrupted:
+        console.say("interrupted; the same command goes on from here")
+    if progress.stopped:
+        console.say(f"stopped after {progress.errors} errors (--max-errors)")

@@ -1,0 +1,260 @@
+"""The options of ``ggufvlm batch``, in groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from ggufvlm.cli.options.documents import DocumentOptions
+from ggufvlm.cli.options.shared import OutputOptions, Switch, _option
+from ggufvlm.errors import UsageError
+
+if TYPE_CHECKING:
+    from ggufvlm.batch.inputs.expand import DocumentReading
+    from ggufvlm.batch.outputs.embed import EmbedStyle
+    from ggufvlm.batch.outputs.sidecar import SidecarStyle
+
+
+class SidecarKind(str, Enum):
+    """What stands beside a picture."""
+
+    TXT = "txt"
+    JSON = "json"
+    XMP = "xmp"
+
+
+class Existing(str, Enum):
+    """What becomes of a sidecar that is there before."""
+
+    OVERWRITE = "overwrite"
+    SKIP = "skip"
+    APPEND = "append"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOptions:
+    """Which inputs, and what is read from tables."""
+
+    include: Annotated[
+        list[str] | None,
+        _option(
+            "--include",
+            help="Take only such files of folders: '*.jpg', 'shots/*'.",
+            metavar="GLOB",
+        ),
+    ] = None
+    exclude: Annotated[
+        list[str] | None,
+        _option(
+            "--exclude",
+            help="Leave out such files and folders.",
+            metavar="GLOB",
+        ),
+    ] = None
+    image_column: Annotated[
+        str | None,
+        _option(
+            "--image-column",
+            help="Column of a table with paths, URLs, bytes or base64.",
+            metavar="NAME",
+        ),
+    ] = None
+    prompt_column: Annotated[
+        str | None,
+        _option(
+            "--prompt-column",
+            help="Column with prompts.",
+            metavar="NAME",
+        ),
+    ] = None
+    system_column: Annotated[
+        str | None,
+        _option(
+            "--system-column",
+            help="Column with system messages.",
+            metavar="NAME",
+        ),
+    ] = None
+    id_column: Annotated[
+        str | None,
+        _option(
+            "--id-column",
+            help="Column with ids.",
+            metavar="NAME",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchDocumentOptions(DocumentOptions):
+    """Which pages and frames, and how many rows they become."""
+
+    whole: Annotated[
+        bool,
+        _option("--whole", help="One row for each PDF and video, which sees as many pages or frames together as fit."),
+    ] = False
+
+    def reading(self) -> DocumentReading:
+        """How PDFs and videos are taken in.
+
+        Raises:
+            UsageError: the options make no sense.
+        """
+        from ggufvlm.batch.inputs.expand import DocumentReading
+
+        return DocumentReading(selection=self.selection(), whole=self.whole)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowOptions:
+    """Where the rows go."""
+
+    out: Annotated[
+        Path | None,
+        _option(
+            "-o",
+            "--output",
+            help="Ends in .jsonl, .csv, .tsv or .parquet. What is in it is not asked again.",
+            metavar="OUT",
+        ),
+    ] = None
+    ordered: Annotated[bool, _option("--ordered", help="At the end, put rows into the order of the inputs.")] = False
+    restart: Annotated[bool, _option("--restart", help="Begin anew; the old output is kept as .bak.")] = False
+    sync_every: Annotated[
+        float, _option("--sync-every", help="Seconds after which rows are safe from a power cut. [5]", min=0.0)
+    ] = 5.0
+    html: Annotated[Path | None, _option("--html", help="Make a gallery page, too.", metavar="FILE")] = None
+    json_progress: Annotated[bool, _option("--json-progress", help="Progress as JSON lines on stderr.")] = False
+    max_errors: Annotated[int | None, _option("--max-errors", help="Stop after so many errors.", min=1)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TalkOptions:
+    """What is said meanwhile."""
+
+    quiet: Annotated[bool, _option("-q", "--quiet", help="No progress and no warnings.")] = False
+    debug: Annotated[bool, _option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False
+    color: Annotated[Switch, _option("--color", help="Colours and a progress bar. [auto]")] = Switch.AUTO
+
+    def output(self) -> OutputOptions:
+        """As other commands have it."""
+        return OutputOptions(quiet=self.quiet, debug=self.debug, color=self.color)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SidecarOptions:
+    """Answers beside their pictures."""
+
+    sidecar: Annotated[
+        SidecarKind | None,
+        _option("--sidecar", help="Write photo.txt (the answer), photo.json (the row) or photo.xmp beside photo.jpg."),
+    ] = None
+    prefix: Annotated[
+        str,
+        _option(
+            "--prefix",
+            help="Text before the answer in sidecars.",
+            metavar="TEXT",
+        ),
+    ] = ""
+    suffix: Annotated[
+        str,
+        _option(
+            "--suffix",
+            help="Text behind the answer in sidecars.",
+            metavar="TEXT",
+        ),
+    ] = ""
+    trigger_word: Annotated[
+        str,
+        _option(
+            "--trigger-word",
+            help="First word of sidecars, with a comma.",
+            metavar="WORD",
+        ),
+    ] = ""
+    sidecar_exists: Annotated[
+        Existing | None, _option("--sidecar-exists", help="What becomes of sidecars that are there. [overwrite]")
+    ] = None
+
+    def style(self) -> SidecarStyle | None:
+        """What they ask for.
+
+        Raises:
+            UsageError: something about sidecars, and none are wanted.
+        """
+        from ggufvlm.batch.outputs.sidecar import SidecarStyle
+
+        if self.sidecar is None:
+            given = [item.name for item in fields(self) if getattr(self, item.name)]
+            if given:
+                raise UsageError(f"--{given[0].replace('_', '-')} is about sidecars", hint="--sidecar txt writes them")
+            return None
+        return SidecarStyle(
+            kind=self.sidecar.value,
+            prefix=self.prefix,
+            suffix=self.suffix,
+            trigger_word=self.trigger_word,
+            existing=(self.sidecar_exists or Existing.OVERWRITE).value,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedOptions:
+    """Answers into the picture files."""
+
+    embed: Annotated[
+        str | None,
+        _option(
+            "--embed",
+            help="Put answers into JPEG, PNG, WebP, TIFF files as description; pixels stay. Fields: xmp, exif, iptc.",
+            metavar="xmp[,exif,iptc]",
+        ),
+    ] = None
+    embed_to: Annotated[Path | None, _option("--embed-to", help="Into copies in this folder.", metavar="DIR")] = None
+    embed_in_place: Annotated[
+        bool, _option("--embed-in-place", help="Into the files themselves; photo.jpg.orig stays as it was.")
+    ] = False
+
+    def style(self) -> EmbedStyle | None:
+        """What they ask for.
+
+        Raises:
+            UsageError: a field that does not exist, or not exactly one place for the files.
+        """
+        from ggufvlm.batch.outputs.embed import EmbedStyle
+        from ggufvlm.media.metadata.write import Field
+
+        if self.embed is None:
+            if self.embed_to is not None or self.embed_in_place:
+                raise UsageError("into which field of the files?", hint="--embed xmp, or xmp,exif,iptc for all readers")
+            return None
+        names = [name.strip().lower() for name in self.embed.split(",") if name.strip()]
+        known = {field.value: field for field in Field}
+        wrong = next((name for name in names if name not in known), None)
+        if wrong is not None or not names:
+            raise UsageError(f"--embed {self.embed}: not a field", hint=f"there are: {', '.join(known)}")
+        if (self.embed_to is not None) == self.embed_in_place:
+            hint = "--embed-to DIR makes copies; --embed-in-place keeps photo.jpg.orig"
+            raise UsageError("--embed: into copies or in place?", hint=hint)
+        return EmbedStyle(fields=tuple(dict.fromkeys(known[name] for name in names)), folder=self.embed_to)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How the run goes."""
+
+    slots: Annotated[int, _option("--slots", help="Answers made at the same time. [4]", min=1)] = 4
+    isolate: Annotated[
+        bool | None,
+        _option("--isolate/--no-isolate", help="Engine in a process of its own, which may crash. [over 100 inputs]"),
+    ] = None
+    retries: Annotated[
+        int,
+        _option("--retries", help="Other temperatures to try for an answer that runs in circles. [2]", min=0, max=2),
+    ] = 2
+    dry_run: Annotated[
+        bool, _option("--dry-run", help="Only look: how many, how large, how many tokens, what will not fit.")
+    ] = False

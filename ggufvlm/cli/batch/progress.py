@@ -1,0 +1,154 @@
+"""How far a batch is, on stderr: a bar on a terminal, a line every few seconds elsewhere, or JSON lines."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from ggufvlm.cli.options.shared import OutputOptions
+from ggufvlm.cli.terminal import console
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.progress import Progress as Bars
+
+    from ggufvlm.batch.item import Item
+    from ggufvlm.batch.journal.rows import Row
+    from ggufvlm.batch.run.run import Progress
+
+_LINE_EVERY, _JSON_EVERY = 5.0, 1.0  # seconds
+_MOST_ERRORS_SHOWN = 20
+
+
+def rate(progress: Progress) -> float:
+    """Inputs the model answered per second."""
+    elapsed = time.monotonic() - progress.began
+    return progress.answered / elapsed if elapsed > 0 else 0.0
+
+
+def seconds_left(progress: Progress) -> float | None:
+    """As long as it will take if it goes on like this."""
+    speed = (progress.done - progress.kept) / max(1e-9, time.monotonic() - progress.began)
+    if progress.total is None or not speed:
+        return None
+    return max(0, progress.total - progress.done) / speed
+
+
+class BatchProgress:
+    """Tells how far the run is. ``with`` it, and give it every state."""
+
+    def __init__(self, output: OutputOptions, *, as_json: bool) -> None:
+        self._json = as_json
+        self._quiet = output.quiet and not as_json
+        self._draws = console.can_draw(output, stderr=True) and not (self._quiet or as_json or output.debug)
+        self._output = output
+        self._last = time.monotonic()
+        self._bars: Bars | None = None
+        self._task: Any = None
+        self._n_errors_shown = 0
+
+    def __call__(self, progress: Progress) -> None:
+        """Show a state, if it is time to."""
+        if self._draws:
+            self._draw(progress)
+        elif not self._quiet and time.monotonic() - self._last >= (_JSON_EVERY if self._json else _LINE_EVERY):
+            self._last = time.monotonic()
+            console.say(json.dumps(_state(progress)) if self._json else _line(progress))
+
+    def on_row(self, _item: Item, row: Row | None) -> None:
+        """Name what went wrong, the first few times."""
+        if row is None or row["error"] is None or self._quiet or self._json:
+            return
+        self._n_errors_shown += 1
+        if self._n_errors_shown <= _MOST_ERRORS_SHOWN:
+            text = row["error"]["text"]
+            self.say(f"error: {text}" if row["id"] in text else f"error: {row['id']}: {text}")
+        elif self._n_errors_shown == _MOST_ERRORS_SHOWN + 1:
+            self.say("more errors are not shown: see the output")
+
+    def end(self, progress: Progress, *, finished: bool) -> None:
+        """The last state, as JSON if that was asked for."""
+        if self._json:
+            console.say(json.dumps(_state(progress) | {"finished": finished}))
+
+    def on_problem(self, text: str) -> None:
+        """Say what could not be done with an answer."""
+        if not (self._quiet or self._json):
+            self.say(f"error: {text}")
+
+    def say(self, text: str) -> None:
+        """A line on stderr, above the bar."""
+        if self._bars is not None:
+            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            console.say(text)
+
+    def _draw(self, progress: Progress) -> None:
+        if self._bars is None:
+            self._start(progress)
+        assert self._bars is not None
+        errors = f", {progress.errors} errors" if progress.errors else ""
+        text = f"{rate(progress):.2f}/s{errors}"
+        self._bars.update(self._task, completed=progress.done, total=progress.total, text=text)
+
+    def _start(self, progress: Progress) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        self._bars = Bars(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}", markup=False),
+            TimeRemainingColumn(),
+            console=console.make_console(self._output, stderr=True),
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._bars.add_task("", total=progress.total, text="")
+        self._bars.start()
+
+    def __enter__(self) -> BatchProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+
+def _state(progress: Progress) -> dict[str, Any]:
+    left = seconds_left(progress)
+    return {
+        "total": progress.total,
+        "done": progress.done,
+        "kept": progress.kept,
+        "copied": progress.copied,
+        "answered": progress.answered,
+        "errors": progress.errors,
+        "per_second": round(rate(progress), 3),
+        "seconds_left": None if left is None else round(left, 1),
+    }
+
+
+def _line(progress: Progress) -> str:
+    left = seconds_left(progress)
+    total = "" if progress.total is None else f" of {progress.total}"
+    remaining = "" if left is None else f", {duration(left)} left"
+    return f"{progress.done}{total}, {rate(progress):.2f}/s{remaining}, {progress.errors} errors"
+
+
+def counted(number: int, what: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Such as ``1 h 5 min``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

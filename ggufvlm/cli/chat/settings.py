@@ -1,0 +1,95 @@
+"""Commands of a chat about how answers are made."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any, cast
+
+from ggufvlm.cli.chat.layout import say_rows
+from ggufvlm.cli.chat.session import Session
+from ggufvlm.config import SamplingParams, SamplingSettings
+from ggufvlm.errors import UsageError
+
+ALIASES = {"temp": "temperature", "n": "max_tokens", "n_predict": "max_tokens", "num_predict": "max_tokens"}
+DEFAULT = "default"
+_SWITCH = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
+
+
+def names() -> list[str]:
+    """What can be set."""
+    return [item.name for item in fields(SamplingParams)]
+
+
+def set_value(session: Session, rest: str) -> None:
+    """``/set [KEY [VALUE]]``
+
+    Raises:
+        UsageError: an unknown key, or a value that makes no sense.
+    """
+    key, _, value = rest.partition(" ")
+    if not key:
+        _show(session, names())
+        return
+    name = ALIASES.get(key.replace("-", "_"), key.replace("-", "_"))
+    if name not in names():
+        raise UsageError(f"unknown setting: {key}", hint=f"one of {', '.join(names())}")
+    if value.strip():
+        settings = dict(session.chat.settings)
+        settings.pop(name, None)
+        if value.strip() != DEFAULT:
+            settings[name] = _parse(name, value.strip())
+        replace(session.chat.vlm.sampling, **cast("SamplingSettings", settings))  # refuses what makes no sense
+        session.chat.settings = cast("SamplingSettings", settings)
+    _show(session, [name])
+
+
+def _parse(name: str, text: str) -> Any:
+    default = getattr(SamplingParams(), name)
+    try:
+        if name == "stop":
+            return (text.strip("\"'").encode().decode("unicode_escape") if "\\" in text else text.strip("\"'"),)
+        if isinstance(default, bool):
+            return _SWITCH[text.lower()]
+        return float(text) if isinstance(default, float) else int(text)
+    except (KeyError, ValueError) as error:
+        kind = "on or off" if isinstance(default, bool) else "a number"
+        raise UsageError(f"{name} takes {kind}, or {DEFAULT}; not {text!r}") from error
+
+
+def _show(session: Session, keys: list[str]) -> None:
+    now = replace(session.chat.vlm.sampling, **session.chat.settings)
+    rows = [(key, _text(getattr(now, key)), "set here" if key in session.chat.settings else "") for key in keys]
+    say_rows(rows)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ", ".join(map(repr, value)) or "none"
+    return "drawn for each answer" if value is None else str(value)
+
+
+def system(session: Session, rest: str) -> None:
+    """``/system [TEXT | @FILE | off]``
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    from ggufvlm.cli.options.shared import text_or_file
+
+    if rest:
+        session.chat.system = None if rest == "off" else text_or_file(rest)
+        session.changed()
+    session.show(f"system message: {session.chat.system or 'none'}")
+
+
+def model(session: Session, rest: str) -> None:
+    """``/model [NAME]``
+
+    Raises:
+        ModelError, EngineError: it is unknown, or cannot be loaded; the old one stays.
+    """
+    if rest:
+        session.switch(rest)
+    session.show(f"model: {session.chat.vlm.files.name}")

@@ -1,0 +1,212 @@
+"""Where the boxes of ``ggufvlm detect`` go: a table, lines, one file, a file a picture."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ggufvlm.cli.detect.options import Format
+from ggufvlm.cli.detect.table import draw_table
+from ggufvlm.cli.options.shared import OutputOptions
+from ggufvlm.cli.terminal import console
+from ggufvlm.errors import OutputError, UsageError
+from ggufvlm.grounding.classes import Classes
+from ggufvlm.grounding.names import check_stems, file_names, stem
+
+if TYPE_CHECKING:
+    from ggufvlm.errors import GGUFVLMError
+    from ggufvlm.tasks.detect import Detections
+
+
+class Writer(Protocol):
+    """Takes the results in order; ``finish`` comes once, also after Ctrl-C."""
+
+    def add(self, index: int, found: Detections) -> None:
+        """Take what was found in a picture."""
+
+    def skip(self, source: str, error: GGUFVLMError) -> None:
+        """Take note of a picture that could not be asked about; most formats have no place for that."""
+        return
+
+    def finish(self) -> None:
+        """Write what could not be written before."""
+
+
+def make_writer(
+    kind: Format, out: Path | None, sources: Sequence[str], labels: Sequence[str], output: OutputOptions
+) -> Writer:
+    """The writer for a format; looks for trouble before anything is computed.
+
+    Raises:
+        UsageError: several pictures would go to one file, or a file is where a folder should be.
+        OutputError: nothing can be written there.
+    """
+    if out is not None:
+        check_place(out)
+    if kind in (Format.TABLE, Format.JSON, Format.COCO):
+        if out is not None and out.is_dir():
+            raise UsageError(f"{out} is a folder", hint=f"-o {out / ('boxes.' + _ending(kind))}")
+        if kind is Format.COCO:
+            return _Coco(out, labels)
+        return _Lines(_json_line if kind is Format.JSON else _tab_lines, kind, out, output)
+    classes = Classes(labels)
+    if out is None or (len(sources) == 1 and out.suffix == f".{_ending(kind)}"):
+        if len(sources) > 1:
+            raise UsageError(f"--format {kind.value} writes a file for each picture", hint="-o FOLDER")
+        return _OneFile(kind, out, classes)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is no folder", hint=f"--format {kind.value} writes a file for each picture")
+    check_stems(sources, f"--format {kind.value}")
+    return _Folder(kind, out, classes)
+
+
+def _ending(kind: Format) -> str:
+    return {Format.TABLE: "tsv", Format.YOLO: "txt"}.get(kind, "json")
+
+
+def _dump(data: Any, *, indents: bool | None = None) -> str:
+    indents = sys.stdout.isatty() if indents is None else indents
+    return json.dumps(data, ensure_ascii=False, indent=2 if indents else None) + "\n"
+
+
+def _json_line(found: Detections) -> str:
+    return json.dumps(found.to_dict(), ensure_ascii=False) + "\n"
+
+
+def _tab_lines(found: Detections) -> str:
+    rows = [(box.label, box.x0, box.y0, box.x1, box.y1) for box in found.boxes]
+    rows += [(point.label, point.x, point.y, point.x, point.y) for point in found.points]
+    return "".join(
+        f"{label}\t{x0:.0f}\t{y0:.0f}\t{x1:.0f}\t{y1:.0f}\t{found.source}\n" for label, x0, y0, x1, y1 in rows
+    )
+
+
+class _Lines(Writer):
+    """Lines for each picture as soon as it is known; a drawn table on a terminal."""
+
+    def __init__(
+        self, text: Callable[[Detections], str], kind: Format, out: Path | None, output: OutputOptions
+    ) -> None:
+        self._text, self._kind, self._out, self._output = text, kind, out, output
+        self._draws = kind is Format.TABLE and out is None and console.can_draw(output)
+        self._indents = kind is Format.JSON and out is None and sys.stdout.isatty()
+        self._mode = "w"
+
+    def add(self, _index: int, found: Detections) -> None:
+        if self._draws:
+            if found.boxes or found.points:
+                draw_table(found, console.make_console(self._output))
+        else:
+            self._put(_dump(found.to_dict()) if self._indents else self._text(found))
+
+    def skip(self, source: str, error: GGUFVLMError) -> None:
+        if self._kind is Format.JSON:
+            self._put(_dump({"source": source, "error": str(error)}, indents=self._indents))
+
+    def _put(self, text: str) -> None:
+        _write_or_print(self._out, text, mode=self._mode)
+        self._mode = "a"
+
+    def finish(self) -> None:
+        if self._out is not None and self._mode == "w":
+            write_text(self._out, "")
+
+
+class _Coco(Writer):
+    """One document when all is known."""
+
+    def __init__(self, out: Path | None, labels: Sequence[str]) -> None:
+        self._out, self._classes = out, Classes(labels)
+        self._found: list[Detections] = []
+
+    def add(self, _index: int, found: Detections) -> None:
+        self._found.append(found)
+
+    def finish(self) -> None:
+        from ggufvlm.grounding.coco import coco
+
+        _write_or_print(self._out, _dump(coco(self._found, self._classes)))
+
+
+def _content(kind: Format, found: Detections, classes: Classes, folder: Path | None) -> str:
+    from ggufvlm.grounding.labelme import labelme
+    from ggufvlm.grounding.yolo import yolo
+
+    if kind is Format.YOLO:
+        return yolo(found, classes)
+    path = file_names([found.source])[0]
+    if folder is not None and Path(found.source).exists():
+        path = Path(os.path.relpath(found.source, folder)).as_posix()
+    return json.dumps(labelme(found, path), ensure_ascii=False, indent=2) + "\n"
+
+
+class _OneFile(Writer):
+    """The file of the only picture."""
+
+    def __init__(self, kind: Format, out: Path | None, classes: Classes) -> None:
+        self._kind, self._out, self._classes = kind, out, classes
+
+    def add(self, _index: int, found: Detections) -> None:
+        folder = self._out.parent if self._out else None
+        _write_or_print(self._out, _content(self._kind, found, self._classes, folder))
+        if self._kind is Format.YOLO:
+            names = " ".join(f"{number}={name!r}" for number, name in enumerate(self._classes.names))
+            console.say(f"classes: {names or 'none'}")
+
+    def finish(self) -> None:
+        """Nothing is left."""
+
+
+class _Folder(Writer):
+    """A file for each picture, and for YOLO the names of the classes."""
+
+    def __init__(self, kind: Format, out: Path, classes: Classes) -> None:
+        self._kind, self._out, self._classes = kind, out, classes
+        self._files = out / "labels" if kind is Format.YOLO else out
+
+    def add(self, index: int, found: Detections) -> None:
+        path = self._files / f"{stem(found.source, index)}.{_ending(self._kind)}"
+        write_text(path, _content(self._kind, found, self._classes, self._files))
+
+    def finish(self) -> None:
+        if self._kind is Format.YOLO:
+            write_text(self._out / "classes.txt", "".join(f"{name}\n" for name in self._classes.names))
+
+
+def _write_or_print(out: Path | None, text: str, mode: str = "w") -> None:
+    if out is None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        write_text(out, text, mode)
+
+
+def check_place(path: Path) -> None:
+    """Make sure, before anything is computed, that a file can be written there.
+
+    Raises:
+        OutputError: a file is where a folder should be, or there is no permission.
+    """
+    place = path if path.exists() else next((parent for parent in path.parents if parent.exists()), Path())
+    if place != path and not place.is_dir():
+        raise OutputError(f"{path}: cannot be written ({place} is no folder)")
+    if not os.access(place, os.W_OK):
+        raise OutputError(f"{path}: cannot be written (no permission for {place})")
+
+
+def write_text(path: Path, text: str, mode: str = "w") -> None:
+    """Write a file, and its folder if there is none.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open(mode, encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -1,0 +1,171 @@
+"""How a download is announced, asked about and shown, and the options of the commands about models on disk."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ggufvlm.cli.terminal.console import say
+from ggufvlm.errors import DownloadError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+    from ggufvlm.models.hub.plan import Download, Progress
+
+# The client reads this once, when it is imported; its own hints would end up between ours.
+os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+
+ASSUME_YES = "GGUFVLM_ASSUME_YES"
+INTERRUPTED = 130
+
+YesOption = Annotated[
+    bool, typer.Option("-y", "--yes", help="Do not ask.", envvar=ASSUME_YES, show_envvar=True, show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON, sizes in bytes.", show_default=False)]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A name such as qwen2-vl-2b or qwen2-vl-2b:Q8_0, or USER/REPO[:QUANT] at the Hub.",
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainOptions:
+    """What every command understands."""
+
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.", show_default=False)] = False
+    debug: Annotated[bool, typer.Option("--debug", help="Tracebacks of errors.", show_default=False)] = False
+
+
+def has_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def fetcher(*, ask: bool = True, yes: bool = False, quiet: bool = False) -> Callable[[Download], None]:
+    """What :func:`~ggufvlm.models.resolve.find_model` calls to fetch a model: says what comes, asks, shows it.
+
+    Without a terminal nobody is asked.
+    """
+
+    def fetch(download: Download) -> None:
+        needs_answer = ask and not yes and has_terminal() and download.left > 0
+        if not quiet or needs_answer:
+            announce(download)
+        if needs_answer and not typer.confirm("download?", default=True, err=True):
+            name = download.selection.name
+            raise DownloadError(f"{name} is not on this machine", hint=f"ggufvlm pull {name}; --yes does not ask")
+        run(download, quiet=quiet)
+
+    return fetch
+
+
+def announce(download: Download) -> None:
+    """Say what will be fetched, how large it is, and what is odd about it."""
+    from ggufvlm.models.hub.transfer import size_text
+
+    for note in download.notes:
+        say(f"note: {note}")
+    if not download.left:
+        return
+    names = ", ".join(item.name.rpartition("/")[2] for item in download.items)
+    repos = " and ".join(dict.fromkeys(item.repo for item in download.items))
+    here = download.total - download.left
+    rest = f", {size_text(here)} of it are here already" if here else ""
+    say(f"{download.selection.name}: downloading {size_text(download.total)} from {repos}{rest}: {names}")
+
+
+def run(download: Download, *, quiet: bool = False) -> None:
+    """Fetch with one progress display for all files.
+
+    Raises:
+        typer.Exit: 130 after Ctrl-C; what has come is kept.
+    """
+    bar = Bar(download.total, enabled=not quiet)
+    try:
+        with bar:
+            download.run(bar.on_progress)
+    except KeyboardInterrupt:
+        say(f"interrupted; what has come is kept: ggufvlm pull {download.selection.name} goes on")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+class Bar:
+    """A progress bar with speed and time left, on a stderr that is a terminal."""
+
+    def __init__(self, total: int, *, enabled: bool = True) -> None:
+        self._total = total
+        self._enabled = enabled and total > 0 and sys.stderr.isatty() and os.environ.get("TERM", "") != "dumb"
+        self._bars: Bars | None = None
+        self._task: Any = None
+        self._done = 0
+
+    def on_progress(self, progress: Progress) -> None:
+        """Show how far it is."""
+        self.update(progress.done, progress.file.rpartition("/")[2])
+
+    def add(self, n_bytes: int) -> None:
+        """As :meth:`update`, for bytes of one and the same thing."""
+        self.update(self._done + n_bytes, "")
+
+    def update(self, done: int, what: str) -> None:
+        """Show how far it is, and what is coming."""
+        self._done = done
+        if not self._enabled:
+            return
+        if self._bars is None:
+            self._start()
+        assert self._bars is not None
+        self._bars.update(self._task, completed=done, description=what)
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        # what is here already does not count for the speed
+        self._task = self._bars.add_task("", total=self._total, completed=self._done)
+        self._bars.start()
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+
+def columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+    """Rows as aligned text; ``right`` are the columns whose text ends flush."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if place in right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
