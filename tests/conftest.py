@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from ggufvlm import VLM
-
-from .scenes import Scene, random_scene
+from tests.support.scenes import Scene, random_scene
 
 # hundreds of tests start the program: without compiled modules each start takes half as long again
 sys.dont_write_bytecode = False

@@ -18,7 +18,7 @@ from ggufvlm.batch.journal.identity import Identity, identify, sampling_of
 from ggufvlm.batch.journal.journal import Journal
 from ggufvlm.batch.run.run import Progress, Run, Task
 from ggufvlm.models.resolve import find_model
-from tests.scenes import Scene, random_scene
+from tests.support.scenes import Scene, random_scene
 
 PROMPT = "Describe this image."
 CONFIG = EngineConfig(n_slots=4, priority="throughput")

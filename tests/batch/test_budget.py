@@ -15,8 +15,7 @@ from ggufvlm.batch.run.isolate import IsolatedEngine
 from ggufvlm.batch.run.prefetch import Looked, look_ahead
 from ggufvlm.media import Image, load
 from ggufvlm.models.resolve import find_model
-
-from .conftest import CONFIG, draw_scenes
+from tests.batch.conftest import CONFIG, draw_scenes
 
 SETTINGS = {"temperature": 0.0, "max_tokens": 8}
 PICTURE = Image.from_rgb(100, 100, bytes(30_000), "black")

@@ -19,10 +19,9 @@ from ggufvlm.media.decoding.kinds import identify
 from ggufvlm.media.documents.document import Selection, open_document
 from ggufvlm.models.resolve import find_model
 from ggufvlm.vlm.documents import Material
-from tests.media.clips import plain, write_clip, write_pdf
+from tests.batch.conftest import CONFIG, Runner, scene
 from tests.media.test_pdf import LOCKED
-
-from .conftest import CONFIG, Runner, scene
+from tests.support.clips import plain, write_clip, write_pdf
 
 OUT = Path("out.jsonl")
 EVERY = DocumentReading(selection=Selection(every=2.0))

@@ -13,9 +13,8 @@ from ggufvlm.batch.outputs.embed import Embedder, EmbedStyle
 from ggufvlm.errors import OutputError
 from ggufvlm.media import load
 from ggufvlm.media.metadata.write import Field, description_of
-from tests.media.clips import write_pdf
-
-from .conftest import scene
+from tests.batch.conftest import scene
+from tests.support.clips import write_pdf
 
 COPIES = EmbedStyle(fields=(Field.XMP, Field.EXIF), folder=Path("out"))
 IN_PLACE = EmbedStyle(fields=(Field.XMP,))

@@ -22,8 +22,7 @@ from ggufvlm.batch.journal.index import Place
 from ggufvlm.batch.journal.journal import Journal
 from ggufvlm.batch.journal.rows import failed
 from ggufvlm.batch.run.prefetch import Looker
-
-from .conftest import scene
+from tests.batch.conftest import scene
 
 IDENTITY = Identity(model="m", model_hash="", mmproj_hash="", sampling=SamplingParams(), settings_hash="")
 

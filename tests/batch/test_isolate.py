@@ -13,8 +13,7 @@ from ggufvlm.batch.run.isolate import IsolatedEngine
 from ggufvlm.media import Image, load
 from ggufvlm.models.resolve import ModelFiles, find_model
 from ggufvlm.vlm.map import Result
-
-from .conftest import CONFIG, draw_scenes, scene
+from tests.batch.conftest import CONFIG, draw_scenes, scene
 
 GREEDY = {"temperature": 0.0, "max_tokens": 60}
 

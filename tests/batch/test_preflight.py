@@ -16,8 +16,7 @@ from ggufvlm.families import Message
 from ggufvlm.media import Image
 from ggufvlm.media.decoding.headers import header_size
 from ggufvlm.models.resolve import ModelFiles, find_model
-
-from .conftest import Runner, draw_scenes, scene
+from tests.batch.conftest import Runner, draw_scenes, scene
 
 
 def look(*arguments: str, config: EngineConfig | None = None, free: int | None = None) -> Preflight:

@@ -18,8 +18,7 @@ from ggufvlm.batch.journal.journal import Journal
 from ggufvlm.batch.journal.rows import NEWER
 from ggufvlm.batch.outputs.writers.csv_file import write_csv
 from ggufvlm.constraints.constraint import Constraint
-
-from .conftest import Runner, draw_scenes, scene
+from tests.batch.conftest import Runner, draw_scenes, scene
 
 OUT = Path("out.jsonl")
 

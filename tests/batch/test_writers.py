@@ -19,8 +19,7 @@ from ggufvlm.batch.outputs.gallery import write_gallery
 from ggufvlm.batch.outputs.sidecar import Sidecars, SidecarStyle
 from ggufvlm.batch.outputs.writers import find_writer, journal_path
 from ggufvlm.errors import UsageError
-
-from .conftest import draw_scenes
+from tests.batch.conftest import draw_scenes
 
 NASTY = 'a "quoted", comma;\nnew line\t\u2028 <script>alert(1)</script> \N{CAT} =1+1'
 

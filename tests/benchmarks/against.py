@@ -28,11 +28,10 @@ from ggufvlm.tools.bench.against import at_seen_size
 from ggufvlm.tools.bench.job import make_job
 from ggufvlm.tools.bench.machine import describe_machine
 from ggufvlm.tools.bench.results import Ratio
-
-from .crowds import eight, many, overhead, pause
-from .setting import Row, Setting
-from .soak import soak
-from .turns import cold, restore, second_turn, warm
+from tests.benchmarks.crowds import eight, many, overhead, pause
+from tests.benchmarks.setting import Row, Setting
+from tests.benchmarks.soak import soak
+from tests.benchmarks.turns import cold, restore, second_turn, warm
 
 ROWS: dict[str, Row] = {
     "cold": cold,

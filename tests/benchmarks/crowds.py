@@ -32,8 +32,7 @@ from ggufvlm.tools.bench.results import Ratio
 from ggufvlm.tools.bench.server import Server, question_body, started
 from ggufvlm.tools.bench.tokens import decode_pair
 from ggufvlm.vlm.vlm import VLM, question
-
-from .setting import Setting
+from tests.benchmarks.setting import Setting
 
 N_ANSWER = 48
 N_SLOTS = 4

@@ -26,8 +26,8 @@ from PIL import Image
 import ggufvlm
 from ggufvlm import VLM, Answer
 from ggufvlm.tools.bench.server import started as peer_started
-from tests.scenes import random_scene
-from tests.server.running import Running, encoded, picture, started, user
+from tests.support.running import Running, encoded, picture, started, user
+from tests.support.scenes import random_scene
 
 DEMO = Path(ggufvlm.__file__).parent / "demo"
 QUESTIONS = ("Describe this image.", "What is on the left?", "How many blocks are there?", "Detect all objects.")

@@ -10,8 +10,7 @@ from statistics import mean
 from ggufvlm import VLM, EngineConfig
 from ggufvlm.tools.bench.images import make_picture, variant
 from ggufvlm.tools.bench.results import Ratio
-
-from .setting import Setting
+from tests.benchmarks.setting import Setting
 
 N_REQUESTS = 500
 N_COMPARED = 50

@@ -21,8 +21,7 @@ from ggufvlm.tools.bench.results import Ratio
 from ggufvlm.tools.bench.server import started
 from ggufvlm.tools.bench.subprocesses import describe, first_of, saved
 from ggufvlm.vlm.vlm import VLM
-
-from .setting import Setting
+from tests.benchmarks.setting import Setting
 
 STOCK = "stock handler"
 

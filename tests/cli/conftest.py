@@ -12,7 +12,7 @@ import pytest
 
 import ggufvlm
 from ggufvlm.gguf.header import read_header
-from tests.scenes import Block, Scene
+from tests.support.scenes import Block, Scene
 
 SCENE = Scene("white", (Block("blue", "column", (0.1, 0.15, 0.25, 0.9)), Block("red", "square", (0.5, 0.3, 0.8, 0.72))))
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]

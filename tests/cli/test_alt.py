@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenes import random_scene
-
-from .conftest import SCENE, Run
+from tests.cli.conftest import SCENE, Run
+from tests.support.scenes import random_scene
 
 OTHER = random_scene(random.Random(7), 196, 140)
 ASK = ("-p", "Describe this image.")

@@ -18,10 +18,9 @@ import pytest
 
 from ggufvlm import VLM
 from tests.batch.conftest import draw_scenes, scene
-from tests.media.clips import write_clip, write_pdf
+from tests.cli.conftest import Run
+from tests.support.clips import write_clip, write_pdf
 from tests.test_exports import loaded_by
-
-from .conftest import Run
 
 PROMPT = "Describe this image."
 COMMAND = [sys.executable, "-m", "ggufvlm", "batch"]

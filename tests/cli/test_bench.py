@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from ggufvlm.media import load
-from tests.bench_programs import write_programs
+from tests.cli.conftest import Run
+from tests.support.bench_programs import write_programs
 from tests.test_exports import loaded_by
-
-from .conftest import Run
 
 SHORT = ("-n", "4", "--repeat", "1", "-t", "1")
 

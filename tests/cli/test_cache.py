@@ -13,8 +13,7 @@ from ggufvlm.cache.folder import private_folder, write_note
 from ggufvlm.cache.limits import LIMIT_VARIABLE, limit_of, open_store, parse_size
 from ggufvlm.cache.store import digest
 from ggufvlm.errors import UsageError
-
-from .conftest import Run, shown_lines
+from tests.cli.conftest import Run, shown_lines
 
 KEPT = {"embeddings": 2, "snapshots": 1, "projectors": 1, "notes": 1}
 

@@ -15,9 +15,8 @@ if sys.platform == "win32":
     pytest.skip("pseudo-terminals are tested on POSIX", allow_module_level=True)
 
 import ggufvlm
-
-from .conftest import SCENE
-from .terminal import CTRL_C, CTRL_D, ENTER, TAB, UP, Terminal
+from tests.cli.conftest import SCENE
+from tests.support.terminal import CTRL_C, CTRL_D, ENTER, TAB, UP, Terminal
 
 WHERE, COUNT, CAPTION = "What is on the left?", "How many blocks are there?", "Describe the image."
 COLORS = re.compile(r"\x1b\[(?:\d+;)*[34]\d[;m]")

@@ -10,10 +10,9 @@ import pytest
 from ggufvlm import VLM
 from ggufvlm.chat.chat import Chat
 from ggufvlm.media import pages
-from tests.media.clips import write_clip, write_pdf
-from tests.scenes import random_scene
-
-from .conftest import Run
+from tests.cli.conftest import Run
+from tests.support.clips import write_clip, write_pdf
+from tests.support.scenes import random_scene
 
 SCENES = [random_scene(random.Random(seed), 196, 140) for seed in range(6)]
 ASK = "Describe this image."

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import SCENE, Run
+from tests.cli.conftest import SCENE, Run
 
 WHERE, COUNT = "What is on the left?", "How many blocks are there?"
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from ggufvlm.cli.ask.classify_output import bar
-from tests.scenes import COLORS, Block, Scene
-
-from .conftest import Run
+from tests.cli.conftest import Run
+from tests.support.scenes import COLORS, Block, Scene
 
 LABELS = ",".join(COLORS)
 RED = Scene("white", (Block("red", "square", (0.3, 0.2, 0.6, 0.6)),))

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 import ggufvlm
-from tests.media.clips import write_pdf
-
-from .conftest import SCENE, Run
+from tests.cli.conftest import SCENE, Run
+from tests.support.clips import write_pdf
 
 WHERE = "What is on the left?"
 
@@ -128,7 +127,7 @@ def test_ctrl_c_keeps_what_is_finished(folder: Path, stuck: list[str]) -> None:
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_columns_on_a_terminal(folder: Path, other: str, columns: int) -> None:
     pytest.importorskip("pexpect")
-    from .terminal import Terminal
+    from tests.support.terminal import Terminal
 
     terminal = Terminal(folder, "compare", "blocks.png", "-m", "demo", "-m", other, "-m", "nonsense", columns=columns)
     assert terminal.end() == 0

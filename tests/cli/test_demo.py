@@ -6,8 +6,7 @@ import pytest
 from PIL import Image
 
 import ggufvlm
-
-from .conftest import Run
+from tests.cli.conftest import Run
 
 CAPTIONS = {
     1: "A blue column, a red square and a green bar on a white background.",

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 import ggufvlm
-
-from .conftest import SCENE, Run
+from tests.cli.conftest import SCENE, Run
 
 CAPTION = SCENE.caption + "\n"
 

@@ -15,11 +15,10 @@ from PIL import Image
 
 import ggufvlm
 from ggufvlm.cli.main import main
-from tests.scenes import COLORS
-from tests.test_scenes import overlap
-
-from .conftest import SCENE, Run
-from .terminal import Terminal
+from tests.cli.conftest import SCENE, Run
+from tests.support.scenes import COLORS
+from tests.support.terminal import Terminal
+from tests.vlm.test_scenes import overlap
 
 NAMES = ["blue column", "red square"]
 TRUE = {block.name: tuple(140 * side for side in block.box) for block in SCENE.blocks}

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from .conftest import Run
+from tests.cli.conftest import Run
 
 
 def test_findings_as_lines(run: Run) -> None:

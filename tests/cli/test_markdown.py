@@ -8,8 +8,7 @@ import pytest
 from rich.console import Console
 
 from ggufvlm.cli.terminal.markdown import MarkdownStream
-
-from .conftest import shown_lines
+from tests.cli.conftest import shown_lines
 
 ANSWER = (
     "# Title\n\nA paragraph with **bold** words and `code` that is long enough to wrap around the line.\n\n"

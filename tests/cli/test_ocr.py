@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.media.clips import plain, write_clip, write_pdf
+from tests.cli.conftest import Run
 from tests.media.test_pdf import LOCKED, NO_PAGES, text_report
-from tests.scenes import random_scene
-
-from .conftest import Run
-from .terminal import Terminal
+from tests.support.clips import plain, write_clip, write_pdf
+from tests.support.scenes import random_scene
+from tests.support.terminal import Terminal
 
 SCENES = [random_scene(random.Random(seed), 196, 140) for seed in range(5)]
 CAPTIONS = [scene.caption for scene in SCENES]

@@ -19,17 +19,9 @@ from ggufvlm.models.hub.cache import blob_path, partial_path, repo_folder
 from ggufvlm.projectors import policy as projector_choice
 from ggufvlm.projectors import select as projector_setup
 from ggufvlm.projectors.files import content_id, projectors_folder
-from tests.hub_server import (
-    COMMIT,
-    MODEL,
-    PROJECTOR,
-    hub_fixture,  # noqa: F401
-    run,
-    sha256,
-)
-from tests.llava_files import without_type
-
-from .conftest import SCENE
+from tests.cli.conftest import SCENE
+from tests.support.hub_server import COMMIT, MODEL, PROJECTOR, run, sha256
+from tests.support.llava_files import without_type
 
 REPO = "me/Tiny-GGUF"
 FILES = {"Tiny-Q4_K_M.gguf": MODEL, "Tiny-Q8_0.gguf": MODEL + b"8", "mmproj-Tiny-F16.gguf": PROJECTOR}

@@ -3,8 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import ggufvlm
-
-from .conftest import Run
+from tests.cli.conftest import Run
 
 DEMO = Path(ggufvlm.__file__).parent / "demo"
 MODEL, MMPROJ = str(DEMO / "tiny-qwen2vl-Q8_0.gguf"), str(DEMO / "mmproj-tiny-qwen2vl-F16.gguf")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import SCENE, Run
+from tests.cli.conftest import SCENE, Run
 
 ASK = ("describe", "blocks.png", "Answer in JSON with the keys color and shape.", "-m", "demo")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-pexpect = pytest.importorskip("pexpect", reason="pseudo-terminals are tested on POSIX")
+from tests.cli.conftest import SCENE, shown_lines
 
-from .conftest import SCENE, shown_lines  # noqa: E402
+pexpect = pytest.importorskip("pexpect", reason="pseudo-terminals are tested on POSIX")
 
 PROGRAM = [sys.executable, "-m", "ggufvlm"]
 

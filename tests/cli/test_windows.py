@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.media.clips import write_clip, write_pdf, write_sound
-from tests.scenes import random_scene
-
-from .conftest import Run
+from tests.cli.conftest import Run
+from tests.support.clips import write_clip, write_pdf, write_sound
+from tests.support.scenes import random_scene
 
 SCENES = [random_scene(random.Random(seed), 196, 140) for seed in range(4)]
 CAPTIONS = [scene.caption for scene in SCENES]

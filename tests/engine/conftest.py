@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from ggufvlm.engine.engine import Engine
-from tests.random_models import write_hybrid
-
-from .engines import DEMO, MakeEngine, make_engine
+from tests.support.engines import DEMO, MakeEngine, make_engine
+from tests.support.random_models import write_hybrid
 
 
 @pytest.fixture

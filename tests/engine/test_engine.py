@@ -11,9 +11,8 @@ import pytest
 from ggufvlm.engine.engine import Progress
 from ggufvlm.engine.request import Request
 from ggufvlm.errors import ContextOverflow, UsageError
-from tests.scenes import random_scene
-
-from .engines import GREEDY, MakeEngine, first_logits, picture, prompt, run
+from tests.support.engines import GREEDY, MakeEngine, first_logits, picture, prompt, run
+from tests.support.scenes import random_scene
 
 DIALOGUES = {
     "text": [prompt(("What color is the sky?",)), prompt(("What color is the sea?",))],

@@ -10,8 +10,7 @@ import pytest
 from ggufvlm.engine.engine import Engine
 from ggufvlm.engine.sequence import Status
 from ggufvlm.engine.task import Output
-
-from .engines import Known, MakeEngine, add, finish, first_logits, know, picture, prompt, run
+from tests.support.engines import Known, MakeEngine, add, finish, first_logits, know, picture, prompt, run
 
 QUESTIONS = (
     "Describe this image.",

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from ggufvlm.cache.store import Store
 from ggufvlm.engine.sequence import PictureSegment, TextSegment
 from ggufvlm.engine.snapshots import MAX_BYTES, Snapshots, pays, picture_ends
-
-from .engines import MakeEngine, first_logits, picture, prompt, run
+from tests.support.engines import MakeEngine, first_logits, picture, prompt, run
 
 LEFT, COUNT = "What is on the left?", "How many blocks are there?"
 ASK_IN_ANOTHER_PROCESS = """
@@ -37,7 +36,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.mark.parametrize("kind", ["demo", "hybrid"])
 def test_another_process_starts_at_the_question(engines: MakeEngine, hybrid: Path, store: Store, kind: str) -> None:
-    from .engines import DEMO
+    from tests.support.engines import DEMO
 
     weights = DEMO if kind == "demo" else hybrid
     command = [sys.executable, "-c", ASK_IN_ANOTHER_PROCESS, str(store.folder), str(weights)]

@@ -15,8 +15,7 @@ from ggufvlm.engine.engine import Engine
 from ggufvlm.engine.prefix_cache import common_prefix
 from ggufvlm.engine.sequence import Segment, Sequence, TextSegment, append_tokens, count_cells
 from ggufvlm.engine.snapshots import Snapshots
-
-from .engines import DEMO, Known, add, collect, know, make_engine, picture, prompt
+from tests.support.engines import DEMO, Known, add, collect, know, make_engine, picture, prompt
 
 REQUESTS = [
     prompt(("What is on the left?",)),

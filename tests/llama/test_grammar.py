@@ -12,7 +12,7 @@ from ggufvlm import VLM, EngineConfig, EngineError, Question
 from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.llama.grammar import Matcher
 from ggufvlm.llama.model import Model
-from tests.scenes import COLORS, Scene
+from tests.support.scenes import COLORS, Scene
 
 SCHEMA = Constraint.from_schema(
     {
@@ -62,7 +62,7 @@ def test_the_mask_leaves_exactly_what_is_allowed(model: Model) -> None:
 
 
 def test_a_model_that_knows_the_answer_gives_it_in_the_shape_asked_for(demo: VLM) -> None:
-    from tests.scenes import Block
+    from tests.support.scenes import Block
 
     right = 0
     for color in COLORS:

@@ -7,7 +7,7 @@ import collections
 import pytest
 
 from ggufvlm import VLM, Answer
-from tests.scenes import Scene
+from tests.support.scenes import Scene
 
 
 def ask(vlm: VLM, scene: Scene, **settings: object) -> Answer:

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from ggufvlm import media
 from ggufvlm.errors import ImageError
 from ggufvlm.media.decoding.decode import MAX_PIXELS, decode
-
-from .pictures import BLUE, RED, cmyk_profile, encode, halves, png_chunk, raw_png
+from tests.support.images import BLUE, RED, cmyk_profile, encode, halves, png_chunk, raw_png
 
 GREEN = (0, 255, 0)
 WHITE = (255, 255, 255)

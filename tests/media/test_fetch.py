@@ -12,8 +12,7 @@ import pytest
 from ggufvlm import media
 from ggufvlm.errors import ImageError
 from ggufvlm.media.sources.fetch import FetchLimits, fetch
-
-from .pictures import encode, halves
+from tests.support.images import encode, halves
 
 PICTURE = encode(halves(), "PNG")
 

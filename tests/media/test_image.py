@@ -13,8 +13,7 @@ import pytest
 
 from ggufvlm import media
 from ggufvlm.errors import ImageError
-
-from .pictures import BLUE, RED, encode, halves
+from tests.support.images import BLUE, RED, encode, halves
 
 
 def test_id_is_of_size_and_pixels():

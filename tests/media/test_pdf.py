@@ -16,9 +16,8 @@ from ggufvlm import VLM
 from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.media.documents.page_ranges import page_numbers
 from ggufvlm.media.documents.pdf import MAX_PAGE_PIXELS, Pdf, pages
-from tests.scenes import random_scene
-
-from .clips import plain, write_pdf
+from tests.support.clips import plain, write_pdf
+from tests.support.scenes import random_scene
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ggufvlm.media import Image, PicturePlan, load, prepare, resize
 from ggufvlm.media.pixels.prepare import MAX_SQUARE, roll_patches
-from tests.llava_files import noise
+from tests.support.llava_files import noise
 
 
 def test_a_long_strip_does_not_become_a_huge_square() -> None:

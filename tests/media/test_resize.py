@@ -7,8 +7,7 @@ import pytest
 
 from ggufvlm import media
 from ggufvlm.errors import OutputError, UsageError
-
-from .pictures import BLUE, RED, halves
+from tests.support.images import BLUE, RED, halves
 
 
 def test_resize_is_pillows():

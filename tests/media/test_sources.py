@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 from ggufvlm import media
 from ggufvlm.errors import ImageError
 from ggufvlm.media.sources.read import read_source
-
-from .pictures import encode, halves
+from tests.support.images import encode, halves
 
 PICTURE = encode(halves(), "PNG")
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX only")

@@ -20,10 +20,9 @@ from ggufvlm.media.decoding.kinds import identify
 from ggufvlm.media.documents.document import Selection, open_document
 from ggufvlm.media.documents.video import Clip, frames, timestamp
 from ggufvlm.media.documents.video_scenes import cuts_in, scene_places
-from tests.scenes import random_scene
-
-from .clips import TURNS, plain, turn, write_clip, write_sound, write_uneven_clip
-from .pictures import halves
+from tests.support.clips import TURNS, plain, turn, write_clip, write_sound, write_uneven_clip
+from tests.support.images import halves
+from tests.support.scenes import random_scene
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 LIGHTS = [(0, plain(RED)), (2, plain(GREEN)), (3, plain(BLUE))]

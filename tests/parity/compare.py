@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .cases import DATA, Case, cases
-from .ours import Ours, ask, load
-from .sizes import SIZES
+from tests.parity.cases import DATA, Case, cases
+from tests.parity.ours import Ours, ask, load
+from tests.parity.sizes import SIZES
 
 
 @dataclass(frozen=True)

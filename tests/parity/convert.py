@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .vocabulary import PRE_TOKENIZER
+from tests.parity.vocabulary import PRE_TOKENIZER
 
 
 def convert(llama_cpp: Path, folder: Path, target: Path, *, with_projector: bool) -> None:

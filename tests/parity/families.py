@@ -9,9 +9,9 @@ from typing import Any
 
 import transformers as hf
 
-from .llava_projector import write_projector
-from .reference import LEAST_MARGIN
-from .vocabulary import make_tokenizer
+from tests.parity.llava_projector import write_projector
+from tests.parity.reference import LEAST_MARGIN
+from tests.parity.vocabulary import make_tokenizer
 
 _QWEN = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
 _QWEN_VIDEO = (*_QWEN, "<|video_pad|>")

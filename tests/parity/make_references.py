@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from .cases import DATA, Case, cases, draw
-from .convert import convert
-from .families import FAMILIES, Built, Family
-from .reference import LEAST_DISTINCT, Reference, compute
-from .sizes import SIZES
-from .weights import randomize
+from tests.parity.cases import DATA, Case, cases, draw
+from tests.parity.convert import convert
+from tests.parity.families import FAMILIES, Built, Family
+from tests.parity.reference import LEAST_DISTINCT, Reference, compute
+from tests.parity.sizes import SIZES
+from tests.parity.weights import randomize
 
 
 def main() -> None:

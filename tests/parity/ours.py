@@ -9,8 +9,7 @@ import numpy as np
 
 from ggufvlm import VLM, EngineConfig
 from ggufvlm.engine.sequence import TextSegment
-
-from .cases import DATA, N_ANSWER, Case
+from tests.parity.cases import DATA, N_ANSWER, Case
 
 PICTURE_ROW = -1  # in place of a token
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .cases import N_ANSWER, Case
+from tests.parity.cases import N_ANSWER, Case
 
 PICTURE_ROW = -1  # in place of a token
 LEAST_MARGIN = 0.05  # between the best two logits, in standard deviations: below, rounding decides

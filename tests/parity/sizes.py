@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .cases import Sizes
+from tests.parity.cases import Sizes
 
 SIZES = {
     "qwen2_5_vl": Sizes(fitted=(168, 140), odd=((131, 97), (75, 210))),

@@ -17,11 +17,10 @@ from ggufvlm.errors import EngineError
 from ggufvlm.families import smolvlm
 from ggufvlm.gguf.header import read_header
 from ggufvlm.gguf.writer import copied, read_pairs, write_gguf
-
-from .cases import DATA, N_ANSWER, Case, cases
-from .compare import cosines, equal_tokens, logit_difference, stored
-from .ours import ask, load
-from .sizes import SIZES
+from tests.parity.cases import DATA, N_ANSWER, Case, cases
+from tests.parity.compare import cosines, equal_tokens, logit_difference, stored
+from tests.parity.ours import ask, load
+from tests.parity.sizes import SIZES
 
 LEAST_COSINE = 0.999
 MOST_LOGIT_DIFFERENCE = 0.2  # in standard deviations; a wrong picture or prompt gives 0.5 to 5

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .running import Running, started
+from tests.support.running import Running, started
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")

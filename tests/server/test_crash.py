@@ -13,8 +13,7 @@ import httpx
 import pytest
 
 from ggufvlm.batch.run.child import CRASH_VARIABLE
-
-from .running import SCENE, Running, alive, endless, question, started, wait_until
+from tests.support.running import SCENE, Running, alive, endless, question, started, wait_until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
 

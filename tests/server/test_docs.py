@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .running import SCENE, Running, encoded, started
+from tests.support.running import SCENE, Running, encoded, started
 
 
 def test_the_openapi_document_names_everything(server: Running) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from .running import Running, question, started, wait_until
+from tests.support.running import Running, question, started, wait_until
 
 KEY = {"Authorization": "Bearer open sesame"}
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from .running import SCENE, Running, endless, question, started
+from tests.support.running import SCENE, Running, endless, question, started
 
 pytest.importorskip("llguidance")
 

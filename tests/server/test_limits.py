@@ -15,7 +15,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from .running import SCENE, Running, encoded, endless, picture, question, started, user
+from tests.support.running import SCENE, Running, encoded, endless, picture, question, started, user
 
 MEGA = 1_000_000
 

@@ -23,8 +23,8 @@ from ggufvlm.errors import GGUFVLMError
 from ggufvlm.server.contract import Limits
 from ggufvlm.server.ollama.options import settings_of
 from ggufvlm.server.ollama.request import read_chat, read_generate
-from tests.scenes import random_scene
-from tests.server.small_server import LONG, SmallServer
+from tests.support.scenes import random_scene
+from tests.support.small_server import LONG, SmallServer
 
 ollama = pytest.importorskip("ollama")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .running import LONG, OTHER, SCENE, Running, picture, question, started, text, uri, user
+from tests.support.running import LONG, OTHER, SCENE, Running, picture, question, started, text, uri, user
 
 openai = pytest.importorskip("openai")
 

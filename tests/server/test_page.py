@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from ggufvlm.server.contract import Limits
-from tests.scenes import Scene, random_scene
-from tests.server.small_server import LONG, SmallServer
+from tests.support.scenes import Scene, random_scene
+from tests.support.small_server import LONG, SmallServer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAGE = Path(__file__).parents[2] / "ggufvlm/server/page/static"

@@ -20,8 +20,7 @@ from ggufvlm.server.engines.images import Decoder, PixelGate
 from ggufvlm.server.engines.memory_budget import Memory
 from ggufvlm.server.http.faults import fault_of
 from ggufvlm.server.metrics import Counter, Histogram, Metrics
-
-from .running import SCENE, encoded
+from tests.support.running import SCENE, encoded
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,7 @@ from ggufvlm.server.contract import FOR_EVER, Asked, Begun, Done, EngineGone, Li
 from ggufvlm.server.engines.messages import Load
 from ggufvlm.server.engines.pool import EnginePool
 from ggufvlm.server.metrics import Metrics
-
-from .running import SCENE, Running, encoded, endless, question, started
+from tests.support.running import SCENE, Running, encoded, endless, question, started
 
 DEMO = Path(ggufvlm.__file__).parent / "demo"
 NAMES = ("alpha", "beta", "gamma")

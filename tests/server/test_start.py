@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 import ggufvlm
-
-from .running import question, started, wait_until
+from tests.support.running import question, started, wait_until
 
 DEMO = Path(ggufvlm.__file__).parent / "demo"
 

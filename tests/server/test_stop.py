@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .running import SCENE, alive, endless, question, started, wait_until
+from tests.support.running import SCENE, alive, endless, question, started, wait_until
 
 
 @pytest.mark.parametrize("with_signal", [signal.SIGTERM, signal.SIGINT])

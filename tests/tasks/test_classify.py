@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ggufvlm import VLM, EngineConfig, UsageError
 from ggufvlm.media import load
 from ggufvlm.tasks.classify import ClassifyParams, classify, forms, softmax
-from tests.scenes import COLORS, Scene, random_scene
+from tests.support.scenes import COLORS, Scene, random_scene
 
 SIZES = [(196, 140), (130, 100), (300, 400), (640, 480), (1200, 800), (100, 130)]
 NAMES = tuple(COLORS)

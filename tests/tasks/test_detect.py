@@ -20,8 +20,8 @@ from ggufvlm.media import load
 from ggufvlm.models.resolve import find_model
 from ggufvlm.tasks.detect import Detections, Detector, detect, viewer
 from ggufvlm.vlm.vlm import question
-from tests.scenes import Block, Scene, random_scene
-from tests.test_scenes import odd_size, overlap
+from tests.support.scenes import Block, Scene, random_scene
+from tests.vlm.test_scenes import odd_size, overlap
 
 SCENE = Scene("white", (Block("blue", "column", (0.1, 0.15, 0.25, 0.9)), Block("red", "square", (0.5, 0.3, 0.8, 0.72))))
 NEEDED = 0.6

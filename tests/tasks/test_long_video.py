@@ -16,8 +16,8 @@ from ggufvlm.media.decoding.kinds import identify
 from ggufvlm.media.documents.document import Selection
 from ggufvlm.media.documents.video import Clip
 from ggufvlm.tasks.long_video import cut_windows, plan_windows, sum_up, watch
-from tests.media.clips import plain, write_clip, write_pdf, write_sound
-from tests.scenes import random_scene
+from tests.support.clips import plain, write_clip, write_pdf, write_sound
+from tests.support.scenes import random_scene
 
 SCENES = [random_scene(random.Random(seed), 196, 140) for seed in range(6)]
 CAPTIONS = [scene.caption for scene in SCENES]

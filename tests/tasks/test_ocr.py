@@ -22,9 +22,9 @@ from ggufvlm.tasks.ocr.ocr import needs_model, read_pages
 from ggufvlm.tasks.ocr.page import Page, Reading
 from ggufvlm.tasks.ocr.places import find_places, find_sources, pictures
 from ggufvlm.tasks.ocr.turns import turned
-from tests.media.clips import plain, write_clip, write_pdf
 from tests.media.test_pdf import LOCKED, objects, text_report
-from tests.scenes import random_scene
+from tests.support.clips import plain, write_clip, write_pdf
+from tests.support.scenes import random_scene
 
 SCENES = [random_scene(random.Random(seed), 196, 140) for seed in range(8)]
 CAPTIONS = [scene.caption for scene in SCENES]

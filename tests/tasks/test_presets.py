@@ -13,7 +13,7 @@ import pytest
 from ggufvlm import VLM, InputError, UsageError
 from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.tasks.presets import PRESETS, find_preset
-from tests.scenes import Scene
+from tests.support.scenes import Scene
 
 
 @pytest.fixture
