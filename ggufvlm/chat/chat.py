@@ -44,7 +44,7 @@ class MissingImage:
     reason: str
 
 
-Picture = Image | MissingImage
+ChatImage = Image | MissingImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Turn:
         finish_reason: "abort" if the user stopped the answer.
     """
 
-    pictures: tuple[Picture, ...]
+    pictures: tuple[ChatImage, ...]
     text: str
     answer: str
     finish_reason: FinishReason = "stop"
@@ -84,7 +84,7 @@ class Chat:
         self.system = system
         self.settings = settings
         self.turns: list[Turn] = []
-        self.staged: list[Picture] = []
+        self.staged: list[ChatImage] = []
         self.last_answer: Answer | None = None
         self.files: dict[str, Path] = {}
 
@@ -129,7 +129,7 @@ class Chat:
         turn = self._last()
         return self._ask(turn.pictures, turn.text, instead_of=turn)
 
-    def _ask(self, pictures: tuple[Picture, ...], text: str, *, instead_of: Turn | None = None) -> AnswerStream:
+    def _ask(self, pictures: tuple[ChatImage, ...], text: str, *, instead_of: Turn | None = None) -> AnswerStream:
         if not text and not pictures:
             raise UsageError("there is no question")
         before = self.turns[:-1] if instead_of else self.turns
@@ -188,7 +188,7 @@ class Chat:
     # -- pictures: numbered from 1, those of the dialogue before those that are staged
 
     @property
-    def pictures(self) -> tuple[Picture, ...]:
+    def pictures(self) -> tuple[ChatImage, ...]:
         """All pictures in order; their numbers begin at 1."""
         return (*(picture for turn in self.turns for picture in turn.pictures), *self.staged)
 
@@ -198,7 +198,7 @@ class Chat:
         numbered = enumerate(self.pictures, 1)
         return {number: picture for number, picture in numbered if isinstance(picture, MissingImage)}
 
-    def picture(self, number: int) -> Picture:
+    def picture(self, number: int) -> ChatImage:
         """One of the pictures.
 
         Raises:
@@ -220,7 +220,7 @@ class Chat:
         self.staged += images
         return images
 
-    def drop_image(self, number: int) -> Picture:
+    def drop_image(self, number: int) -> ChatImage:
         """Take a picture out of the dialogue, or off the stage; what was said about it stays.
 
         Raises:
@@ -254,7 +254,7 @@ class Chat:
         if not 1 <= number <= count:
             raise UsageError(f"there is no image {number}: " + (f"there are {count}" if count else "there is none yet"))
 
-    def _put(self, number: int, pictures: tuple[Picture, ...]) -> None:
+    def _put(self, number: int, pictures: tuple[ChatImage, ...]) -> None:
         place = number - 1
         for index, turn in enumerate(self.turns):
             if place < len(turn.pictures):
@@ -327,15 +327,15 @@ class Chat:
         return read(cls(vlm), Path(path))
 
 
-def _question(pictures: Sequence[Picture], text: str) -> Message:
+def _question(attached: Sequence[ChatImage], text: str) -> Message:
     images: list[Image] = []
-    for picture in pictures:
-        if isinstance(picture, MissingImage):
+    for one in attached:
+        if isinstance(one, MissingImage):
             raise ImageError(
-                f"{picture.source} of this dialogue is missing: {picture.reason}",
+                f"{one.source} of this dialogue is missing: {one.reason}",
                 hint="put another in its place (/replace N PATH), or leave it out (/drop N)",
             )
-        images.append(picture)
+        images.append(one)
     return Message("user", (*_labelled(images), text))
 
 

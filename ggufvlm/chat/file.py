@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from ggufvlm import __version__
-from ggufvlm.chat.chat import Chat, MissingImage, Picture, Turn
+from ggufvlm.chat.chat import Chat, MissingImage, ChatImage, Turn
 from ggufvlm.engine.sequence import FinishReason
 from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
 from ggufvlm.media import Image, load, to_png
@@ -105,7 +105,7 @@ def _turn_to_json(turn: Turn, places: dict[str, str]) -> list[dict[str, Any]]:
     ]
 
 
-def _picture_to_json(picture: Picture, places: dict[str, str]) -> dict[str, Any]:
+def _picture_to_json(picture: ChatImage, places: dict[str, str]) -> dict[str, Any]:
     return {
         "type": "image",
         "path": places.get(picture.id, picture.source),
@@ -183,7 +183,7 @@ def _turns(chat: Chat, messages: list[dict[str, Any]], folder: Path) -> list[Tur
     return turns
 
 
-def _picture(chat: Chat, entry: dict[str, Any], folder: Path) -> Picture:
+def _picture(chat: Chat, entry: dict[str, Any], folder: Path) -> ChatImage:
     path, id = folder / _expect(entry["path"], str), _expect(entry["sha256"], str)
     try:
         image = load(path)

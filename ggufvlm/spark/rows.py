@@ -98,14 +98,14 @@ def _questions(batches: Iterator[pa.RecordBatch], job: Job, tables: deque[_Table
         prompts = batch.column(batch.schema.get_field_index(job.prompt_col)) if job.prompt_col else None
         for row in range(batch.num_rows):
             try:
-                pictures = read_cell(images[row].as_py())
+                row_images = read_cell(images[row].as_py())
             except ImageError as error:
                 table.settle(row, None, error)
                 continue
             prompt = prompt_of(prompts[row].as_py()) if prompts is not None else None
             yield Question(
                 prompt=job.prompt if prompt is None else prompt,
-                images=pictures,
+                images=row_images,
                 system=job.system,
                 settings=job.sampling,
                 tag=(table, row),

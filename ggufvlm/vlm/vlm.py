@@ -156,8 +156,8 @@ class VLM:
             ImageError: a picture cannot be read.
             UsageError, ContextOverflow, EngineError: see there.
         """
-        pictures = images if isinstance(images, (list, tuple)) else [images]
-        messages = question([load(picture) for picture in pictures], prompt, system)
+        sources = images if isinstance(images, (list, tuple)) else [images]
+        messages = question([load(source) for source in sources], prompt, system)
         return self.stream(messages, prefill=prefill, **settings).answer
 
     def stream(

@@ -82,7 +82,7 @@ def test_variants_differ_in_one_pixel() -> None:
     made = variants(image, 3, first=7)
     assert len({picture.id for picture in made}) == 3
     assert made[0].id == variant(image, 7).id
-    assert all(picture.rgb[3:] == image.rgb[3:] for picture in made)
+    assert all(other.rgb[3:] == image.rgb[3:] for other in made)
 
 
 # -- what a token reads and a picture computes

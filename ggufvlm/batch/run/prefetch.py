@@ -56,7 +56,7 @@ class Looked:
         return replace(self, images=(), material=None)
 
 
-class _Picture(NamedTuple):
+class _EncodedImage(NamedTuple):
     """A picture that is not decoded yet."""
 
     file_id: str
@@ -122,30 +122,30 @@ class Looker:
 
     def _look(self, item: Item) -> Looked:
         index = self.journal.index
-        pictures = self._pictures(item)
-        known = self._known(item, pictures)
+        encoded = self._pictures(item)
+        known = self._known(item, encoded)
         if known is not None:
             return Looked(item, known)
-        images = tuple(picture.decode() for picture in pictures)
-        asked = self._asked_of(item, pictures, [image.id for image in images])
+        images = tuple(one.decode() for one in encoded)
+        asked = self._asked_of(item, encoded, [image.id for image in images])
         sized = replace(asked, width=images[0].width, height=images[0].height)
         return Looked(item, sized, () if index.place_of_key(asked.key) is not None else images)
 
-    def _pictures(self, item: Item) -> list[_Picture]:
+    def _pictures(self, item: Item) -> list[_EncodedImage]:
         return _of_part(item.part) if item.part else [_read(source, item.id) for source in item.sources]
 
-    def _known(self, item: Item, pictures: list[_Picture]) -> Asked | None:
+    def _known(self, item: Item, encoded: list[_EncodedImage]) -> Asked | None:
         """The question, if files of these bytes were seen before and it was answered."""
         index = self.journal.index
-        image_ids = [index.image_id(picture.file_id) for picture in pictures]
+        image_ids = [index.image_id(one.file_id) for one in encoded]
         if not all(image_ids):
             return None
-        asked = self._asked_of(item, pictures, [image_id for image_id in image_ids if image_id])
+        asked = self._asked_of(item, encoded, [image_id for image_id in image_ids if image_id])
         return asked if index.place_of_key(asked.key) is not None else None
 
-    def _asked_of(self, item: Item, pictures: list[_Picture], image_ids: list[str]) -> Asked:
-        exif = exif_fields(pictures[0].data) if self._needs_exif(item) else {}
-        return self._asked(item, image_ids, [picture.file_id for picture in pictures], exif)
+    def _asked_of(self, item: Item, encoded: list[_EncodedImage], image_ids: list[str]) -> Asked:
+        exif = exif_fields(encoded[0].data) if self._needs_exif(item) else {}
+        return self._asked(item, image_ids, [one.file_id for one in encoded], exif)
 
     def _asked_at_all(self, item: Item, whole: Whole) -> Asked:
         """PDFs and videos are known by their bytes: which of their pictures fit, only the loaded model can tell."""
@@ -182,14 +182,14 @@ def _place(file: MediaFile) -> Source:
     return file.place  # what was downloaded is not downloaded again
 
 
-def _of_part(part: Part) -> list[_Picture]:
+def _of_part(part: Part) -> list[_EncodedImage]:
     strip, place = part.strip, part.place
-    return [_Picture(strip.picture_id(place), lambda: strip.picture(place), b"")]
+    return [_EncodedImage(strip.picture_id(place), lambda: strip.picture(place), b"")]
 
 
-def _read(source: Source, name: str) -> _Picture:
+def _read(source: Source, name: str) -> _EncodedImage:
     data, name = _bytes_of(source, name)
-    return _Picture(hashlib.sha256(data).hexdigest(), lambda: decode(data, name), data)
+    return _EncodedImage(hashlib.sha256(data).hexdigest(), lambda: decode(data, name), data)
 
 
 def _bytes_of(source: Source, name: str) -> tuple[bytes, str]:

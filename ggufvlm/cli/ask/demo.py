@@ -17,7 +17,7 @@ def demo(
     prompt: Annotated[str, typer.Argument(help="The question. [Describe this image.]", show_default=False)] = (
         "Describe this image."
     ),
-    picture: Annotated[int, typer.Option("--picture", min=1, max=3, help="Which of the built-in pictures.")] = 1,
+    number: Annotated[int, typer.Option("--picture", min=1, max=3, help="Which of the built-in pictures.")] = 1,
     save: Annotated[
         Path | None,
         typer.Option("--save", help="Also write the picture to this file.", metavar="FILE", show_default=False),
@@ -34,7 +34,7 @@ def demo(
     from ggufvlm import media
     from ggufvlm.vlm.documents import Material
 
-    image = media.load(Path(__file__).parents[2] / "demo" / f"blocks-{picture}.png")
+    image = media.load(Path(__file__).parents[2] / "demo" / f"blocks-{number}.png")
     if save is not None:
         media.save(image, save)
         console.say(f"saved {save}")

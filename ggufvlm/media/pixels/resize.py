@@ -101,7 +101,7 @@ def _encode(image: Image, format_name: str) -> bytes:
     return encoded.getvalue()
 
 
-def _from_pillow(picture: PIL.Image.Image, image: Image) -> Image:
+def _from_pillow(pillow: PIL.Image.Image, image: Image) -> Image:
     return Image.from_rgb(
-        picture.width, picture.height, picture.tobytes(), image.source, original_format=image.original_format
+        pillow.width, pillow.height, pillow.tobytes(), image.source, original_format=image.original_format
     )

@@ -98,14 +98,14 @@ class _Pass:
                     numbered.append(number)
                     yield place
 
-        for place, picture in pictures(to_look_at(), self._reading.dpi):
+        for place, seen in pictures(to_look_at(), self._reading.dpi):
             number = numbered.pop(0)
-            if not isinstance(picture, Image):
-                self._done.append((number, Page(place=place, error=picture)))
-            elif is_blank(picture):
+            if not isinstance(seen, Image):
+                self._done.append((number, Page(place=place, error=seen)))
+            elif is_blank(seen):
                 self._done.append((number, Page(place=place, origin="blank")))
             else:
-                image = turned(picture, self._reading.rotate or 0)
+                image = turned(seen, self._reading.rotate or 0)
                 yield replace(self._question(image), tag=(number, place, image))
 
     def _question(self, image: Image) -> Question:
