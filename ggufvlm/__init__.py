@@ -1,4 +1,4 @@
-"""Ask a local vision-language model about pictures: GGUF models through llama.cpp.
+"""Ask a local vision-language model about images: GGUF models through llama.cpp.
 
 >>> from ggufvlm import VLM
 >>> print(VLM.load("demo").describe("blocks.png", "What is on the left?"))

@@ -36,7 +36,7 @@ class EngineConfig:
         mmproj_offload: whether the projector runs on the GPU when there is one.
         flash_attention: "auto" lets llama.cpp probe the device.
         cache_type_k, cache_type_v: element type of the KV cache.
-        image_min_tokens, image_max_tokens: budget of one picture, in tokens, for models that resize freely.
+        image_min_tokens, image_max_tokens: budget of one image, in tokens, for models that resize freely.
         n_slots: answers that are made at the same time.
         priority: with several slots, whether running answers keep moving while a prompt is read ("latency"), or
             prompts are read first so that more answers share each step ("throughput").

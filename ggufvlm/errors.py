@@ -9,7 +9,7 @@
     |-- UsageError             2   a setting or a combination of settings that makes no sense
     |   `-- MissingExtra       2   an optional package is needed: the message names the extra
     |-- InputError             3   an input could not be read
-    |   `-- ImageError         3   a picture: missing, damaged, too large, not a picture
+    |   `-- ImageError         3   an image: missing, damaged, too large, not an image
     `-- ModelError             4   a model: unknown, missing, damaged
         |-- PairingError       4   language model and projector do not belong together
         `-- DownloadError      4   the Hub did not hand it out
@@ -56,13 +56,13 @@ class MissingExtra(UsageError):  # noqa: N818
 
 
 class InputError(GGUFVLMError):
-    """An input (picture, prompt file) could not be read."""
+    """An input (image, prompt file) could not be read."""
 
     exit_code = 3
 
 
 class ImageError(InputError):
-    """A picture that is missing, damaged, too large or not a picture. The message names its source."""
+    """An image that is missing, damaged, too large or not an image. The message names its source."""
 
 
 class ModelError(GGUFVLMError):

@@ -1,4 +1,4 @@
-"""What many tests need: the built-in model in memory, a clean environment, pictures with known answers."""
+"""What many tests need: the built-in model in memory, a clean environment, images with known answers."""
 
 from __future__ import annotations
 
@@ -56,5 +56,5 @@ def scene() -> Scene:
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """Pictures and reference answers."""
+    """Images and reference answers."""
     return Path(__file__).parent / "data"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ggufvlm.media.documents.document import Selection
 
 Source: TypeAlias = Path | str | bytes
-"""A file; a URL or data URI; the bytes of a picture file."""
+"""A file; a URL or data URI; the bytes of an image file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Part:
     """A page of a PDF or a frame of a video.
 
     Attributes:
-        strip: the file, which others take their pictures from, too.
+        strip: the file, which others take their images from, too.
         place: the page's number, or the frame's time in seconds.
     """
 
@@ -59,14 +59,14 @@ class Item:
 
     Attributes:
         id: tells it from all others of the run: the user's own, or its name; a second one of that name gets ``#2``.
-        path: the name of its picture, for people; ``None`` for bytes.
-        sources: its pictures.
+        path: the name of its image, for people; ``None`` for bytes.
+        sources: its images.
         fields: the columns of its row, for prompt templates.
         prompt, system: its own, in place of the run's.
         below: its place below the folder that was named, if it was found there.
         part: which page or frame of its one source is meant.
         whole: its sources go into one message, with PDFs and videos among them.
-        error: why it cannot be asked, if that is known before its picture is read.
+        error: why it cannot be asked, if that is known before its image is read.
     """
 
     id: str

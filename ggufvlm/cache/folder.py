@@ -1,4 +1,4 @@
-"""The folder for what can be made again: derived projectors, what was seen in pictures, notes on files and library."""
+"""The folder for what can be made again: derived projectors, what was seen in images, notes on files and library."""
 
 from __future__ import annotations
 

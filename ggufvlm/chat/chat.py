@@ -1,4 +1,4 @@
-"""A dialogue that keeps its pictures: turns, staged pictures, undo, save and load. Knows nothing of KV cells."""
+"""A dialogue that keeps its images: turns, staged images, undo, save and load. Knows nothing of KV cells."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _PLACE = re.compile(r"(.+?) (?:at )?(page \d+|(?:\d+:)+\d\d\.\d)")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MissingImage:
-    """The place of a picture that was not found again when a dialogue was loaded.
+    """The place of an image that was not found again when a dialogue was loaded.
 
     Attributes:
         source: what the user had given.
-        id: sha256 of the picture that was there.
+        id: sha256 of the image that was there.
         width, height: its pixels.
         reason: why it is not here.
     """
@@ -52,11 +52,11 @@ class Turn:
     """A question and its answer.
 
     Attributes:
-        pictures: come before the text of the question.
+        images: come before the text of the question.
         finish_reason: "abort" if the user stopped the answer.
     """
 
-    pictures: tuple[ChatImage, ...]
+    images: tuple[ChatImage, ...]
     text: str
     answer: str
     finish_reason: FinishReason = "stop"
@@ -74,9 +74,9 @@ class Chat:
         system: the system message; None has none, and the model's template may put in its own.
         settings: fields of :class:`~ggufvlm.SamplingParams` that differ from the model's own.
         turns: what was said, oldest first.
-        staged: pictures that go with the next question.
+        staged: images that go with the next question.
         last_answer: with the numbers of the newest answer that was made here.
-        files: where pictures were read from, by their id.
+        files: where images were read from, by their id.
     """
 
     def __init__(self, vlm: VLM, *, system: str | None = None, **settings: Unpack[SamplingSettings]) -> None:
@@ -95,10 +95,10 @@ class Chat:
 
         Args:
             text: the question.
-            images: pictures for it, behind those that are staged: whatever :meth:`stage` takes.
+            images: images for it, behind those that are staged: whatever :meth:`stage` takes.
 
         Raises:
-            ImageError: a picture cannot be read, or one of the dialogue is missing.
+            ImageError: an image cannot be read, or one of the dialogue is missing.
             UsageError, ContextOverflow, EngineError: see there. The dialogue is then as it was.
         """
         return self.stream(text, images).answer
@@ -127,19 +127,19 @@ class Chat:
             Else as :meth:`send`.
         """
         turn = self._last()
-        return self._ask(turn.pictures, turn.text, instead_of=turn)
+        return self._ask(turn.images, turn.text, instead_of=turn)
 
-    def _ask(self, pictures: tuple[ChatImage, ...], text: str, *, instead_of: Turn | None = None) -> AnswerStream:
-        if not text and not pictures:
+    def _ask(self, images: tuple[ChatImage, ...], text: str, *, instead_of: Turn | None = None) -> AnswerStream:
+        if not text and not images:
             raise UsageError("there is no question")
         before = self.turns[:-1] if instead_of else self.turns
-        inner = self.vlm.stream([*self._messages(before), _question(pictures, text)], **self.settings)
+        inner = self.vlm.stream([*self._messages(before), _question(images, text)], **self.settings)
 
         def finish(_text: str) -> Answer:
             answer = inner.answer
             self.last_answer = answer
             if answer.text or answer.finish_reason != "abort":
-                turn = Turn(pictures, text, answer.text, answer.finish_reason)
+                turn = Turn(images, text, answer.text, answer.finish_reason)
                 self.turns = [*before, turn]
                 if not instead_of:
                     self.staged = []
@@ -150,7 +150,7 @@ class Chat:
     def _messages(self, turns: Sequence[Turn]) -> list[Message]:
         messages = [Message("system", (self.system,))] if self.system is not None else []
         for turn in turns:
-            messages += [_question(turn.pictures, turn.text), Message("assistant", (turn.answer,))]
+            messages += [_question(turn.images, turn.text), Message("assistant", (turn.answer,))]
         return messages
 
     @property
@@ -158,7 +158,7 @@ class Chat:
         """The dialogue as :meth:`VLM.stream` takes it, without what is staged.
 
         Raises:
-            ImageError: one of its pictures is missing.
+            ImageError: one of its images is missing.
         """
         return self._messages(self.turns)
 
@@ -170,11 +170,11 @@ class Chat:
             again: measure what :meth:`regen` would ask instead.
 
         Raises:
-            ImageError: one of its pictures is missing.
+            ImageError: one of its images is missing.
         """
         if again:
             turn = self._last()
-            return self.vlm.measure([*self._messages(self.turns[:-1]), _question(turn.pictures, turn.text)])
+            return self.vlm.measure([*self._messages(self.turns[:-1]), _question(turn.images, turn.text)])
         messages = self.messages
         if text is not None or self.staged or not self.turns:
             messages.append(_question(tuple(self.staged), text or ""))
@@ -185,30 +185,30 @@ class Chat:
         if not self.missing and (self.turns or self.staged):
             self.vlm.prepare([*self.messages, _question(tuple(self.staged), "")])
 
-    # -- pictures: numbered from 1, those of the dialogue before those that are staged
+    # -- images: numbered from 1, those of the dialogue before those that are staged
 
     @property
-    def pictures(self) -> tuple[ChatImage, ...]:
-        """All pictures in order; their numbers begin at 1."""
-        return (*(picture for turn in self.turns for picture in turn.pictures), *self.staged)
+    def images(self) -> tuple[ChatImage, ...]:
+        """All images in order; their numbers begin at 1."""
+        return (*(image for turn in self.turns for image in turn.images), *self.staged)
 
     @property
     def missing(self) -> dict[int, MissingImage]:
-        """Pictures that were not found again, by number."""
-        numbered = enumerate(self.pictures, 1)
-        return {number: picture for number, picture in numbered if isinstance(picture, MissingImage)}
+        """Images that were not found again, by number."""
+        numbered = enumerate(self.images, 1)
+        return {number: image for number, image in numbered if isinstance(image, MissingImage)}
 
-    def picture(self, number: int) -> ChatImage:
-        """One of the pictures.
+    def image(self, number: int) -> ChatImage:
+        """One of the images.
 
         Raises:
             UsageError: there are not as many.
         """
         self._check(number)
-        return self.pictures[number - 1]
+        return self.images[number - 1]
 
     def stage(self, *sources: Any) -> tuple[Image, ...]:
-        """Put pictures before the next question.
+        """Put images before the next question.
 
         Args:
             sources: a path, URL, data URI, bytes, an :class:`~ggufvlm.Image`, a Pillow image or an array.
@@ -221,20 +221,20 @@ class Chat:
         return images
 
     def drop_image(self, number: int) -> ChatImage:
-        """Take a picture out of the dialogue, or off the stage; what was said about it stays.
+        """Take an image out of the dialogue, or off the stage; what was said about it stays.
 
         Raises:
-            UsageError: there is no picture of this number.
+            UsageError: there is no image of this number.
         """
-        dropped = self.picture(number)
+        dropped = self.image(number)
         self._put(number, ())
         return dropped
 
     def replace_image(self, number: int, source: Any) -> Image:
-        """Put another picture in the place of one, missing or not.
+        """Put another image in the place of one, missing or not.
 
         Raises:
-            UsageError: there is no picture of this number.
+            UsageError: there is no image of this number.
             ImageError: the new one cannot be read.
         """
         self._check(number)
@@ -250,24 +250,24 @@ class Chat:
         return image
 
     def _check(self, number: int) -> None:
-        count = len(self.pictures)
+        count = len(self.images)
         if not 1 <= number <= count:
             raise UsageError(f"there is no image {number}: " + (f"there are {count}" if count else "there is none yet"))
 
-    def _put(self, number: int, pictures: tuple[ChatImage, ...]) -> None:
+    def _put(self, number: int, images: tuple[ChatImage, ...]) -> None:
         place = number - 1
         for index, turn in enumerate(self.turns):
-            if place < len(turn.pictures):
-                kept = (*turn.pictures[:place], *pictures, *turn.pictures[place + 1 :])
-                self.turns[index] = replace(turn, pictures=kept)
+            if place < len(turn.images):
+                kept = (*turn.images[:place], *images, *turn.images[place + 1 :])
+                self.turns[index] = replace(turn, images=kept)
                 return
-            place -= len(turn.pictures)
-        self.staged[place : place + 1] = pictures
+            place -= len(turn.images)
+        self.staged[place : place + 1] = images
 
     # -- turns
 
     def undo(self) -> Turn:
-        """Forget the last question and its answer, pictures included. Nothing is staged again.
+        """Forget the last question and its answer, images included. Nothing is staged again.
 
         Raises:
             UsageError: nothing has been asked yet.
@@ -277,7 +277,7 @@ class Chat:
         return turn
 
     def drop_turn(self, number: int = 1) -> Turn:
-        """Forget a question and its answer, pictures included; 1 is the oldest.
+        """Forget a question and its answer, images included; 1 is the oldest.
 
         Raises:
             UsageError: there are not as many.
@@ -300,10 +300,10 @@ class Chat:
     # -- files
 
     def save(self, path: str | os.PathLike[str]) -> list[Path]:
-        """Write the dialogue as JSON. Pictures that are no files of their own are written beside it as PNG.
+        """Write the dialogue as JSON. Images that are no files of their own are written beside it as PNG.
 
         Returns:
-            The pictures that were written.
+            The images that were written.
 
         Raises:
             UsageError: the file exists and is no saved dialogue, or cannot be written.
@@ -316,7 +316,7 @@ class Chat:
     def load(cls, path: str | os.PathLike[str], vlm: VLM) -> Chat:
         """Read a dialogue that :meth:`save` wrote, for any model.
 
-        A picture that is gone or is not the same any more becomes a :class:`MissingImage`: see :attr:`missing`,
+        An image that is gone or is not the same any more becomes a :class:`MissingImage`: see :attr:`missing`,
         :meth:`replace_image` and :meth:`drop_image`. Nothing can be asked before it is dealt with.
 
         Raises:
@@ -340,7 +340,7 @@ def _question(attached: Sequence[ChatImage], text: str) -> Message:
 
 
 def _labelled(images: Sequence[Image]) -> Iterator[str | Image]:
-    """Pages and frames behind their places, as :mod:`ggufvlm.vlm.documents` has them; pictures as they are."""
+    """Pages and frames behind their places, as :mod:`ggufvlm.vlm.documents` has them; images as they are."""
     places = [_PLACE.fullmatch(image.source) for image in images]
     names = {place[1] if place else image.source for image, place in zip(images, places, strict=True)}
     for image, place in zip(images, places, strict=True):

@@ -1,4 +1,4 @@
-"""A dialogue as a file: readable JSON in the Hub's chat format, with the identity of each picture."""
+"""A dialogue as a file: readable JSON in the Hub's chat format, with the identity of each image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from ggufvlm import __version__
-from ggufvlm.chat.chat import Chat, MissingImage, ChatImage, Turn
+from ggufvlm.chat.chat import Chat, ChatImage, MissingImage, Turn
 from ggufvlm.engine.sequence import FinishReason
 from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
 from ggufvlm.media import Image, load, to_png
@@ -34,7 +34,7 @@ def save(chat: Chat, path: Path) -> list[Path]:
         "system": chat.system,
         "settings": dict(chat.settings),
         "messages": [message for turn in chat.turns for message in _turn_to_json(turn, places)],
-        "staged": [_picture_to_json(picture, places) for picture in chat.staged],
+        "staged": [_image_to_json(image, places) for image in chat.staged],
     }
     write(path, json.dumps(state, ensure_ascii=False, indent=2) + "\n")
     return written
@@ -57,7 +57,7 @@ def write(path: Path, text: str | bytes) -> None:
 
 
 def copy_beside(image: Image, path: Path) -> Path:
-    """Write a picture into the folder of ``path``, under a name made of both.
+    """Write an image into the folder of ``path``, under a name made of both.
 
     Raises:
         UsageError: it cannot be written.
@@ -76,17 +76,17 @@ def _check_that_it_is_ours(path: Path) -> None:
 
 
 def _places(chat: Chat, path: Path, written: list[Path]) -> dict[str, str]:
-    """Where each picture can be read again, by id; those that are no files are written beside ``path``."""
+    """Where each image can be read again, by id; those that are no files are written beside ``path``."""
     folder = path.absolute().parent
     places: dict[str, str] = {}
-    for picture in chat.pictures:
-        if isinstance(picture, MissingImage) or picture.id in places:
+    for image in chat.images:
+        if isinstance(image, MissingImage) or image.id in places:
             continue
-        file = chat.files.get(picture.id)
-        if file is None or not _is_same(file, picture.id):
-            file = copy_beside(picture, path.absolute())
+        file = chat.files.get(image.id)
+        if file is None or not _is_same(file, image.id):
+            file = copy_beside(image, path.absolute())
             written.append(file)
-        places[picture.id] = str(file.relative_to(folder) if file.is_relative_to(folder) else file)
+        places[image.id] = str(file.relative_to(folder) if file.is_relative_to(folder) else file)
     return places
 
 
@@ -98,21 +98,21 @@ def _is_same(path: Path, id: str) -> bool:
 
 
 def _turn_to_json(turn: Turn, places: dict[str, str]) -> list[dict[str, Any]]:
-    content = [_picture_to_json(picture, places) for picture in turn.pictures]
+    content = [_image_to_json(image, places) for image in turn.images]
     return [
         {"role": "user", "content": [*content, {"type": "text", "text": turn.text}]},
         {"role": "assistant", "content": turn.answer, "finish_reason": turn.finish_reason},
     ]
 
 
-def _picture_to_json(picture: ChatImage, places: dict[str, str]) -> dict[str, Any]:
+def _image_to_json(image: ChatImage, places: dict[str, str]) -> dict[str, Any]:
     return {
         "type": "image",
-        "path": places.get(picture.id, picture.source),
-        "source": picture.source,
-        "sha256": picture.id,
-        "width": picture.width,
-        "height": picture.height,
+        "path": places.get(image.id, image.source),
+        "source": image.source,
+        "sha256": image.id,
+        "width": image.width,
+        "height": image.height,
     }
 
 
@@ -129,7 +129,7 @@ def read(chat: Chat, path: Path) -> Chat:
         _validate(chat.vlm.sampling, settings)
         chat.turns = _turns(chat, _expect(state["messages"], list), path.absolute().parent)
         staged = _expect(state.get("staged", []), list)
-        chat.staged = [_picture(chat, entry, path.absolute().parent) for entry in staged]
+        chat.staged = [_image(chat, entry, path.absolute().parent) for entry in staged]
     except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
         raise InputError(f"{path}: a damaged dialogue ({error})") from error
     return chat
@@ -174,16 +174,16 @@ def _turns(chat: Chat, messages: list[dict[str, Any]], folder: Path) -> list[Tur
         if (asked["role"], answered["role"]) != ("user", "assistant"):
             raise ValueError("questions and answers do not take turns")
         content = _expect(asked["content"], list)
-        pictures = tuple(_picture(chat, entry, folder) for entry in content if entry["type"] == "image")
+        images = tuple(_image(chat, entry, folder) for entry in content if entry["type"] == "image")
         text = "".join(_expect(entry["text"], str) for entry in content if entry["type"] == "text")
         reason: Any = answered.get("finish_reason", "stop")
         if reason not in get_args(FinishReason):
             raise ValueError(f"an answer cannot end by {reason!r}")
-        turns.append(Turn(pictures, text, _expect(answered["content"], str), reason))
+        turns.append(Turn(images, text, _expect(answered["content"], str), reason))
     return turns
 
 
-def _picture(chat: Chat, entry: dict[str, Any], folder: Path) -> ChatImage:
+def _image(chat: Chat, entry: dict[str, Any], folder: Path) -> ChatImage:
     path, id = folder / _expect(entry["path"], str), _expect(entry["sha256"], str)
     try:
         image = load(path)
@@ -193,7 +193,7 @@ def _picture(chat: Chat, entry: dict[str, Any], folder: Path) -> ChatImage:
         if image.id == id:
             chat.files[id] = path
             return replace(image, source=_expect(entry.get("source", entry["path"]), str))
-        reason = f"{entry['path']} is another picture now"
+        reason = f"{entry['path']} is another image now"
     return MissingImage(
         source=_expect(entry.get("source", entry["path"]), str),
         id=id,

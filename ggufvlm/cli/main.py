@@ -27,7 +27,7 @@ from ggufvlm.errors import GGUFVLMError
 
 app = typer.Typer(
     name="ggufvlm",
-    help="Ask a local vision-language model about pictures.",
+    help="Ask a local vision-language model about images.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -6,7 +6,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 from ggufvlm.engine.prefix_cache import PrefixCache, common_prefix
-from ggufvlm.engine.sequence import PictureSegment, Segment, Sequence, count_cells
+from ggufvlm.engine.sequence import ImageSegment, Segment, Sequence, count_cells
 
 WORTH_WAITING_FOR = 64
 """Cells of text that another sequence is about to compute, for which it pays to be admitted a step later."""
@@ -41,10 +41,10 @@ def choose_place(
     """
     sources = [
         *free,
-        *(s.slot for s in running if can_cut or (not s.is_inside_picture and _is_whole(cache, s.slot, wanted))),
+        *(s.slot for s in running if can_cut or (not s.is_inside_image and _is_whole(cache, s.slot, wanted))),
     ]
     source, prefix = cache.best_source(wanted, sources)
-    if any(_will_have_more(s, wanted, prefix, only_pictures=not can_cut) for s in running):
+    if any(_will_have_more(s, wanted, prefix, only_images=not can_cut) for s in running):
         return None
     if not prefix:
         slot = _least_missed(cache, free)
@@ -68,11 +68,11 @@ def _least_missed(cache: PrefixCache, free: Seq[int]) -> int:
     return empty[0] if empty or oldest is None else oldest
 
 
-def _will_have_more(running: Sequence, wanted: Seq[Segment], prefix: Seq[Segment], *, only_pictures: bool) -> bool:
+def _will_have_more(running: Sequence, wanted: Seq[Segment], prefix: Seq[Segment], *, only_images: bool) -> bool:
     if running.is_prefilled:
         return False
     shared = common_prefix(running.segments, wanted)
-    n_pictures = sum(isinstance(segment, PictureSegment) for segment in shared)
-    if n_pictures > sum(isinstance(segment, PictureSegment) for segment in prefix):
+    n_images = sum(isinstance(segment, ImageSegment) for segment in shared)
+    if n_images > sum(isinstance(segment, ImageSegment) for segment in prefix):
         return True
-    return not only_pictures and count_cells(shared) >= count_cells(prefix) + WORTH_WAITING_FOR
+    return not only_images and count_cells(shared) >= count_cells(prefix) + WORTH_WAITING_FOR

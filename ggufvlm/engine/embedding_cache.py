@@ -1,4 +1,4 @@
-"""Projector output by picture: in RAM, bounded, least recently used first out; and on disk for later processes."""
+"""Projector output by image: in RAM, bounded, least recently used first out; and on disk for later processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DiskEmbeddings:
 
     Args:
         store: where they are kept.
-        identity: all but picture and place that decides about the numbers: projector, library, budget, device.
+        identity: all but image and place that decides about the numbers: projector, library, budget, device.
         n_embd_inp: length of a row.
     """
 
@@ -32,9 +32,9 @@ class DiskEmbeddings:
         self._identity = (_LAYOUT, *identity)
         self._n_embd_inp = n_embd_inp
 
-    def get(self, picture_id: str, ordinal: int, n_cells: int) -> NDArray[np.float32] | None:
+    def get(self, image_id: str, ordinal: int, n_cells: int) -> NDArray[np.float32] | None:
         """The kept embeddings [n_cells, n_embd_inp], or ``None``."""
-        entry = self._store.get(self._key(picture_id, ordinal, n_cells))
+        entry = self._store.get(self._key(image_id, ordinal, n_cells))
         shape = [n_cells, self._n_embd_inp]
         if entry is None or entry.meta.get("shape") != shape or entry.payload.nbytes != 4 * n_cells * self._n_embd_inp:
             return None
@@ -43,26 +43,26 @@ class DiskEmbeddings:
         rows = np.frombuffer(entry.payload, "<f4").reshape(shape).astype(np.float32, copy=False)
         return rows if np.isfinite(rows).all() else None
 
-    def has(self, picture_id: str, ordinal: int, n_cells: int) -> bool:
+    def has(self, image_id: str, ordinal: int, n_cells: int) -> bool:
         """Whether there is something, which :meth:`get` may still find damaged."""
-        return self._store.contains(self._key(picture_id, ordinal, n_cells))
+        return self._store.contains(self._key(image_id, ordinal, n_cells))
 
-    def put(self, picture_id: str, ordinal: int, embeddings: NDArray[np.float32]) -> None:
+    def put(self, image_id: str, ordinal: int, embeddings: NDArray[np.float32]) -> None:
         """Keep embeddings [n_cells, n_embd_inp], unless something went wrong in them."""
         import numpy as np
 
         rows = np.ascontiguousarray(embeddings, "<f4")
         if rows.ndim != 2 or rows.shape[1] != self._n_embd_inp or not rows.size or not np.isfinite(rows).all():
             return
-        self._store.put(self._key(picture_id, ordinal, len(rows)), {"shape": list(rows.shape)}, [rows.data])
+        self._store.put(self._key(image_id, ordinal, len(rows)), {"shape": list(rows.shape)}, [rows.data])
 
-    def _key(self, picture_id: str, ordinal: int, n_cells: int) -> str:
+    def _key(self, image_id: str, ordinal: int, n_cells: int) -> str:
         numbers = (ordinal, n_cells, self._n_embd_inp)
-        return digest(*self._identity, picture_id, *map(str, numbers))
+        return digest(*self._identity, image_id, *map(str, numbers))
 
 
 class EmbeddingCache:
-    """Embeddings [n_cells, n_embd_inp] by (picture id, chunk ordinal).
+    """Embeddings [n_cells, n_embd_inp] by (image id, chunk ordinal).
 
     Args:
         limit: bytes to keep in RAM at most, less by default where there is a disk. Something larger than that alone
@@ -78,38 +78,38 @@ class EmbeddingCache:
         self._entries: OrderedDict[tuple[str, int], NDArray[np.float32]] = OrderedDict()
         self.n_bytes = 0
 
-    def get(self, picture_id: str, ordinal: int, n_cells: int | None = None) -> NDArray[np.float32] | None:
+    def get(self, image_id: str, ordinal: int, n_cells: int | None = None) -> NDArray[np.float32] | None:
         """The kept embeddings, now the most recently used, or ``None``.
 
         Args:
-            picture_id: identity of the pixels and of everything that changes their tokens.
-            ordinal: which of the picture's chunks.
+            image_id: identity of the pixels and of everything that changes their tokens.
+            ordinal: which of the image's chunks.
             n_cells: rows that there must be; without it the disk is not asked.
         """
-        kept = self._entries.get((picture_id, ordinal))
+        kept = self._entries.get((image_id, ordinal))
         if kept is not None and n_cells in (None, len(kept)):
-            self._entries.move_to_end((picture_id, ordinal))
+            self._entries.move_to_end((image_id, ordinal))
             return kept
         if self._disk is None or n_cells is None:
             return None
-        found = self._disk.get(picture_id, ordinal, n_cells)
+        found = self._disk.get(image_id, ordinal, n_cells)
         if found is not None:
-            self._keep(picture_id, ordinal, found)
+            self._keep(image_id, ordinal, found)
         return found
 
-    def put(self, picture_id: str, ordinal: int, embeddings: NDArray[np.float32]) -> None:
+    def put(self, image_id: str, ordinal: int, embeddings: NDArray[np.float32]) -> None:
         """Keep embeddings, dropping the least recently used ones if they are too many."""
-        self._keep(picture_id, ordinal, embeddings)
+        self._keep(image_id, ordinal, embeddings)
         if self._disk is not None:
-            self._disk.put(picture_id, ordinal, embeddings)
+            self._disk.put(image_id, ordinal, embeddings)
 
-    def _keep(self, picture_id: str, ordinal: int, embeddings: NDArray[np.float32]) -> None:
-        previous = self._entries.pop((picture_id, ordinal), None)
+    def _keep(self, image_id: str, ordinal: int, embeddings: NDArray[np.float32]) -> None:
+        previous = self._entries.pop((image_id, ordinal), None)
         if previous is not None:
             self.n_bytes -= previous.nbytes
         if embeddings.nbytes > self._limit:
             return
-        self._entries[picture_id, ordinal] = embeddings
+        self._entries[image_id, ordinal] = embeddings
         self.n_bytes += embeddings.nbytes
         while self.n_bytes > self._limit:
             _, dropped = self._entries.popitem(last=False)

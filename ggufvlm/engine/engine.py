@@ -29,7 +29,7 @@ from ggufvlm.llama.projector import EncodeAborted
 class Progress:
     """How far the work before the first word has come.
 
-    ``done`` counts per cent of a projector that is prepared once, layers of the picture's encoder, or prompt cells.
+    ``done`` counts per cent of a projector that is prepared once, layers of the image's encoder, or prompt cells.
     """
 
     stage: Literal["prepare", "encode", "prefill"]
@@ -72,7 +72,7 @@ class Engine:
 
     @property
     def has_projector(self) -> bool:
-        """Whether a projector is in memory; known pictures need none."""
+        """Whether a projector is in memory; known images need none."""
         return self._runner.projector.is_loaded
 
     @property
@@ -89,7 +89,7 @@ class Engine:
         """Tokenize a request and queue it.
 
         Raises:
-            ContextOverflow: the prompt is longer than the context; the message counts what each picture takes.
+            ContextOverflow: the prompt is longer than the context; the message counts what each image takes.
             UsageError: the prompt does not end with text, or the constraint is refused.
         """
         prompt = self._runner.tokenize(request)
@@ -109,7 +109,7 @@ class Engine:
         return sequence
 
     def measure(self, request: Request) -> Counter[int]:
-        """Cells of a prompt: of each picture by its place among the pictures, and of its text under -1."""
+        """Cells of a prompt: of each image by its place among the images, and of its text under -1."""
         prompt = self._runner.tokenize(request)
         prompt.close()
         return prompt.cells
@@ -236,7 +236,7 @@ class Engine:
                 return []  # meanwhile an answer needed its room; what was encoded is known when its turn comes again
         began = time.perf_counter()
         rows = slice(sequence.offset, sequence.offset + plan.n_rows)
-        n_rows = self._runner.run_picture(
+        n_rows = self._runner.run_image(
             task.prompt, sequence.cursor, embeddings, rows, slot=sequence.slot, start=sequence.n_pos
         )
         sequence.timings.prefill += time.perf_counter() - began
@@ -244,11 +244,11 @@ class Engine:
         if sequence.offset == 0:
             task.embeddings = None
             self._cache.append(sequence.slot, plan.segment)
-            self._slots.picture_done(sequence)
+            self._slots.image_done(sequence)
         return []
 
     def _between_layers(self, n_layers: int) -> None:
-        """While a picture is encoded, running answers go on between two of its layers, in this same thread.
+        """While an image is encoded, running answers go on between two of its layers, in this same thread.
 
         On a CPU a second thread would only take cores away from the encoder, and both would wait for each other.
         """
@@ -314,7 +314,7 @@ class Engine:
 
     def _finish(self, sequence: Sequence, reason: FinishReason, text: str = "") -> Output:
         task = self._tasks.pop(sequence.id)
-        if sequence.slot >= 0 and sequence.is_inside_picture:
+        if sequence.slot >= 0 and sequence.is_inside_image:
             self._slots.cut_back(sequence)
         task.close()
         sequence.status, sequence.finish_reason = Status.FINISHED, reason
@@ -336,7 +336,7 @@ class Engine:
         assert sorted((*taken, *self._scheduler.free_slots)) == list(range(self._config.n_slots))
         assert {s.id for s in (*running, *self._scheduler.waiting)} == set(self._tasks)
         assert self._cache.n_cells <= self._runner.n_ctx, "more cells in use than there are"
-        inside = {sequence.slot for sequence in running if sequence.is_inside_picture}
+        inside = {sequence.slot for sequence in running if sequence.is_inside_image}
         for slot in range(self._config.n_slots if self._runner.n_ctx else 0):
             contents = self._cache.contents(slot)
             first, last = self._runner.context.position_range(slot)
@@ -346,11 +346,11 @@ class Engine:
                 assert last == -1, f"slot {slot} should be empty"
             else:
                 assert first == 0 or not self._runner.model.can_cut_memory, f"slot {slot} begins at {first}"
-                picture_last = not isinstance(contents[-1], TextSegment)
-                assert picture_last or last == count_positions(contents) - 1, f"slot {slot} ends at {last}"
+                image_last = not isinstance(contents[-1], TextSegment)
+                assert image_last or last == count_positions(contents) - 1, f"slot {slot} ends at {last}"
         for sequence in running:
             n_computed = sum(s.n_cells for s in sequence.segments[: sequence.cursor])
-            n_computed += 0 if sequence.is_inside_picture else sequence.offset
+            n_computed += 0 if sequence.is_inside_image else sequence.offset
             n_said = max(0, len(sequence.generated) - 1) if sequence.is_prefilled else 0
             n_again = count_cells(sequence.segments) - sequence.n_prompt
             n_kept = count_cells(self._cache.contents(sequence.slot))
@@ -366,7 +366,7 @@ class Engine:
 
 def _overflow(prompt: Prompt, limit: int, *, can_grow: bool) -> ContextOverflow:
     takes: Counter[str] = Counter()
-    for chunk, part in prompt.pictures.values():
+    for chunk, part in prompt.images.values():
         takes[part.source] += chunk.n_cells
     total = count_cells(prompt.segments)
     parts = [f"{source} takes {n}" for source, n in takes.items()] + [f"the text {total - sum(takes.values())}"]
@@ -374,8 +374,8 @@ def _overflow(prompt: Prompt, limit: int, *, can_grow: bool) -> ContextOverflow:
     if can_grow:
         ways.append(f"--ctx-size {-(-(total + ROOM_FOR_ANSWER) // 256) * 256} makes room")
     if takes:
-        share = max(16, (limit - (total - sum(takes.values())) - 64) // len(prompt.pictures))
-        ways.append(f"--image-max-tokens {share} makes the pictures smaller")
+        share = max(16, (limit - (total - sum(takes.values())) - 64) // len(prompt.images))
+        ways.append(f"--image-max-tokens {share} makes the images smaller")
     return ContextOverflow(
         f"the prompt needs {total} tokens and the context holds {limit}: {', '.join(parts)}",
         hint=", or ".join(ways) or "a shorter prompt is needed: the model was trained for no more",

@@ -53,7 +53,7 @@ class Room:
             EngineError: there is no memory.
         """
         running = self._scheduler.running
-        needed = self._cache.n_cells + sum(s.offset for s in running if s.is_inside_picture) + n_rows
+        needed = self._cache.n_cells + sum(s.offset for s in running if s.is_inside_image) + n_rows
         return self._provide(needed, 2 * self._runner.n_ctx, {s.slot for s in running})
 
     def evict(self) -> bool:
@@ -109,5 +109,5 @@ def _room_for_answer(sequence: Sequence) -> int:
 
 def _n_reserved(sequence: Sequence) -> int:
     """Cells that a running sequence is going to need."""
-    inside = sequence.offset if sequence.is_inside_picture else 0
+    inside = sequence.offset if sequence.is_inside_image else 0
     return sequence.n_uncomputed + inside + max(0, _room_for_answer(sequence) - len(sequence.generated))

@@ -12,7 +12,7 @@ from ggufvlm.engine.sequence import Segment, TextSegment, append_tokens, count_c
 
 
 def common_prefix(kept: Sequence[Segment], wanted: Sequence[Segment]) -> list[Segment]:
-    """The longest part that begins both, cut inside text if need be, never inside a picture."""
+    """The longest part that begins both, cut inside text if need be, never inside an image."""
     prefix: list[Segment] = []
     for have, want in zip(kept, wanted, strict=False):
         if have == want:
@@ -105,7 +105,7 @@ class PrefixCache:
         self._hold(target, self._first_runs(source, count_cells(prefix)))
 
     def append(self, slot: int, addition: Segment | Sequence[int]) -> None:
-        """A picture, or tokens, were computed into the slot."""
+        """An image, or tokens, were computed into the slot."""
         segments = self._contents[slot]
         if isinstance(addition, Sequence):
             n_cells = len(addition)

@@ -17,14 +17,14 @@ class TextPart:
 
 
 @dataclass(frozen=True, slots=True)
-class PicturePart:
-    """A picture at its place in the prompt.
+class ImagePart:
+    """An image at its place in the prompt.
 
     Attributes:
         id: identity of the pixels and of everything that changes their tokens.
         source: what to call it in messages.
         width, height: pixels as the projector gets them.
-        pixels: returns the RGB bytes, row by row; called only when the picture has to be encoded.
+        pixels: returns the RGB bytes, row by row; called only when the image has to be encoded.
     """
 
     id: str
@@ -34,7 +34,7 @@ class PicturePart:
     pixels: Callable[[], bytes]
 
 
-Part = TextPart | PicturePart
+Part = TextPart | ImagePart
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.engine.embedding_cache import EmbeddingCache
-from ggufvlm.engine.request import PicturePart, Request, TextPart, merge_text
+from ggufvlm.engine.request import ImagePart, Request, TextPart, merge_text
 from ggufvlm.engine.scheduler import TokenRow
-from ggufvlm.engine.sequence import PictureSegment, Segment, TextSegment
+from ggufvlm.engine.sequence import ImageSegment, Segment, TextSegment
 from ggufvlm.errors import EngineError, UsageError
-from ggufvlm.llama.chunks import InputChunk, InputChunks, PictureInput, TextInput
+from ggufvlm.llama.chunks import ImageInput, InputChunk, InputChunks, TextInput
 from ggufvlm.llama.context import AbortFlag, Context, ContextShape
 from ggufvlm.llama.lazy_projector import LazyProjector
 from ggufvlm.llama.model import Model
@@ -30,16 +30,16 @@ OnLayer = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A tokenized prompt: segments, and for each picture segment its native chunk and its part.
+    """A tokenized prompt: segments, and for each image segment its native chunk and its part.
 
     Attributes:
-        cells: what each picture takes, by its place among the pictures; what its text takes under -1.
-        n_rows_together: rows of the largest picture whose rows look at each other.
+        cells: what each image takes, by its place among the images; what its text takes under -1.
+        n_rows_together: rows of the largest image whose rows look at each other.
     """
 
     segments: tuple[Segment, ...]
     chunks: InputChunks
-    pictures: dict[int, tuple[InputChunk, PicturePart]]
+    images: dict[int, tuple[InputChunk, ImagePart]]
     cells: Counter[int]
     n_rows_together: int
 
@@ -67,7 +67,7 @@ class Runner:
         self._abort = AbortFlag()
         self._context: Context | None = None
         self._embeddings = EmbeddingCache() if embeddings is None else embeddings
-        self._open_picture: tuple[str, InputChunks] | None = None
+        self._open_image: tuple[str, InputChunks] | None = None
 
     # -- prompts
 
@@ -76,41 +76,41 @@ class Runner:
 
         Raises:
             UsageError: the prompt does not end with text.
-            EngineError: a picture has sides the projector cannot take.
+            EngineError: an image has sides the projector cannot take.
         """
         vocab = self.model.vocab
         parts = merge_text(request.parts, vocab.control_tokens)
-        pictures: list[PicturePart] = []
-        inputs: list[TextInput | PictureInput] = []
+        images: list[ImagePart] = []
+        inputs: list[TextInput | ImageInput] = []
         for part in parts:
             if isinstance(part, TextPart):
                 inputs.append(TextInput(part.text, part.trusted))
             else:
-                # its place is its native id, so that the same picture twice is told apart
-                inputs.append(PictureInput(str(len(pictures)), part.width, part.height))
-                pictures.append(part)
+                # its place is its native id, so that the same image twice is told apart
+                inputs.append(ImageInput(str(len(images)), part.width, part.height))
+                images.append(part)
         chunks = self.projector.tokenize(inputs, add_special=request.add_special)
-        prompt = self._prompt(chunks, pictures)
+        prompt = self._prompt(chunks, images)
         if not prompt.segments or not isinstance(prompt.segments[-1], TextSegment):
             prompt.close()
-            raise UsageError("the prompt needs some text after the last picture")
+            raise UsageError("the prompt needs some text after the last image")
         return prompt
 
-    def _prompt(self, chunks: InputChunks, pictures: list[PicturePart]) -> Prompt:
+    def _prompt(self, chunks: InputChunks, images: list[ImagePart]) -> Prompt:
         segments: list[Segment] = []
-        by_index: dict[int, tuple[InputChunk, PicturePart]] = {}
+        by_index: dict[int, tuple[InputChunk, ImagePart]] = {}
         tiles: Counter[str] = Counter()
         cells: Counter[int] = Counter()
         n_rows_together = 0
         for chunk in chunks:
-            cells[-1 if chunk.tokens is not None else int(chunk.picture_id or "0")] += chunk.n_cells
+            cells[-1 if chunk.tokens is not None else int(chunk.image_id or "0")] += chunk.n_cells
             if chunk.tokens is not None:
                 segments.append(TextSegment(chunk.tokens))
                 continue
-            place = chunk.picture_id or "0"
-            part = pictures[int(place)]
+            place = chunk.image_id or "0"
+            part = images[int(place)]
             by_index[len(segments)] = (chunk, part)
-            segments.append(PictureSegment(part.id, tiles[place], chunk.n_cells, chunk.n_pos))
+            segments.append(ImageSegment(part.id, tiles[place], chunk.n_cells, chunk.n_pos))
             tiles[place] += 1
             if not self.projector.is_causal(chunk):
                 n_rows_together = max(n_rows_together, chunk.n_cells)
@@ -220,13 +220,13 @@ class Runner:
         )
 
     def embeddings(self, prompt: Prompt, index: int, on_layer: OnLayer) -> tuple[NDArray[np.float32], bool]:
-        """Embeddings [n_cells, n_embd_inp] of a picture segment, and whether it had to be encoded.
+        """Embeddings [n_cells, n_embd_inp] of an image segment, and whether it had to be encoded.
 
         Raises: EncodeAborted, EngineError.
         """
-        part = prompt.pictures[index][1]
+        part = prompt.images[index][1]
         segment = prompt.segments[index]
-        assert isinstance(segment, PictureSegment)
+        assert isinstance(segment, ImageSegment)
         known = self._embeddings.get(part.id, segment.ordinal, segment.n_cells)
         if known is not None:
             return known, False
@@ -234,42 +234,42 @@ class Runner:
         self._embeddings.put(part.id, segment.ordinal, embeddings)
         return embeddings, True
 
-    def run_picture(
+    def run_image(
         self, prompt: Prompt, index: int, embeddings: NDArray[np.float32], rows: slice, *, slot: int, start: int
     ) -> int:
-        """Compute rows of a picture segment that begins at position ``start``; returns how many.
+        """Compute rows of an image segment that begins at position ``start``; returns how many.
 
         Rows that see each other are computed all at once, whatever ``rows`` says.
 
         Raises: DecodeAborted, NoRoom, EngineError.
         """
-        chunk = prompt.pictures[index][0]
+        chunk = prompt.images[index][0]
         positions, causal = self.projector.positions(chunk, start), self.projector.is_causal(chunk)
         if not causal:
             rows = slice(0, len(embeddings))
         self.context.decode_embeddings(embeddings[rows], positions[:, rows], slot, causal=causal)
         return len(embeddings[rows])
 
-    def _encode(self, part: PicturePart, segment: PictureSegment, on_layer: OnLayer) -> NDArray[np.float32]:
+    def _encode(self, part: ImagePart, segment: ImageSegment, on_layer: OnLayer) -> NDArray[np.float32]:
         tiles = [chunk for chunk in self._tiles(part) if chunk.tokens is None]
         if segment.ordinal >= len(tiles) or tiles[segment.ordinal].n_cells != segment.n_cells:
-            raise EngineError(f"{part.source}: the picture gave other tokens than its size announced")
+            raise EngineError(f"{part.source}: the image gave other tokens than its size announced")
         embeddings = self.projector.encode(tiles[segment.ordinal], on_layer)
         if segment.ordinal == len(tiles) - 1:
-            self._close_picture()
+            self._close_image()
         return embeddings
 
-    def _tiles(self, part: PicturePart) -> InputChunks:
-        if self._open_picture is None or self._open_picture[0] != part.id:
-            self._close_picture()
-            picture = PictureInput("0", part.width, part.height, part.pixels())
-            self._open_picture = (part.id, self.projector.tokenize([picture], add_special=False))
-        return self._open_picture[1]
+    def _tiles(self, part: ImagePart) -> InputChunks:
+        if self._open_image is None or self._open_image[0] != part.id:
+            self._close_image()
+            image = ImageInput("0", part.width, part.height, part.pixels())
+            self._open_image = (part.id, self.projector.tokenize([image], add_special=False))
+        return self._open_image[1]
 
-    def _close_picture(self) -> None:
-        if self._open_picture is not None:
-            self._open_picture[1].close()
-            self._open_picture = None
+    def _close_image(self) -> None:
+        if self._open_image is not None:
+            self._open_image[1].close()
+            self._open_image = None
 
     def make_sampler(self, request: Request) -> Sampler | GivenTokens:
         """What chooses the tokens of an answer.
@@ -305,7 +305,7 @@ class Runner:
 
     def close(self) -> None:
         """Free context, projector and model, in the order that llama.cpp needs."""
-        self._close_picture()
+        self._close_image()
         if self._context is not None:
             self._context.close()
             self._context = None

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from ggufvlm.config import Priority
-from ggufvlm.engine.sequence import PictureSegment, Sequence, Status, TextSegment
+from ggufvlm.engine.sequence import ImageSegment, Sequence, Status, TextSegment
 
 PREFILL_BESIDE_ANSWERS = 128
 """Cells of a prompt that are computed at a time while answers are running: between two words of theirs."""
@@ -31,14 +31,14 @@ class TokenStep:
 
 @dataclass(frozen=True, slots=True)
 class MediaStep:
-    """Rows of one picture of one sequence, after ``sequence.offset``: embeddings never share a batch with tokens.
+    """Rows of one image of one sequence, after ``sequence.offset``: embeddings never share a batch with tokens.
 
     Attributes:
-        n_rows: at most this many; a picture whose rows see each other is computed at once all the same.
+        n_rows: at most this many; an image whose rows see each other is computed at once all the same.
     """
 
     sequence: Sequence
-    segment: PictureSegment
+    segment: ImageSegment
     n_rows: int
 
 
@@ -51,7 +51,7 @@ class Scheduler:
     Args:
         n_slots: sequences that run at a time.
         n_batch: rows of a token step.
-        n_ubatch: rows of a picture computed at once.
+        n_ubatch: rows of an image computed at once.
         priority: "latency" keeps running answers moving while prompts are read; "throughput" reads prompts first, so
             that as many answers as possible share each step.
     """
@@ -63,7 +63,7 @@ class Scheduler:
         self._free = list(range(n_slots))
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
-        self._picture_is_due = False
+        self._image_is_due = False
 
     @property
     def free_slots(self) -> tuple[int, ...]:
@@ -111,14 +111,14 @@ class Scheduler:
     def plan(self) -> StepPlan | None:
         """The next step."""
         reading = self.reading
-        pictures = [s for s in reading if isinstance(s.segment, PictureSegment)]
+        images = [s for s in reading if isinstance(s.segment, ImageSegment)]
         if self._priority == "throughput" and reading:
-            return self._media_step(pictures[0], self._n_ubatch) if pictures else self._token_step(reading)
+            return self._media_step(images[0], self._n_ubatch) if images else self._token_step(reading)
         answers = [self._answer_row(s) for s in self.answering]
-        if pictures and (self._picture_is_due or len(pictures) == len(self.running)):
-            self._picture_is_due = False
-            return self._media_step(pictures[0], PREFILL_BESIDE_ANSWERS if answers else self._n_ubatch)
-        self._picture_is_due = True
+        if images and (self._image_is_due or len(images) == len(self.running)):
+            self._image_is_due = False
+            return self._media_step(images[0], PREFILL_BESIDE_ANSWERS if answers else self._n_ubatch)
+        self._image_is_due = True
         return self._token_step(reading)
 
     def plan_answers(self) -> TokenStep | None:
@@ -128,7 +128,7 @@ class Scheduler:
 
     def _media_step(self, sequence: Sequence, n_rows: int) -> MediaStep:
         segment = sequence.segment
-        assert isinstance(segment, PictureSegment)
+        assert isinstance(segment, ImageSegment)
         return MediaStep(sequence, segment, min(n_rows, self._n_ubatch, segment.n_cells - sequence.offset))
 
     def _token_step(self, reading: list[Sequence]) -> TokenStep | None:

@@ -27,16 +27,16 @@ class TextSegment:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureSegment:
-    """A picture, or one tile of it, in the KV cache. Two are the same cells if all fields are equal."""
+class ImageSegment:
+    """An image, or one tile of it, in the KV cache. Two are the same cells if all fields are equal."""
 
-    picture_id: str
+    image_id: str
     ordinal: int
     n_cells: int
     n_pos: int
 
 
-Segment = TextSegment | PictureSegment
+Segment = TextSegment | ImageSegment
 
 
 def append_tokens(segments: list[Segment], tokens: Iterable[int]) -> None:
@@ -106,10 +106,10 @@ class Sequence:
         n_prompt: cells of the prompt.
         cursor: index of the prompt segment that is computed next.
         offset: cells of that segment that are already computed.
-        n_pos: position of the next row; inside a picture that of its first.
+        n_pos: position of the next row; inside an image that of its first.
         n_cached: cells of the prompt that did not have to be computed.
         n_restored: of these, read from a snapshot.
-        n_encoded, n_recalled: pictures and tiles that were encoded, or whose embeddings were known.
+        n_encoded, n_recalled: images and tiles that were encoded, or whose embeddings were known.
         next_token: sampled, not yet computed.
         generated: sampled tokens, without the one that ended the answer.
         logprobs: of the tokens in ``generated``, if they were asked for.
@@ -151,9 +151,9 @@ class Sequence:
         return self.cursor == len(self.segments)
 
     @property
-    def is_inside_picture(self) -> bool:
-        """Whether some rows of a picture are computed and others are not."""
-        return not self.is_prefilled and self.offset > 0 and isinstance(self.segment, PictureSegment)
+    def is_inside_image(self) -> bool:
+        """Whether some rows of an image are computed and others are not."""
+        return not self.is_prefilled and self.offset > 0 and isinstance(self.segment, ImageSegment)
 
     @property
     def n_uncomputed(self) -> int:
@@ -178,7 +178,7 @@ class Sequence:
         if isinstance(segment, TextSegment):
             self.n_pos += n_cells
         if self.offset == segment.n_cells:
-            self.n_pos += segment.n_pos if isinstance(segment, PictureSegment) else 0
+            self.n_pos += segment.n_pos if isinstance(segment, ImageSegment) else 0
             self.cursor, self.offset = self.cursor + 1, 0
 
     def preempt(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence as Seq
 from ggufvlm.engine.admission import Place
 from ggufvlm.engine.prefix_cache import PrefixCache, common_prefix
 from ggufvlm.engine.runner import Runner
-from ggufvlm.engine.sequence import PictureSegment, Segment, Sequence, count_cells, count_positions
+from ggufvlm.engine.sequence import ImageSegment, Segment, Sequence, count_cells, count_positions
 from ggufvlm.engine.snapshots import Snapshots, pays
 
 
@@ -24,7 +24,7 @@ class Slots:
         self._runner = runner
         self._cache = cache
         self._snapshots = snapshots
-        # where memory cannot be cut: the recurrent state at the end of a slot's last picture
+        # where memory cannot be cut: the recurrent state at the end of a slot's last image
         self._checkpoints: dict[int, tuple[list[Segment], bytes]] = {}
 
     def begin(self, place: Place) -> None:
@@ -65,9 +65,9 @@ class Slots:
         self._snapshots.drop(prefix)
         return 0
 
-    def picture_done(self, sequence: Sequence) -> None:
-        """After a picture was computed: keep what later prompts about it can begin with."""
-        if any(isinstance(segment, PictureSegment) for segment in sequence.segments[sequence.cursor :]):
+    def image_done(self, sequence: Sequence) -> None:
+        """After an image was computed: keep what later prompts about it can begin with."""
+        if any(isinstance(segment, ImageSegment) for segment in sequence.segments[sequence.cursor :]):
             return
         contents, slot = self._cache.contents(sequence.slot), sequence.slot
         if not self._runner.model.can_cut_memory:
@@ -89,7 +89,7 @@ class Slots:
         """
         slot = sequence.slot
         contents = self._cache.contents(slot)
-        if sequence.is_inside_picture:
+        if sequence.is_inside_image:
             sequence.offset = 0
         if self._runner.cut(slot, count_positions(contents)):
             return True

@@ -1,4 +1,4 @@
-"""KV snapshots: the cells of a prompt up to the end of its last picture, on disk for later processes."""
+"""KV snapshots: the cells of a prompt up to the end of its last image, on disk for later processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from ggufvlm.engine.sequence import PictureSegment, Segment, TextSegment, count_cells
+from ggufvlm.engine.sequence import ImageSegment, Segment, TextSegment, count_cells
 
 if TYPE_CHECKING:
     from ggufvlm.cache.store import Store
@@ -17,15 +17,13 @@ MAX_BYTES = 160 * 2**20
 _DISK_SPEED = 400e6  # bytes a second: a plain SSD, written once and read once
 
 
-def picture_ends(segments: Sequence[Segment]) -> list[int]:
-    """How many segments there are up to the end of each picture (all of its tiles), last picture first."""
+def image_ends(segments: Sequence[Segment]) -> list[int]:
+    """How many segments there are up to the end of each image (all of its tiles), last image first."""
     ends = []
     for index, segment in enumerate(segments):
         following = segments[index + 1 :]
-        if isinstance(segment, PictureSegment) and not any(
-            isinstance(later, PictureSegment)
-            and later.picture_id == segment.picture_id
-            and later.ordinal > segment.ordinal
+        if isinstance(segment, ImageSegment) and not any(
+            isinstance(later, ImageSegment) and later.image_id == segment.image_id and later.ordinal > segment.ordinal
             for later in following
         ):
             ends.append(index + 1)
@@ -44,7 +42,7 @@ class Snapshots:
         store: where they lie.
         identity: fingerprint of everything that has to match, since llama.cpp checks little of it: model, projector,
             library, cache types, flash attention, layers on the GPU.
-        is_writing: whether new ones are made; many pictures in a row would only push each other out.
+        is_writing: whether new ones are made; many images in a row would only push each other out.
     """
 
     def __init__(self, store: Store, identity: str, *, is_writing: bool = True) -> None:
@@ -55,7 +53,7 @@ class Snapshots:
 
     def find(self, wanted: Sequence[Segment], n_known: int) -> tuple[list[Segment], memoryview] | None:
         """The snapshot that holds most of a prompt, if that is more than ``n_known`` cells: its segments and state."""
-        for end in picture_ends(wanted):
+        for end in image_ends(wanted):
             prefix = list(wanted[:end])
             if count_cells(prefix) <= n_known:
                 return None
@@ -86,6 +84,6 @@ class Snapshots:
             if isinstance(segment, TextSegment):
                 digest.update(f"\ntext {segment.tokens}".encode())
             else:
-                fields = (segment.picture_id, segment.ordinal, segment.n_cells, segment.n_pos)
+                fields = (segment.image_id, segment.ordinal, segment.n_cells, segment.n_pos)
                 digest.update(f"\npicture {fields}".encode())
         return digest.hexdigest()

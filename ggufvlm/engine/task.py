@@ -43,7 +43,7 @@ class Task:
         n_logprobs: alternatives whose log-probabilities are noted for each token; ``None`` notes none.
         is_scored: the answer is given, and only its probability is wanted.
         show_special: control tokens are text of the answer.
-        embeddings: of the picture that is being computed.
+        embeddings: of the image that is being computed.
     """
 
     prompt: Prompt

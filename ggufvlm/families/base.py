@@ -1,4 +1,4 @@
-"""What every family's chat handler has: prompts from messages, and the size at which a picture is seen."""
+"""What every family's chat handler has: prompts from messages, and the size at which an image is seen."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import ClassVar
 from ggufvlm.engine.request import TextPart
 from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.families.messages import Message
-from ggufvlm.families.template import PictureStyle, SpecialTokens, render
+from ggufvlm.families.template import ImageStyle, SpecialTokens, render
 from ggufvlm.families.templates import BUILTIN_TEMPLATES
-from ggufvlm.media import Image, PicturePlan, Resample
+from ggufvlm.media import Image, ImagePlan, Resample
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,12 +23,12 @@ class ModelFacts:
         builtin_template: name of the built-in template to use in place of the GGUF's.
         tokens: begin and end of a sequence.
         patch_size, merge_size: pixels of a patch's side; patches per side that become one token.
-        image_min_tokens, image_max_tokens: budget of a picture; ``None`` leaves it to the family.
-        image_size: side in pixels of the pictures, or tiles of pictures, that the tower was trained with.
-        longest_edge: to which libmtmd brings the longer side of a picture before it cuts it into tiles, in pixels;
+        image_min_tokens, image_max_tokens: budget of an image; ``None`` leaves it to the family.
+        image_size: side in pixels of the images, or tiles of images, that the tower was trained with.
+        longest_edge: to which libmtmd brings the longer side of an image before it cuts it into tiles, in pixels;
             ``None`` if the file does not say.
         square: side in pixels of the one square that the tower takes; ``None`` leaves the fitting to libmtmd.
-        pad_color: what to fill it with beside the picture; ``None`` stretches the picture over it.
+        pad_color: what to fill it with beside the image; ``None`` stretches the image over it.
         rolls_patches: whether the repair of the class token wants its patches rolled.
     """
 
@@ -50,7 +50,7 @@ class ChatHandler:
     """A family of models. Knows no pixels and no llama.cpp."""
 
     fallback_template: ClassVar[str] = "chatml"
-    pictures: ClassVar[PictureStyle] = PictureStyle()
+    images: ClassVar[ImageStyle] = ImageStyle()
     resample: ClassVar[Resample] = "bicubic"
 
     def __init__(self, facts: ModelFacts) -> None:
@@ -76,25 +76,25 @@ class ChatHandler:
         return name
 
     def render(self, messages: Sequence[Message]) -> list[TextPart | Image]:
-        """The prompt of a dialogue, up to where the answer begins. Pictures stay where the user put them.
+        """The prompt of a dialogue, up to where the answer begins. Images stay where the user put them.
 
         Raises: UsageError, ModelError: see :func:`~ggufvlm.families.template.render`.
         """
         if self._uses_own_template and self.facts.template is not None:
-            return render(self.facts.template, messages, self.facts.tokens, pictures=self.pictures)
+            return render(self.facts.template, messages, self.facts.tokens, images=self.images)
         source = BUILTIN_TEMPLATES[self._builtin_name]
         return render(source, messages, self.facts.tokens, image_type="image")
 
     def target_size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height at which the projector gets a picture of this size.
+        """Width and height at which the projector gets an image of this size.
 
-        The default is the picture's own: libmtmd resizes.
+        The default is the image's own: libmtmd resizes.
         """
         side = self.facts.square
         return (width, height) if side is None else (side, side)
 
-    def picture_plan(self, width: int, height: int) -> PicturePlan:
-        """What is to be done with the pixels of a picture of this size before the projector gets them.
+    def image_plan(self, width: int, height: int) -> ImagePlan:
+        """What is to be done with the pixels of an image of this size before the projector gets them.
 
         On a square as LLaVA 1.5 does it: ``expand2square`` with the mean colour, then bicubic (``llava/mm_utils.py``);
         1.6 stretches its overview instead (``process_anyres_image``). That hangs on the tower, not on the prompts, so
@@ -103,22 +103,20 @@ class ChatHandler:
         width, height = self.target_size(width, height)
         facts = self.facts
         roll = facts.patch_size if facts.rolls_patches else None
-        return PicturePlan(
-            width=width, height=height, pad_color=facts.pad_color, resample=self.resample, roll_patch=roll
-        )
+        return ImagePlan(width=width, height=height, pad_color=facts.pad_color, resample=self.resample, roll_patch=roll)
 
-    def plan_of(self, image: Image) -> PicturePlan:
-        """:meth:`picture_plan` of a picture that can be named.
+    def plan_of(self, image: Image) -> ImagePlan:
+        """:meth:`image_plan` of an image that can be named.
 
         Raises:
-            ImageError: its sides suit no picture of this family.
+            ImageError: its sides suit no image of this family.
         """
         try:
-            return self.picture_plan(image.width, image.height)
+            return self.image_plan(image.width, image.height)
         except ImageError as error:
             raise ImageError(f"{image.source}: {error}", hint=error.hint) from error
 
     @property
     def library_budget(self) -> tuple[int | None, int | None]:
-        """Least and most tokens of a picture that libmtmd is told to keep to, ``None`` for its own bounds."""
+        """Least and most tokens of an image that libmtmd is told to keep to, ``None`` for its own bounds."""
         return self.facts.image_min_tokens, self.facts.image_max_tokens

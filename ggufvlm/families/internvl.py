@@ -1,9 +1,9 @@
-"""InternVL: pictures stretched over the grid of tiles whose shape is nearest theirs."""
+"""InternVL: images stretched over the grid of tiles whose shape is nearest theirs."""
 
 from __future__ import annotations
 
 from ggufvlm.families.base import ChatHandler
-from ggufvlm.families.template import PictureStyle
+from ggufvlm.families.template import ImageStyle
 from ggufvlm.families.tiles import nearest_grid
 
 _TILE = 448
@@ -13,8 +13,8 @@ _MAX_TILES = 12
 class InternVLHandler(ChatHandler):
     """Chooses the grid as the reference does, before libmtmd, which takes another and puts black bars in it."""
 
-    # the Transformers template prints the line's end; the original one knows no pictures, its code adds the line
-    pictures = PictureStyle(word="<IMG_CONTEXT>", around_plain=("", "\n"))
+    # the Transformers template prints the line's end; the original one knows no images, its code adds the line
+    images = ImageStyle(word="<IMG_CONTEXT>", around_plain=("", "\n"))
 
     def target_size(self, width: int, height: int) -> tuple[int, int]:
         tile = self.facts.image_size or _TILE
@@ -25,5 +25,5 @@ class InternVLHandler(ChatHandler):
         if self.facts.image_max_tokens is None:
             return _MAX_TILES
         n_tokens = (tile // (self.facts.patch_size * self.facts.merge_size)) ** 2
-        # a grid comes with one tile more, of the whole picture
+        # a grid comes with one tile more, of the whole image
         return min(_MAX_TILES, max(1, self.facts.image_max_tokens // n_tokens - 1))

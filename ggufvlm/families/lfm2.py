@@ -1,4 +1,4 @@
-"""LFM2-VL: small pictures whole, large ones as tiles and a thumbnail."""
+"""LFM2-VL: small images whole, large ones as tiles and a thumbnail."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MAX_TOKENS, _TOLERANCE = 256, 2.0
 
 
 class Lfm2VLHandler(ChatHandler):
-    """Stretches a large picture to the shape of its grid, into which libmtmd would put it with black bars."""
+    """Stretches a large image to the shape of its grid, into which libmtmd would put it with black bars."""
 
     resample = "bilinear"
 

@@ -1,4 +1,4 @@
-"""A dialogue: roles, texts and pictures. Reads the Hub's chat format."""
+"""A dialogue: roles, texts and images. Reads the Hub's chat format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Load = Callable[[Any], Image]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. ``content`` keeps texts and pictures in the order in which they were given."""
+    """One turn. ``content`` keeps texts and images in the order in which they were given."""
 
     role: str
     content: tuple[str | Image, ...]
@@ -24,7 +24,7 @@ class Message:
         if self.role not in ROLES:
             raise UsageError(f"a message has the role {self.role!r}; it must be one of {', '.join(ROLES)}")
         if self.role != "user" and any(isinstance(item, Image) for item in self.content):
-            raise UsageError(f"a {self.role} message cannot hold a picture")
+            raise UsageError(f"a {self.role} message cannot hold an image")
 
     @property
     def images(self) -> tuple[Image, ...]:
@@ -39,16 +39,16 @@ def read_messages(messages: Iterable[Mapping[str, Any]], load: Load, images: Seq
     """Messages in the Hub's chat format.
 
     ``content`` is a text, or a list of ``{"type": "text", "text": ...}`` and ``{"type": "image", ...}`` with the
-    picture under ``image``, ``url`` or ``path``; an image without one takes the next of ``images``. OpenAI's
+    image under ``image``, ``url`` or ``path``; an image without one takes the next of ``images``. OpenAI's
     ``{"type": "image_url", "image_url": {"url": ...}}`` is read too.
 
     Args:
         messages: the dialogue.
-        load: turns a path, URL, ... into a picture.
-        images: pictures for image entries that name none.
+        load: turns a path, URL, ... into an image.
+        images: images for image entries that name none.
 
     Raises:
-        UsageError: an entry that is not of this form, or pictures left over.
+        UsageError: an entry that is not of this form, or images left over.
         ImageError: from ``load``.
     """
     spare = iter(images)
@@ -84,7 +84,7 @@ def _read_item(item: Any, load: Load, spare: Iterator[Any]) -> str | Image:
         if source is None:
             source = next(spare, None)
         if source is None:
-            raise UsageError("an image entry names no picture: give it an image, a url or a path")
+            raise UsageError("an image entry names no image: give it an image, a url or a path")
         return load(source)
     if kind == "image_url":
         url = item.get("image_url")

@@ -1,4 +1,4 @@
-"""Pixtral and Mistral Small: pictures at their own resolution, rounded up to whole tokens."""
+"""Pixtral and Mistral Small: images at their own resolution, rounded up to whole tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LIBRARY_MAX_TOKENS = 16384
 
 
 def round_up(width: int, height: int, *, factor: int, longest_edge: int) -> tuple[int, int]:
-    """Sides that are multiples of ``factor``, none above ``longest_edge``; pictures are never made larger than that.
+    """Sides that are multiples of ``factor``, none above ``longest_edge``; images are never made larger than that.
 
     The formula is ``get_resize_output_image_size`` of Transformers' ``image_processing_pixtral.py``.
     """

@@ -8,11 +8,11 @@ from ggufvlm.engine.request import TextPart
 from ggufvlm.families.base import ChatHandler
 from ggufvlm.families.control import text_parts
 from ggufvlm.families.messages import Message
-from ggufvlm.media import Image, PicturePlan
+from ggufvlm.media import Image, ImagePlan
 
 
 class PlainHandler(ChatHandler):
-    """Pictures and texts in order, with nothing between them. Wraps a family's handler for its picture sizes."""
+    """Images and texts in order, with nothing between them. Wraps a family's handler for its image sizes."""
 
     def __init__(self, family: ChatHandler) -> None:
         super().__init__(family.facts)
@@ -34,8 +34,8 @@ class PlainHandler(ChatHandler):
     def target_size(self, width: int, height: int) -> tuple[int, int]:
         return self._family.target_size(width, height)
 
-    def picture_plan(self, width: int, height: int) -> PicturePlan:
-        return self._family.picture_plan(width, height)
+    def image_plan(self, width: int, height: int) -> ImagePlan:
+        return self._family.image_plan(width, height)
 
     @property
     def library_budget(self) -> tuple[int | None, int | None]:

@@ -1,4 +1,4 @@
-"""Qwen2-VL, Qwen2.5-VL, Qwen3-VL: pictures at their own resolution, fitted to the projector's grid."""
+"""Qwen2-VL, Qwen2.5-VL, Qwen3-VL: images at their own resolution, fitted to the projector's grid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def smart_resize(width: int, height: int, *, factor: int, min_pixels: int, max_p
     """
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageError(
-            f"a picture of {width}x{height} is too narrow for this model: at most {MAX_ASPECT} to 1",
+            f"an image of {width}x{height} is too narrow for this model: at most {MAX_ASPECT} to 1",
             hint="crop it, or cut it into pieces",
         )
     w = max(factor, round(width / factor) * factor)
@@ -54,13 +54,13 @@ class QwenVLHandler(ChatHandler):
 
     @property
     def library_budget(self) -> tuple[int | None, int | None]:
-        # wide enough that libmtmd takes our size as it is; a narrow picture may lie a little outside the user's bounds
+        # wide enough that libmtmd takes our size as it is; a narrow image may lie a little outside the user's bounds
         return 1, max(
             _LIBRARY_MAX_TOKENS, 2 * (self.facts.image_max_tokens or 0), 2 * (self.facts.image_min_tokens or 0)
         )
 
 
 class Qwen3VLHandler(QwenVLHandler):
-    """Small pictures are made larger: the reference shows none at less than 256 x 256 pixels."""
+    """Small images are made larger: the reference shows none at less than 256 x 256 pixels."""
 
     default_min_tokens = 64

@@ -1,10 +1,10 @@
-"""SmolVLM and Idefics 3: pictures cut into tiles."""
+"""SmolVLM and Idefics 3: images cut into tiles."""
 
 from __future__ import annotations
 
 from ggufvlm.families.base import ChatHandler
-from ggufvlm.families.template import PictureStyle
-from ggufvlm.media import PicturePlan
+from ggufvlm.families.template import ImageStyle
+from ggufvlm.media import ImagePlan
 
 _TILES_A_SIDE = 4
 
@@ -30,17 +30,17 @@ def tiled_size(width: int, height: int, *, tile: int) -> tuple[int, int]:
 class SmolVLMHandler(ChatHandler):
     """Resizes as the reference does where the projector file does not tell libmtmd to."""
 
-    # the template prints a blank after a role's colon, but not where a picture follows
-    pictures = PictureStyle(word="<image>")
+    # the template prints a blank after a role's colon, but not where an image follows
+    images = ImageStyle(word="<image>")
 
     def target_size(self, width: int, height: int) -> tuple[int, int]:
-        plan = self.picture_plan(width, height)
+        plan = self.image_plan(width, height)
         return plan.width, plan.height
 
-    def picture_plan(self, width: int, height: int) -> PicturePlan:
+    def image_plan(self, width: int, height: int) -> ImagePlan:
         tile = self.facts.image_size
         if tile is None or self.facts.longest_edge is not None:
-            return PicturePlan(width=width, height=height)
+            return ImagePlan(width=width, height=height)
         long = long_size(width, height, longest_edge=_TILES_A_SIDE * tile)
         tiled = tiled_size(*long, tile=tile)
-        return PicturePlan(width=tiled[0], height=tiled[1], by_way_of=long, resample="lanczos")
+        return ImagePlan(width=tiled[0], height=tiled[1], by_way_of=long, resample="lanczos")

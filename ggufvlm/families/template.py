@@ -28,13 +28,13 @@ class SpecialTokens:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PictureStyle:
-    """How pictures stand in a family's prompts. What libmtmd puts around a picture by itself is no part of it.
+class ImageStyle:
+    """How images stand in a family's prompts. What libmtmd puts around an image by itself is no part of it.
 
     Attributes:
-        word: what the family's templates print for a picture; ``None`` if it is enough to show them a text instead.
-        around: texts that the reference has before and after a picture, in place of ``word``.
-        around_plain: the same where a template knows no pictures, so that it does not print them either.
+        word: what the family's templates print for an image; ``None`` if it is enough to show them a text instead.
+        around: texts that the reference has before and after an image, in place of ``word``.
+        around_plain: the same where a template knows no images, so that it does not print them either.
     """
 
     word: str | None = None
@@ -48,11 +48,11 @@ def render(
     tokens: SpecialTokens,
     *,
     image_type: str = "text",
-    pictures: PictureStyle | None = None,
+    images: ImageStyle | None = None,
 ) -> list[TextPart | Image]:
     """Render a dialogue and the beginning of the answer.
 
-    The template sees an unguessable word in the place of each text and picture, so nothing a user writes can act as
+    The template sees an unguessable word in the place of each text and image, so nothing a user writes can act as
     a part of the template. Templates differ in what they accept: lists of parts or plain strings, with or without a
     system role. The first form that a template renders completely and in order is taken.
 
@@ -60,9 +60,9 @@ def render(
         source: Jinja source.
         messages: the dialogue.
         tokens: what ``bos_token`` and ``eos_token`` mean.
-        image_type: the ``type`` of picture parts; "text" keeps a template from printing its own wrapper around
-            a picture, which libmtmd adds.
-        pictures: if the template prints the family's word for a picture, parts are shown to it as pictures first,
+        image_type: the ``type`` of image parts; "text" keeps a template from printing its own wrapper around
+            an image, which libmtmd adds.
+        images: if the template prints the family's word for an image, parts are shown to it as images first,
             since it may print something else beside them than beside texts.
 
     Raises:
@@ -70,18 +70,18 @@ def render(
         UsageError: the template refuses the dialogue (for instance two user messages in a row).
     """
     compiled = _compile(source)
-    style = pictures or PictureStyle()
+    style = images or ImageStyle()
     words = _Words(messages, style)
-    knows_pictures = style.word is not None and style.word in source
+    knows_images = style.word is not None and style.word in source
     refusal = ""
-    for kind, shape in product(("image", image_type) if knows_pictures else (image_type,), _SHAPES):
+    for kind, shape in product(("image", image_type) if knows_images else (image_type,), _SHAPES):
         try:
             text = compiled(shape(words.numbered, kind), tokens)
         except _Refused as error:
             refusal = refusal or str(error)
             continue
-        if knows_pictures:
-            text = words.put_for_pictures(text)
+        if knows_images:
+            text = words.put_for_images(text)
         if words.found_in(text) == words.all and not words.are_quoted_in(text):
             return words.split(text)
     if refusal:
@@ -98,16 +98,16 @@ class _Refused(Exception):  # noqa: N818 - never leaves this module
 @dataclass(frozen=True, slots=True)
 class _NumberedMessage:
     role: str
-    content: tuple[tuple[str, bool], ...]  # (word, is a picture)
+    content: tuple[tuple[str, bool], ...]  # (word, is an image)
 
 
 class _Words:
-    """Unguessable words that stand for the texts and pictures of a dialogue.
+    """Unguessable words that stand for the texts and images of a dialogue.
 
     The blanks around a text stay around its word: some templates trim texts.
     """
 
-    def __init__(self, messages: Sequence[Message], style: PictureStyle) -> None:
+    def __init__(self, messages: Sequence[Message], style: ImageStyle) -> None:
         self._stem = f"ggufvlm{secrets.token_hex(12)}x"
         self._style = style
         self._items = [item for message in messages for item in message.content]
@@ -125,8 +125,8 @@ class _Words:
             return stem.join(self._style.around_plain)
         return item[: len(item) - len(item.lstrip())] + stem + item[len(item.rstrip()) :] if item.strip() else stem
 
-    def put_for_pictures(self, text: str) -> str:
-        """Put the words of the pictures where the template printed its own for them."""
+    def put_for_images(self, text: str) -> str:
+        """Put the words of the images where the template printed its own for them."""
         numbers = [number for number, item in enumerate(self._items) if isinstance(item, Image)]
         word = self._style.word
         if word is None or text.count(word) != len(numbers):

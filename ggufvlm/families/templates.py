@@ -7,7 +7,7 @@ moondream's and Yi-VL's model cards, the ChatML description.
 
 from __future__ import annotations
 
-_PICTURE_LINE = (
+_IMAGE_LINE = (
     "{% macro show(content) %}{% for part in content %}"
     "{% if part.type == 'image' %}{{ part.text + '\\n' }}{% else %}{{ part.text }}{% endif %}"
     "{% endfor %}{% endmacro %}"
@@ -18,10 +18,7 @@ _VICUNA_SYSTEM = (
 )
 
 _VICUNA = (
-    _PICTURE_LINE
-    + "{% if messages[0].role != 'system' %}{{ '"
-    + _VICUNA_SYSTEM.replace("'", "\\'")
-    + " ' }}{% endif %}"
+    _IMAGE_LINE + "{% if messages[0].role != 'system' %}{{ '" + _VICUNA_SYSTEM.replace("'", "\\'") + " ' }}{% endif %}"
     "{% for message in messages %}"
     "{% if message.role == 'system' %}{{ show(message.content) + ' ' }}"
     "{% elif message.role == 'user' %}{{ 'USER: ' + show(message.content) + ' ' }}"
@@ -29,36 +26,36 @@ _VICUNA = (
     "{% endfor %}{{ 'ASSISTANT:' }}"
 )
 _LLAVA_MISTRAL = (
-    _PICTURE_LINE + "{% set ns = namespace(system='') %}{% for message in messages %}"
+    _IMAGE_LINE + "{% set ns = namespace(system='') %}{% for message in messages %}"
     "{% if message.role == 'system' %}{% set ns.system = '<<SYS>>\\n' + show(message.content) + '\\n<</SYS>>\\n\\n' %}"
     "{% elif message.role == 'user' %}{{ '[INST] ' + ns.system + show(message.content) + ' [/INST]' }}"
     "{% set ns.system = '' %}"
     "{% else %}{{ ' ' + show(message.content) + ' ' + eos_token }}{% endif %}{% endfor %}"
 )
 _CHATML = (
-    _PICTURE_LINE + "{% for message in messages %}"
+    _IMAGE_LINE + "{% for message in messages %}"
     "{{ '<|im_start|>' + message.role + '\\n' + show(message.content) + '<|im_end|>\\n' }}"
     "{% endfor %}{{ '<|im_start|>assistant\\n' }}"
 )
 _LLAVA_CHATML = (
-    _PICTURE_LINE
+    _IMAGE_LINE
     + "{% if messages[0].role != 'system' %}{{ '<|im_start|>system\\nAnswer the questions.<|im_end|>' }}{% endif %}"
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message.role + '\\n' + show(message.content) + '<|im_end|>' }}"
     "{% endfor %}{{ '<|im_start|>assistant\\n' }}"
 )
 _LLAMA_3 = (
-    _PICTURE_LINE + "{% for message in messages %}"
+    _IMAGE_LINE + "{% for message in messages %}"
     "{{ '<|start_header_id|>' + message.role + '<|end_header_id|>\\n\\n' + show(message.content) + '<|eot_id|>' }}"
     "{% endfor %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}"
 )
 _PHI_3 = (
-    _PICTURE_LINE + "{% for message in messages %}"
+    _IMAGE_LINE + "{% for message in messages %}"
     "{{ '<|' + message.role + '|>\\n' + show(message.content) + '<|end|>\\n' }}"
     "{% endfor %}{{ '<|assistant|>\\n' }}"
 )
 _BAKLLAVA = (
-    _PICTURE_LINE + "{% for message in messages %}"
+    _IMAGE_LINE + "{% for message in messages %}"
     "{% if message.role == 'system' %}{{ show(message.content) + '\\n' }}"
     "{% elif message.role == 'user' %}{{ 'USER: ' + show(message.content) + '\\n' }}"
     "{% else %}{{ 'ASSISTANT: ' + show(message.content) + eos_token + '\\n' }}{% endif %}"
@@ -74,7 +71,7 @@ _MOONDREAM = (
     "{% endfor %}{{ 'Answer:' }}"
 )
 _YI = (
-    _PICTURE_LINE + "{% for message in messages %}"
+    _IMAGE_LINE + "{% for message in messages %}"
     "{% if message.role == 'system' %}{{ show(message.content) + '\\n\\n' }}"
     "{% elif message.role == 'user' %}{{ '### Human: ' + show(message.content) + '\\n' }}"
     "{% else %}{{ '### Assistant: ' + show(message.content) + '\\n' }}{% endif %}"

@@ -1,17 +1,17 @@
-"""How many tiles a picture is cut into."""
+"""How many tiles an image is cut into."""
 
 from __future__ import annotations
 
 
 def nearest_grid(width: int, height: int, *, tile: int, max_tiles: int, min_tiles: int = 1) -> tuple[int, int]:
-    """Columns and rows of the grid whose proportions are nearest the picture's.
+    """Columns and rows of the grid whose proportions are nearest the image's.
 
-    Of equally near ones a larger grid is taken only while the picture has more than half its pixels. The formula is
+    Of equally near ones a larger grid is taken only while the image has more than half its pixels. The formula is
     ``find_closest_aspect_ratio`` of InternVL's ``dynamic_preprocess``; LFM2-VL has it too, and Transformers as
     ``get_optimal_tiled_canvas``.
 
     Args:
-        width, height: of the picture, in pixels.
+        width, height: of the image, in pixels.
         tile: side of a tile, in pixels.
         max_tiles, min_tiles: bounds of columns times rows.
     """

@@ -1,1 +1,1 @@
-"""Where things are in pictures: how each family writes boxes, and what that means in pixels. Pure; loads no model."""
+"""Where things are in images: how each family writes boxes, and what that means in pixels. Pure; loads no model."""

@@ -23,7 +23,7 @@ _TAGS = re.compile(
     re.DOTALL,
 )
 _PLACE_TAG = re.compile(r"<\|box_start\|>|<\|point_start\|>|<box>|<point>|<\|det\|>|<\|begin_of_box\|>")
-# docling: <picture><loc_10><loc_20><loc_30><loc_40>...
+# docling: <image><loc_10><loc_20><loc_30><loc_40>...
 _DOCTAG = re.compile(r"<(?P<tag>[a-z][\w-]*)>\s*(?P<locs>(?:<loc_\d+>\s*)+)(?P<text>[^<]*)")
 _LOC = re.compile(r"<loc_(\d+)>")
 _DOCTAG_WORDS = {"otsl": "table", "section_header": "section header"}

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def coco(found: Sequence[Detections], classes: Classes) -> dict[str, Any]:
-    """One document for all pictures. Numbers of pictures, boxes and categories begin at 1.
+    """One document for all images. Numbers of images, boxes and categories begin at 1.
 
-    ``bbox`` is left, top, width and height in pixels of the upright picture.
+    ``bbox`` is left, top, width and height in pixels of the upright image.
     """
     names = file_names([detections.source for detections in found])
     images: list[dict[str, Any]] = []

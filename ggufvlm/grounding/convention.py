@@ -9,7 +9,7 @@ from typing import Literal
 from ggufvlm.errors import UsageError
 from ggufvlm.families.control import ControlText, MarkedText
 
-Frame = Literal["seen", "picture"]
+Frame = Literal["seen", "image"]
 LABEL = "{label}"
 """Stands for one label, or for all of them, in a question."""
 
@@ -36,8 +36,8 @@ class Convention:
         who: the models that have it, for people.
         scale: the number that stands for the full width and for the full height; ``None``: numbers are pixels.
         y_first: vertical coordinates come before horizontal ones.
-        frame: what the numbers are relative to: "seen", what the projector gets, with the bars beside the picture if
-            there are any; or "picture", the picture itself.
+        frame: what the numbers are relative to: "seen", what the projector gets, with the bars beside the image if
+            there are any; or "image", the image itself.
         everything: the question for all objects.
         labelled: the question for some, with ``{label}`` in it; ``None``: ``everything`` is asked, and the wanted
             objects are picked from the answer.
@@ -45,7 +45,7 @@ class Convention:
         control: which texts in the questions are control tokens.
         one_by_one: each label is a question of its own.
         shows_control: the answer holds control tokens.
-        min_tokens: of a picture; fewer make boxes unreliable. ``None``: nothing is known.
+        min_tokens: of an image; fewer make boxes unreliable. ``None``: nothing is known.
     """
 
     name: str

@@ -28,7 +28,7 @@ _ALL = (
         shows_control=True,
         min_tokens=_QWEN_MIN_TOKENS,
     ),
-    # QwenLM/Qwen3-VL#676: pixels of the picture after the processor's resize; questions as in Qwen's cookbooks
+    # QwenLM/Qwen3-VL#676: pixels of the image after the processor's resize; questions as in Qwen's cookbooks
     Convention(
         name="qwen25_abs_px",
         who="Qwen2.5-VL",
@@ -64,7 +64,7 @@ _ALL = (
         name="minicpm_box",
         who="MiniCPM-V",
         scale=1000,
-        frame="picture",  # seen whole, stretched over one square, and in slices with bars of their own
+        frame="image",  # seen whole, stretched over one square, and in slices with bars of their own
         everything=_REF_EVERYTHING,
         labelled=_REF_LABELLED,
         control=("<ref>", "</ref>"),
@@ -86,19 +86,19 @@ _ALL = (
         ),
         shows_control=True,
     ),
-    # deepseek-ai/DeepSeek-OCR, run_dpsk_ocr_image.py: divided by 999, times the sides of the picture before padding
+    # deepseek-ai/DeepSeek-OCR, run_dpsk_ocr_image.py: divided by 999, times the sides of the image before padding
     Convention(
         name="deepseek_det999",
         who="DeepSeek-OCR and DeepSeek-VL2",
         scale=999,
-        frame="picture",
+        frame="image",
         everything="<|grounding|>Convert the document to markdown.",
         labelled="Locate <|ref|>{label}<|/ref|> in the image.",
         control=("<|grounding|>", "<|ref|>", "<|/ref|>"),
         one_by_one=True,
         shows_control=True,
     ),
-    # ai.google.dev, Gemma's vision page, and Gemini's on pictures; for Gemma 3 a reply of Google's ("likely")
+    # ai.google.dev, Gemma's vision page, and Gemini's on images; for Gemma 3 a reply of Google's ("likely")
     Convention(
         name="gemini_yx1000",
         who="Gemma 4 and Gemma 3",
@@ -114,7 +114,7 @@ _ALL = (
         ),
         pointed=('Point to every {label}. Output a JSON list of {"point": [y, x], "label": ...} normalized to 0-1000.'),
     ),
-    # rednote-hilab/dots.ocr, its layout prompt; pixels of the resized picture
+    # rednote-hilab/dots.ocr, its layout prompt; pixels of the resized image
     Convention(
         name="dots_abs_px",
         who="dots.ocr",

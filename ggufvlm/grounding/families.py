@@ -29,7 +29,7 @@ _BY_PROJECTOR = {
     "dots_ocr": "dots_abs_px",
     "kimivl": "json_rel1",
 }
-# With equal bounds small pictures may end a little below the least: room for whole rows of tokens on both sides.
+# With equal bounds small images may end a little below the least: room for whole rows of tokens on both sides.
 _ROOM = 1.25
 
 
@@ -70,13 +70,13 @@ def _refusal(name: str) -> UsageError:
     registry = load_registry()
     able = registry.default if registry.default.grounding else next(spec for spec in registry if spec.grounding)
     return UsageError(
-        f"{name} cannot say where things are in a picture",
+        f"{name} cannot say where things are in an image",
         hint=f"-m {able.id} can; --convention NAME if this is a fine-tune that can, too",
     )
 
 
 def with_enough_tokens(config: EngineConfig, files: ModelFiles, convention: Convention) -> EngineConfig:
-    """The settings with pictures large enough for reliable boxes, unless they say how large, or the model is small."""
+    """The settings with images large enough for reliable boxes, unless they say how large, or the model is small."""
     if config.image_min_tokens is not None or config.image_max_tokens is not None:
         return config
     image = files.spec.image if files.spec else None

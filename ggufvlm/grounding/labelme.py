@@ -11,7 +11,7 @@ _VERSION = "5.5.0"
 
 
 def labelme(found: Detections, image_path: str) -> dict[str, Any]:
-    """The file of one picture. ``image_path`` leads from the folder of that file to the picture."""
+    """The file of one image. ``image_path`` leads from the folder of that file to the image."""
     shapes = [_shape(box.label, "rectangle", [(box.x0, box.y0), (box.x1, box.y1)]) for box in found.boxes]
     shapes += [_shape(point.label, "point", [(point.x, point.y)]) for point in found.points]
     return {

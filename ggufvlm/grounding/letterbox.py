@@ -1,4 +1,4 @@
-"""The canvas on which libmtmd puts a picture with black bars, for families whose handler leaves the size to it.
+"""The canvas on which libmtmd puts an image with black bars, for families whose handler leaves the size to it.
 
 The formulas are ``calc_size_preserved_ratio`` and ``resize`` with ``PAD_CEIL`` of ``tools/mtmd/mtmd-image.cpp``, the
 bounds those of ``clip.cpp``, as vendored by llama-cpp-python 0.3.36.
@@ -54,7 +54,7 @@ def grid_of(projector: GGUFHeader, budget: tuple[int | None, int | None]) -> Gri
 
     Args:
         projector: its header.
-        budget: least and most tokens of a picture that libmtmd was told; ``None``: its own.
+        budget: least and most tokens of an image that libmtmd was told; ``None``: its own.
     """
     kind = projector.text("clip.projector_type") or projector.text("clip.vision.projector_type") or ""
     rule, patch = _RULES.get(kind), projector.integer("clip.vision.patch_size")
@@ -69,7 +69,7 @@ def grid_of(projector: GGUFHeader, budget: tuple[int | None, int | None]) -> Gri
 
 
 def canvas_size(width: int, height: int, grid: Grid) -> tuple[int, int]:
-    """Sides of the canvas for a picture, in pixels."""
+    """Sides of the canvas for an image, in pixels."""
     step = grid.step
     w, h = (max(step, _to_steps(side, step, _round)) for side in (width, height))
     if grid.max_pixels > 0 and w * h > grid.max_pixels:
@@ -81,17 +81,17 @@ def canvas_size(width: int, height: int, grid: Grid) -> tuple[int, int]:
     return w, h
 
 
-def letterbox(width: int, height: int, canvas: tuple[int, int], picture: tuple[int, int] | None = None) -> View:
-    """A picture of this size in the middle of the canvas, as large as it can be with its aspect kept.
+def letterbox(width: int, height: int, canvas: tuple[int, int], image: tuple[int, int] | None = None) -> View:
+    """An image of this size in the middle of the canvas, as large as it can be with its aspect kept.
 
-    ``picture`` are the sides before it was brought to ``width`` x ``height``, if it was.
+    ``image`` are the sides before it was brought to ``width`` x ``height``, if it was.
     """
     scale = min(_single(canvas[0] / width), _single(canvas[1] / height))
     shown = [min(math.ceil(_single(side * scale)), limit) for side, limit in zip((width, height), canvas, strict=True)]
-    original = picture or (width, height)
+    original = image or (width, height)
     return View(
-        picture_width=original[0],
-        picture_height=original[1],
+        image_width=original[0],
+        image_height=original[1],
         width=canvas[0],
         height=canvas[1],
         left=(canvas[0] - shown[0]) // 2,

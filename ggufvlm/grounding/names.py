@@ -1,4 +1,4 @@
-"""Names of pictures in exports: relative to the folder that holds them all, and stems for files beside them."""
+"""Names of images in exports: relative to the folder that holds them all, and stems for files beside them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNSAFE = '<>:"/\\|?*'
 
 
 def file_names(sources: Sequence[str]) -> list[str]:
-    """The pictures' paths from their common folder, with forward slashes; what is no file keeps its name."""
+    """The images' paths from their common folder, with forward slashes; what is no file keeps its name."""
     paths = [PurePath(source) for source in sources if _is_file(source)]
     folders = {str(path.parent) for path in paths}
     try:
@@ -24,16 +24,16 @@ def file_names(sources: Sequence[str]) -> list[str]:
 
 
 def stem(source: str, index: int) -> str:
-    """A name for a file about a picture, without an ending; ``index`` numbers those that have no name."""
+    """A name for a file about an image, without an ending; ``index`` numbers those that have no name."""
     name = Path(source).name if _is_file(source) else PurePath(urlsplit(source).path).name
     if source.startswith(("data:", "<", "-", "clipboard:")):
         name = ""
     safe = "".join("_" if c in _UNSAFE or not c.isprintable() else c for c in PurePath(name).stem)
-    return safe or f"picture-{index + 1}"
+    return safe or f"image-{index + 1}"
 
 
 def check_stems(sources: Sequence[str], what: str) -> None:
-    """Make sure that each picture has a file of its own.
+    """Make sure that each image has a file of its own.
 
     Raises:
         UsageError: two would be written to the same one.

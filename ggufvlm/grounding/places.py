@@ -1,4 +1,4 @@
-"""Boxes and points in a picture, and how they come from the numbers that a model writes."""
+"""Boxes and points in an image, and how they come from the numbers that a model writes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ggufvlm.grounding.view import View, whole
 
 _LEAST_SIDE = 0.5
 _TOLERANCE = 1.0
-"""Pixels that a box may lie outside the picture without a word: rounding to a coarse scale does that."""
+"""Pixels that a box may lie outside the image without a word: rounding to a coarse scale does that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in pixels of the upright picture, from its upper left corner; ``x1`` and ``y1`` are exclusive.
+    """A rectangle in pixels of the upright image, from its upper left corner; ``x1`` and ``y1`` are exclusive.
 
     ``text`` is what stands there, if the model read it.
     """
@@ -59,7 +59,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point in pixels of the upright picture, from its upper left corner."""
+    """A point in pixels of the upright image, from its upper left corner."""
 
     label: str
     x: float
@@ -72,26 +72,26 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A mark in the picture, and whether a part of it that lay outside was cut off."""
+    """A mark in the image, and whether a part of it that lay outside was cut off."""
 
     place: Box | Point
     was_clipped: bool
 
 
 def place(mark: Mark, convention: Convention, view: View, label: str) -> Placed | None:
-    """Where a mark lies in the picture; ``None`` if that is nowhere.
+    """Where a mark lies in the image; ``None`` if that is nowhere.
 
     Args:
         mark: as the model wrote it; corners may be swapped.
         convention: of the model.
-        view: what it saw of the picture.
+        view: what it saw of the image.
         label: what to call it.
     """
     numbers = mark.numbers
     if len(numbers) not in (2, 4) or not all(map(math.isfinite, numbers)):
         return None
     corners = [_to_pixels(numbers[at], numbers[at + 1], convention, view) for at in range(0, len(numbers), 2)]
-    width, height = view.picture_width, view.picture_height
+    width, height = view.image_width, view.image_height
     xs, ys = sorted(x for x, _ in corners), sorted(y for _, y in corners)
     is_outside = xs[-1] < -_TOLERANCE or ys[-1] < -_TOLERANCE or xs[0] > width + _TOLERANCE
     if is_outside or ys[0] > height + _TOLERANCE:
@@ -111,11 +111,11 @@ def _to_pixels(first: float, second: float, convention: Convention, view: View) 
     canvas = canvas_of(convention, view)
     if convention.scale is not None:
         x, y = x / convention.scale * canvas.width, y / convention.scale * canvas.height
-    return canvas.to_picture(x, y)
+    return canvas.to_image(x, y)
 
 
 def written(x: float, y: float, convention: Convention, view: View) -> tuple[float, float]:
-    """The two numbers that a convention has for a point of the picture: the inverse of :func:`place`."""
+    """The two numbers that a convention has for a point of the image: the inverse of :func:`place`."""
     canvas = canvas_of(convention, view)
     x, y = canvas.to_canvas(x, y)
     if convention.scale is not None:
@@ -125,4 +125,4 @@ def written(x: float, y: float, convention: Convention, view: View) -> tuple[flo
 
 def canvas_of(convention: Convention, view: View) -> View:
     """What the numbers of a convention are relative to."""
-    return view if convention.frame == "seen" else whole(view.picture_width, view.picture_height)
+    return view if convention.frame == "seen" else whole(view.image_width, view.image_height)

@@ -1,4 +1,4 @@
-"""Detections as YOLO label files: one line a box, ``class x_center y_center width height``, fractions of the picture.
+"""Detections as YOLO label files: one line a box, ``class x_center y_center width height``, fractions of the image.
 
 The format of darknet and of Ultralytics (docs.ultralytics.com/datasets/detect).
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def yolo(found: Detections, classes: Classes) -> str:
-    """The label file of one picture; empty if there is nothing in it, which YOLO takes for background."""
+    """The label file of one image; empty if there is nothing in it, which YOLO takes for background."""
     width, height = found.width, found.height
     lines = [
         f"{classes.number(box.label)} {(box.x0 + box.x1) / 2 / width:.6f} {(box.y0 + box.y1) / 2 / height:.6f} "

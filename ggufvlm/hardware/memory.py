@@ -16,14 +16,14 @@ from ggufvlm.config import EngineConfig
 from ggufvlm.gguf.header import GGUFHeader, TensorInfo
 
 DEFAULT_CTX = 4096
-"""Cells reckoned with when no context size is set: a picture, a question and an answer."""
+"""Cells reckoned with when no context size is set: an image, a question and an answer."""
 DEFAULT_IMAGE_TOKENS = 1024
 
 _CELL_STEP = 256  # llama.cpp rounds a context up to this
 _BYTES_PER_ELEMENT = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 _GEMMA3N_LAYERS_WITH_CACHE = 20
-# Projectors whose input is as large as the picture. All others scale it, whole or in tiles, to clip.vision.image_size.
+# Projectors whose input is as large as the image. All others scale it, whole or in tiles, to clip.vision.image_size.
 _DYNAMIC = re.compile("qwen|pixtral|lightonocr|lfm2|kimi|glm[45]v|paddleocr|dots|youtuvl|mimovl|hunyuan|exaone|step3")
 
 
@@ -47,7 +47,7 @@ class MemoryPrediction:
             nothing in ordinary memory, and this much on a GPU.
         kv_per_cell: growth of the cache with each token of context.
         compute: scratch memory of the language model.
-        projector, projector_compute: the projector's weights, and its scratch memory for the largest picture.
+        projector, projector_compute: the projector's weights, and its scratch memory for the largest image.
     """
 
     n_ctx: int
@@ -90,7 +90,7 @@ def predict(
         model: the language model; of a split one the headers of all parts, first to last.
         projector: ``None`` counts none.
         config: context size, cache types, batch size and flash attention.
-        image_tokens: the largest picture, for projectors that take any size; ``None`` is the engine's own limit.
+        image_tokens: the largest image, for projectors that take any size; ``None`` is the engine's own limit.
     """
     parts = (model,) if isinstance(model, GGUFHeader) else tuple(model)
     config = config or EngineConfig()
@@ -236,7 +236,7 @@ def _compute(shape: _Shape, config: EngineConfig, n_ctx: int) -> int:
 
 
 def _projector_compute(projector: GGUFHeader, config: EngineConfig, image_tokens: int) -> int:
-    """The projector's graph for the largest picture, fitted to what libmtmd reserved."""
+    """The projector's graph for the largest image, fitted to what libmtmd reserved."""
 
     def integer(key: str) -> int:
         return projector.integer(f"clip.vision.{key}") or 0

@@ -1,4 +1,4 @@
-"""libmtmd's input chunks: a prompt cut into text and pictures."""
+"""libmtmd's input chunks: a prompt cut into text and images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from ggufvlm.errors import EngineError
 from ggufvlm.llama.bindings import mtmd
-from ggufvlm.llama.layout import PicturePiece
+from ggufvlm.llama.layout import ImagePiece
 
 _TEXT, _IMAGE = 0, 1  # mtmd_input_chunk_type
 
@@ -23,8 +23,8 @@ class TextInput:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureInput:
-    """A picture at its place in the prompt. ``rgb`` may be left out to learn the counts without the pixels."""
+class ImageInput:
+    """An image at its place in the prompt. ``rgb`` may be left out to learn the counts without the pixels."""
 
     id: str
     width: int
@@ -38,18 +38,18 @@ class InputChunk:
 
     Attributes:
         n_cells: KV cells it takes.
-        n_pos: positions it takes; fewer than cells for an M-RoPE picture.
-        tokens: token ids of text, ``None`` for a picture.
-        picture_id: the :class:`PictureInput`'s id, ``None`` for text.
-        piece: of a picture whose layout was known, so that libmtmd was not asked; there is no ``handle`` then.
+        n_pos: positions it takes; fewer than cells for an M-RoPE image.
+        tokens: token ids of text, ``None`` for an image.
+        image_id: the :class:`ImageInput`'s id, ``None`` for text.
+        piece: of an image whose layout was known, so that libmtmd was not asked; there is no ``handle`` then.
     """
 
     handle: Any
     n_cells: int
     n_pos: int
     tokens: tuple[int, ...] | None
-    picture_id: str | None
-    piece: PicturePiece | None = None
+    image_id: str | None
+    piece: ImagePiece | None = None
 
 
 class InputChunks:
@@ -82,34 +82,34 @@ def _read_chunk(handle: Any) -> InputChunk:
     kind = mtmd.mtmd_input_chunk_get_type(handle)
     if kind not in (_TEXT, _IMAGE):
         raise EngineError("the prompt holds a kind of media that is not supported")
-    tokens, picture_id = None, None
+    tokens, image_id = None, None
     if kind == _TEXT:
         count = ctypes.c_size_t()
         pointer = mtmd.mtmd_input_chunk_get_tokens_text(handle, ctypes.byref(count))
         tokens = tuple(pointer[: count.value])
     else:
-        picture_id = (mtmd.mtmd_input_chunk_get_id(handle) or b"").decode()
+        image_id = (mtmd.mtmd_input_chunk_get_id(handle) or b"").decode()
     return InputChunk(
         handle=handle,
         n_cells=mtmd.mtmd_input_chunk_get_n_tokens(handle),
         n_pos=mtmd.mtmd_input_chunk_get_n_pos(handle),
         tokens=tokens,
-        picture_id=picture_id,
+        image_id=image_id,
     )
 
 
-def make_bitmap(picture: PictureInput) -> Any:
+def make_bitmap(image: ImageInput) -> Any:
     """A native bitmap, to be freed by the caller; libmtmd copies the pixels.
 
     Raises:
         EngineError: sides or pixel count do not make sense.
     """
-    width, height, rgb = picture.width, picture.height, picture.rgb
+    width, height, rgb = image.width, image.height, image.rgb
     if width <= 0 or height <= 0 or (rgb is not None and len(rgb) != width * height * 3):
-        raise EngineError(f"a picture of {width}x{height} pixels has the wrong amount of data")
+        raise EngineError(f"an image of {width}x{height} pixels has the wrong amount of data")
     pixels = None if rgb is None else ctypes.cast(ctypes.c_char_p(rgb), ctypes.POINTER(ctypes.c_uint8))
     bitmap = mtmd.mtmd_bitmap_init(width, height, pixels)
     if not bitmap:
-        raise EngineError("out of memory for a picture")
-    mtmd.mtmd_bitmap_set_id(bitmap, picture.id.encode())
+        raise EngineError("out of memory for an image")
+    mtmd.mtmd_bitmap_set_id(bitmap, image.id.encode())
     return bitmap

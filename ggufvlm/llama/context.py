@@ -60,7 +60,7 @@ class ContextShape:
 
     Attributes:
         n_ctx: cells, over all slots; llama.cpp rounds up to 256.
-        n_ubatch: rows computed at once; a picture whose rows see each other has to fit.
+        n_ubatch: rows computed at once; an image whose rows see each other has to fit.
         n_threads: CPU threads.
         n_slots: sequences at a time.
     """
@@ -130,13 +130,13 @@ class Context:
     def decode_embeddings(
         self, embeddings: NDArray[np.float32], positions: NDArray[np.int32], slot: int, *, causal: bool
     ) -> None:
-        """Compute rows of one picture: ``embeddings`` [rows, n_embd_inp], ``positions`` [sections, rows].
+        """Compute rows of one image: ``embeddings`` [rows, n_embd_inp], ``positions`` [sections, rows].
 
         Raises: as :meth:`decode_tokens`.
         """
         limit = self.n_batch if causal else min(self.n_batch, self.n_ubatch)
         if not 0 < len(embeddings) <= limit:
-            raise EngineError(f"a picture step of {len(embeddings)} rows does not fit into a batch of {limit}")
+            raise EngineError(f"an image step of {len(embeddings)} rows does not fit into a batch of {limit}")
         batch = EmbeddingBatch(embeddings, positions, slot)
         if causal:
             self._decode(batch.native)
@@ -206,7 +206,7 @@ class Context:
         return int(llama.llama_state_seq_get_size_ext(self.handle, slot, 0))
 
     def position_range(self, slot: int) -> tuple[int, int]:
-        """The lowest and highest position in a slot's cells, -1 if it is empty (M-RoPE: a picture has its first)."""
+        """The lowest and highest position in a slot's cells, -1 if it is empty (M-RoPE: an image has its first)."""
         lowest, highest = llama.llama_memory_seq_pos_min, llama.llama_memory_seq_pos_max
         return int(lowest(self._memory, slot)), int(highest(self._memory, slot))
 

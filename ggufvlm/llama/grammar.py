@@ -22,7 +22,7 @@ _SPECIAL = b"\xff"  # llguidance's mark of tokens that are not text
 
 class GrammarVocab:
     """A vocabulary as llguidance wants it. Making it takes up to a second, so it is made once, in a thread of its own:
-    meanwhile the picture is encoded.
+    meanwhile the image is encoded.
     """
 
     def __init__(self, vocab: Vocab) -> None:

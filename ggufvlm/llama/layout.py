@@ -1,4 +1,4 @@
-"""What libmtmd makes of a picture of one size: tokens, cells, positions. Known sizes need no projector in memory."""
+"""What libmtmd makes of an image of one size: tokens, cells, positions. Known sizes need no projector in memory."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
-    """Tokens that libmtmd puts before, between or after a picture's tiles."""
+    """Tokens that libmtmd puts before, between or after an image's tiles."""
 
     tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PicturePiece:
-    """A tile, or the whole picture.
+class ImagePiece:
+    """A tile, or the whole image.
 
     Attributes:
         n_cells, n_pos: KV cells and positions it takes.
@@ -41,20 +41,20 @@ class PicturePiece:
         return self.offsets + start * self.slopes
 
 
-Piece = TextPiece | PicturePiece
+Piece = TextPiece | ImagePiece
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The pieces of a picture, in order, and the length of the rows that it is encoded to."""
+    """The pieces of an image, in order, and the length of the rows that it is encoded to."""
 
     pieces: tuple[Piece, ...]
     n_embd_inp: int
 
     @property
-    def tiles(self) -> tuple[PicturePiece, ...]:
+    def tiles(self) -> tuple[ImagePiece, ...]:
         """The pieces that are encoded."""
-        return tuple(piece for piece in self.pieces if isinstance(piece, PicturePiece))
+        return tuple(piece for piece in self.pieces if isinstance(piece, ImagePiece))
 
 
 def to_bytes(layout: Layout) -> bytes:
@@ -86,7 +86,7 @@ def from_bytes(content: bytes) -> Layout | None:
 def _piece(entry: dict[str, Any]) -> Piece:
     if "tokens" in entry:
         return TextPiece(tuple(entry["tokens"]))
-    return PicturePiece(
+    return ImagePiece(
         n_cells=entry["n_cells"],
         n_pos=entry["n_pos"],
         is_causal=entry["is_causal"],

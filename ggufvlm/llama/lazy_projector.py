@@ -1,4 +1,4 @@
-"""A projector that is loaded only when a picture has to be encoded, or has a size that was never seen."""
+"""A projector that is loaded only when an image has to be encoded, or has a size that was never seen."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ggufvlm.errors import EngineError, ModelError
-from ggufvlm.llama.chunks import InputChunk, InputChunks, PictureInput, TextInput
+from ggufvlm.llama.chunks import ImageInput, InputChunk, InputChunks, TextInput
 from ggufvlm.llama.layout import Layout, TextPiece
 from ggufvlm.llama.projector import Projector
 from ggufvlm.llama.vocab import Vocab
@@ -57,7 +57,7 @@ class LazyProjector:
                 self._projector.stop()
         return self._projector
 
-    def tokenize(self, parts: Sequence[TextInput | PictureInput], *, add_special: bool) -> InputChunks:
+    def tokenize(self, parts: Sequence[TextInput | ImageInput], *, add_special: bool) -> InputChunks:
         """As :meth:`Projector.tokenize`.
 
         Raises: as there, and what loading raises, as an EngineError.
@@ -68,19 +68,19 @@ class LazyProjector:
                 return InputChunks(None, _joined(self._pieces(parts, layouts, add_special=add_special)))
         projector = self._loaded()
         for part in parts:
-            if isinstance(part, PictureInput) and self._layouts.get(part.width, part.height) is None:
+            if isinstance(part, ImageInput) and self._layouts.get(part.width, part.height) is None:
                 self._layouts.put(part.width, part.height, projector.layout(part.width, part.height))
         return projector.tokenize(parts, add_special=add_special)
 
-    def _known(self, parts: Sequence[TextInput | PictureInput]) -> list[Layout] | None:
-        pictures = [part for part in parts if isinstance(part, PictureInput)]
-        if any(picture.rgb is not None for picture in pictures):
+    def _known(self, parts: Sequence[TextInput | ImageInput]) -> list[Layout] | None:
+        images = [part for part in parts if isinstance(part, ImageInput)]
+        if any(image.rgb is not None for image in images):
             return None
-        layouts = [self._layouts.get(picture.width, picture.height) for picture in pictures]
+        layouts = [self._layouts.get(image.width, image.height) for image in images]
         return None if None in layouts else [layout for layout in layouts if layout is not None]
 
     def _pieces(
-        self, parts: Sequence[TextInput | PictureInput], layouts: Sequence[Layout], *, add_special: bool
+        self, parts: Sequence[TextInput | ImageInput], layouts: Sequence[Layout], *, add_special: bool
     ) -> Iterator[InputChunk]:
         """Chunk by chunk what ``mtmd_tokenizer`` of libmtmd gives: each text on its own, specials at the ends."""
         vocab, following = self._vocab, iter(layouts)

@@ -28,7 +28,7 @@ def load_pair(
     Args:
         model, mmproj: the files.
         config: GPU layers, flash attention.
-        budget: bounds of a picture's tokens.
+        budget: bounds of an image's tokens.
         n_threads: CPU threads of the encoder.
         drops_last_row: see :class:`Projector`.
         is_wanted: whether the projector is needed at all; may take its time to answer.

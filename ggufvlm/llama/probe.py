@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError
 from ggufvlm.llama.bindings import mtmd, version
-from ggufvlm.llama.chunks import PictureInput
+from ggufvlm.llama.chunks import ImageInput
 from ggufvlm.llama.model import LoadAborted, Model
 from ggufvlm.llama.projector import Projector, TokenBudget
 
@@ -27,17 +27,17 @@ def library_fingerprint() -> str:
     return f"{version} {path} {found.st_size} {found.st_mtime_ns}"
 
 
-def encode_picture(model: Path, mmproj: Path, width: int, height: int, rgb: bytes) -> NDArray[np.float32]:
-    """Embeddings of one picture, on the CPU; of the language model only its shape is loaded.
+def encode_image(model: Path, mmproj: Path, width: int, height: int, rgb: bytes) -> NDArray[np.float32]:
+    """Embeddings of one image, on the CPU; of the language model only its shape is loaded.
 
     Raises:
         ModelError, PairingError: llama.cpp refuses a file, or the pair.
-        EngineError: the picture cannot be encoded, or becomes more than one piece.
+        EngineError: the image cannot be encoded, or becomes more than one piece.
     """
     config = EngineConfig(mmproj_offload=False, flash_attention="off")
-    with encoder(model, mmproj, PictureInput("0", width, height, rgb), config) as (encode, n_pieces):
+    with encoder(model, mmproj, ImageInput("0", width, height, rgb), config) as (encode, n_pieces):
         if n_pieces != 1:
-            raise EngineError(f"{mmproj.name}: the picture became {n_pieces} pieces")
+            raise EngineError(f"{mmproj.name}: the image became {n_pieces} pieces")
         return encode()
 
 
@@ -45,27 +45,27 @@ def encode_picture(model: Path, mmproj: Path, width: int, height: int, rgb: byte
 def encoder(
     model: Path,
     mmproj: Path,
-    picture: PictureInput,
+    image: ImageInput,
     config: EngineConfig,
     *,
     n_threads: int = 1,
     go_on: Callable[[], bool] = lambda: True,
 ) -> Iterator[tuple[Callable[[], NDArray[np.float32]], int]]:
-    """A projector, loaded with the shape of a language model, that encodes one picture as often as it is called.
+    """A projector, loaded with the shape of a language model, that encodes one image as often as it is called.
 
     Args:
         model, mmproj: the files.
-        picture: with its pixels.
+        image: with its pixels.
         config: flash attention, and whether a GPU may be used.
         n_threads: CPU threads.
         go_on: asked often while loading and encoding; False from it stops.
 
     Returns:
-        A function that gives the embeddings [n_cells, n_embd_inp] of the picture's first piece, and how many there are.
+        A function that gives the embeddings [n_cells, n_embd_inp] of the image's first piece, and how many there are.
 
     Raises:
         ModelError, PairingError: llama.cpp refuses a file, or the pair.
-        EngineError: the picture cannot be encoded.
+        EngineError: the image cannot be encoded.
         LoadAborted: ``go_on`` returned False; the function raises it too.
     """
 
@@ -83,11 +83,11 @@ def encoder(
         skeleton.close()
         raise
     try:
-        chunks = projector.tokenize([picture], add_special=False)
+        chunks = projector.tokenize([image], add_special=False)
         try:
             pieces = [chunk for chunk in chunks if chunk.tokens is None]
             if not pieces:
-                raise EngineError(f"{mmproj.name}: the picture became no piece at all")
+                raise EngineError(f"{mmproj.name}: the image became no piece at all")
             yield lambda: projector.encode(pieces[0], check), len(pieces)
         finally:
             chunks.close()

@@ -1,4 +1,4 @@
-"""The projector (mmproj): prompts into input chunks, pictures into embeddings."""
+"""The projector (mmproj): prompts into input chunks, images into embeddings."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ggufvlm.gguf.header import read_header
 from ggufvlm.gguf.writer import read_tensor
 from ggufvlm.llama import log
 from ggufvlm.llama.bindings import llama, mtmd
-from ggufvlm.llama.chunks import InputChunk, InputChunks, PictureInput, TextInput, make_bitmap
+from ggufvlm.llama.chunks import ImageInput, InputChunk, InputChunks, TextInput, make_bitmap
 from ggufvlm.llama.context import _FLASH_ATTENTION
-from ggufvlm.llama.layout import Layout, PicturePiece, Piece, TextPiece
+from ggufvlm.llama.layout import ImagePiece, Layout, Piece, TextPiece
 from ggufvlm.llama.model import LoadWatch, Model, Progress
 
 _LINE_END = "v.token_embd.img_break"
@@ -28,12 +28,12 @@ _QWEN_DEFAULT_MIN, _QWEN_DEFAULT_MAX = 8, 4096
 
 
 class EncodeAborted(EngineError):  # noqa: N818 - reads as what happened
-    """Encoding a picture was stopped."""
+    """Encoding an image was stopped."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenBudget:
-    """Bounds of a picture's tokens that libmtmd applies when it resizes; ``None`` is the projector's own."""
+    """Bounds of an image's tokens that libmtmd applies when it resizes; ``None`` is the projector's own."""
 
     minimum: int | None = None
     maximum: int | None = None
@@ -61,7 +61,7 @@ class Projector:
 
         Args:
             path, model, config, budget, n_threads: what to load, and how to compute.
-            drops_last_row: the last row of each picture is no patch; its left neighbour takes its place.
+            drops_last_row: the last row of each image is no patch; its left neighbour takes its place.
             progress: asked while loading; False from it stops.
 
         Raises:
@@ -97,16 +97,16 @@ class Projector:
             raise PairingError(log.explain(f"{path.name}: llama.cpp cannot use this projector with {model.path.name}"))
         if not mtmd.mtmd_support_vision(self._handle):
             self.close()
-            raise PairingError(f"{path.name}: this projector reads no pictures")
+            raise PairingError(f"{path.name}: this projector reads no images")
         self.uses_mrope = bool(mtmd.mtmd_decode_use_mrope(self._handle))
 
     is_loaded = True
 
-    def tokenize(self, parts: Sequence[TextInput | PictureInput], *, add_special: bool) -> InputChunks:
-        """Split a prompt into chunks. A picture without pixels gives chunks of the same counts, in microseconds.
+    def tokenize(self, parts: Sequence[TextInput | ImageInput], *, add_special: bool) -> InputChunks:
+        """Split a prompt into chunks. An image without pixels gives chunks of the same counts, in microseconds.
 
         Raises:
-            EngineError: libmtmd refuses a picture (for instance one that is far too flat).
+            EngineError: libmtmd refuses an image (for instance one that is far too flat).
         """
         log.forget()
         keep_alive: list[Any] = []
@@ -134,10 +134,10 @@ class Projector:
         return InputChunks(chunks)
 
     def encode(self, chunk: InputChunk, on_layer: Callable[[int], None] | None = None) -> NDArray[np.float32]:
-        """Embeddings [n_cells, n_embd_inp] of a picture chunk that has pixels.
+        """Embeddings [n_cells, n_embd_inp] of an image chunk that has pixels.
 
         Args:
-            chunk: from :meth:`tokenize` of a picture with pixels.
+            chunk: from :meth:`tokenize` of an image with pixels.
             on_layer: called with the number of finished layers while encoding.
 
         Raises:
@@ -152,7 +152,7 @@ class Projector:
         if self._stop_requested:
             raise EncodeAborted("encoding was stopped")
         if code != 0:
-            raise EngineError(log.explain("llama.cpp could not encode the picture"))
+            raise EngineError(log.explain("llama.cpp could not encode the image"))
         pointer = mtmd.mtmd_get_output_embd(self._handle)
         shape = (chunk.n_cells, self._n_embd_inp)
         embeddings: NDArray[np.float32] = np.ctypeslib.as_array(pointer, shape=shape).copy()  # the next one reuses it
@@ -175,7 +175,7 @@ class Projector:
         header = read_header(self._path)
         tensor = header.tensors.get(_LINE_END)
         if tensor is None or tensor.ggml_type != 0:
-            raise EngineError(f"{self._path.name}: llama.cpp computed a picture to numbers that are none")
+            raise EngineError(f"{self._path.name}: llama.cpp computed an image to numbers that are none")
         return np.frombuffer(read_tensor(self._path, header, tensor), np.float32)
 
     def stop(self) -> None:
@@ -200,13 +200,13 @@ class Projector:
         return not self._stop_requested
 
     def is_causal(self, chunk: InputChunk) -> bool:
-        """Whether the rows of this picture look only at rows before them."""
+        """Whether the rows of this image look only at rows before them."""
         if chunk.piece is not None:
             return chunk.piece.is_causal
         return not mtmd.mtmd_decode_use_non_causal(self._handle, chunk.handle)
 
     def positions(self, chunk: InputChunk, start: int) -> NDArray[np.int32]:
-        """Positions [sections, n_cells] of a picture chunk that begins at ``start``."""
+        """Positions [sections, n_cells] of an image chunk that begins at ``start``."""
         if chunk.piece is not None:
             return chunk.piece.positions(start)
         count = chunk.n_cells
@@ -219,12 +219,12 @@ class Projector:
         return np.stack([t, y, x, z])
 
     def layout(self, width: int, height: int) -> Layout:
-        """What becomes of a picture of that size.
+        """What becomes of an image of that size.
 
         Raises:
             EngineError: libmtmd refuses the size.
         """
-        chunks = self.tokenize([PictureInput("0", width, height)], add_special=False)
+        chunks = self.tokenize([ImageInput("0", width, height)], add_special=False)
         pieces = tuple(self._piece(chunk) for chunk in chunks)
         chunks.close()
         return Layout(pieces, self._n_embd_inp)
@@ -233,7 +233,7 @@ class Projector:
         if chunk.tokens is not None:
             return TextPiece(chunk.tokens)
         offsets = self.positions(chunk, 0)
-        return PicturePiece(
+        return ImagePiece(
             n_cells=chunk.n_cells,
             n_pos=chunk.n_pos,
             is_causal=self.is_causal(chunk),

@@ -1,4 +1,4 @@
-"""Pictures from anywhere -> decoded RGB. The only room that imports Pillow, pypdfium2 and PyAV; it knows no model."""
+"""Images from anywhere -> decoded RGB. The only room that imports Pillow, pypdfium2 and PyAV; it knows no model."""
 
 from ggufvlm.media.decoding.decode import MAX_PIXELS
 from ggufvlm.media.documents.pdf import pages
@@ -6,7 +6,7 @@ from ggufvlm.media.documents.video import frames
 from ggufvlm.media.image import Image
 from ggufvlm.media.loading import ImageSource, load
 from ggufvlm.media.pixels.crop import crop
-from ggufvlm.media.pixels.prepare import PicturePlan, prepare
+from ggufvlm.media.pixels.prepare import ImagePlan, prepare
 from ggufvlm.media.pixels.resize import Resample, pad_to_square, resize, save, to_pillow, to_png
 from ggufvlm.media.pixels.sixel import to_sixel
 from ggufvlm.media.sources.arguments import ArgumentKind, classify, expand
@@ -16,8 +16,8 @@ __all__ = [
     "MAX_PIXELS",
     "ArgumentKind",
     "Image",
+    "ImagePlan",
     "ImageSource",
-    "PicturePlan",
     "Resample",
     "classify",
     "crop",

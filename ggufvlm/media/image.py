@@ -1,4 +1,4 @@
-"""The one form in which pictures travel through the package: decoded RGB with an identity."""
+"""The one form in which images travel through the package: decoded RGB with an identity."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Image:
-    """A decoded picture.
+    """A decoded image.
 
     Attributes:
         width: columns, in pixels, at least 1.
         height: rows, in pixels, at least 1.
         rgb: ``width * height * 3`` bytes: row-major RGB, 8 bit a channel, top row first.
-        id: sha256 (hex) of size and pixels. Equal pictures have equal ids, wherever they came from.
+        id: sha256 (hex) of size and pixels. Equal images have equal ids, wherever they came from.
         source: what the user gave (path, URL), or a short name such as ``<stdin>``.
         original_format: the encoding it was read from (``"JPEG"``, ``"HEIF"``), None if it never had one.
     """
@@ -49,7 +49,7 @@ class Image:
             ValueError: a side is shorter than one pixel, or ``rgb`` has another length.
         """
         if width < 1 or height < 1:
-            raise ValueError(f"a picture needs at least one pixel, got {width}x{height}")
+            raise ValueError(f"an image needs at least one pixel, got {width}x{height}")
         if memoryview(rgb).nbytes != width * height * 3:
             got = memoryview(rgb).nbytes
             raise ValueError(f"{width}x{height} RGB pixels are {width * height * 3} bytes, got {got}")

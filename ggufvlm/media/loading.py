@@ -1,4 +1,4 @@
-"""Anything that is a picture -> Image."""
+"""Anything that is an image -> Image."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ ImageSource: TypeAlias = Union[
 
 
 def load(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image:
-    """Read and decode a picture, upright, transparency on white.
+    """Read and decode an image, upright, transparency on white.
 
     Args:
         source: a path, ``file://`` or http(s) URL, data URI, ``-`` (standard input) or ``clipboard:``; the bytes of a
-            picture file; an ``Image``, which is returned as it is; a Pillow picture; or a numpy array of uint8 RGB
-            with shape (height, width, 3). A Pillow picture as opened from a file is turned upright like the file
+            image file; an ``Image``, which is returned as it is; a Pillow image; or a numpy array of uint8 RGB
+            with shape (height, width, 3). A Pillow image as opened from a file is turned upright like the file
             itself, one derived from it (``convert``, ``rotate``) is taken as it stands.
         max_pixels: largest width times height that is decoded.
 
     Raises:
-        ImageError: missing, unreadable, damaged, too large, or not a picture. The message names the source.
+        ImageError: missing, unreadable, damaged, too large, or not an image. The message names the source.
         TypeError: nothing of the above.
     """
     if isinstance(source, Image):
@@ -46,7 +46,7 @@ def load(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image:
         return finish(source, _pillow_name(source), max_pixels=max_pixels)
     if _is_array(source):
         return _from_array(source)
-    raise TypeError(f"cannot make a picture of {type(source).__name__}")
+    raise TypeError(f"cannot make an image of {type(source).__name__}")
 
 
 def _is_pillow(source: object) -> TypeGuard[PIL.Image.Image]:
@@ -62,16 +62,16 @@ def _comes_from(source: object, package: str) -> bool:
     return any(cls.__module__.partition(".")[0] == package for cls in type(source).__mro__)
 
 
-def _pillow_name(picture: PIL.Image.Image) -> str:
-    name = getattr(picture, "filename", "")
-    return name if isinstance(name, str) and name else "<picture>"
+def _pillow_name(image: PIL.Image.Image) -> str:
+    name = getattr(image, "filename", "")
+    return name if isinstance(name, str) and name else "<image>"
 
 
 def _from_array(array: npt.NDArray[np.uint8]) -> Image:
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != "uint8" or array.size == 0:
         shape = "x".join(str(side) for side in array.shape)
         raise ImageError(
-            f"<array>: {array.dtype} of shape {shape} is no RGB picture",
+            f"<array>: {array.dtype} of shape {shape} is no RGB image",
             hint="pass uint8 of shape (height, width, 3)",
         )
     height, width, _ = array.shape

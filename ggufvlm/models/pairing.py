@@ -17,7 +17,7 @@ from typing import NoReturn
 from ggufvlm.errors import ModelError, PairingError
 from ggufvlm.gguf.header import GGUFHeader, read_header
 
-# PROJECTOR_TYPE_NAMES of clip-impl.h: first the types for pictures, with the tensor and the side whose length is the
+# PROJECTOR_TYPE_NAMES of clip-impl.h: first the types for images, with the tensor and the side whose length is the
 # width (clip_n_mmproj_embd and load_tensors of clip.cpp), then those for sound only.
 _WIDTHS: dict[str, tuple[str, int]] = {
     name: (tensor, side)
@@ -203,7 +203,7 @@ def check_projector(projector: GGUFHeader, *, allow_untyped: bool = False) -> tu
     _check_size(projector)
     if projector.metadata.get("clip.has_vision_encoder") is not True:
         sound = projector.metadata.get("clip.has_audio_encoder") is True
-        why = "is a projector for sound and cannot see pictures" if sound else "has no vision encoder"
+        why = "is a projector for sound and cannot see images" if sound else "has no vision encoder"
         raise ModelError(f"{projector.name} {why}", hint="pass the vision projector of this model with --mmproj")
     _check_keys(projector)
     named = projector.text("clip.projector_type") or projector.text("clip.vision.projector_type")
@@ -215,7 +215,7 @@ def check_projector(projector: GGUFHeader, *, allow_untyped: bool = False) -> tu
             )
         return _inferred_type(projector), True
     if named in AUDIO_PROJECTORS:
-        raise ModelError(f"{projector.name} is a projector for sound ({named}) and cannot see pictures")
+        raise ModelError(f"{projector.name} is a projector for sound ({named}) and cannot see images")
     if named not in VISION_PROJECTORS:
         why = f"the projector type {named[:60]!r} is not known to this llama.cpp"
         raise ModelError(f"{projector.name}: {why}", hint="pip install -U ggufvlm")

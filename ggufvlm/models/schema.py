@@ -107,14 +107,14 @@ class SamplingDefaults:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageFacts:
-    """How a projector cuts a picture. Lengths are pixels, budgets are tokens; ``None`` is unknown or has no meaning.
+    """How a projector cuts an image. Lengths are pixels, budgets are tokens; ``None`` is unknown or has no meaning.
 
     Attributes:
         patch, merge: one token covers ``patch * merge`` pixels squared.
-        min_tokens, max_tokens: what llama.cpp allows one picture.
-        tokens_per_image, size: for projectors that scale every picture to one square.
-        tile, tokens_per_tile, max_tiles: for projectors that cut a picture into tiles.
-        overview: whether the whole picture comes along as one more tile.
+        min_tokens, max_tokens: what llama.cpp allows one image.
+        tokens_per_image, size: for projectors that scale every image to one square.
+        tile, tokens_per_tile, max_tiles: for projectors that cut an image into tiles.
+        overview: whether the whole image comes along as one more tile.
         grounding_min_tokens: below this budget boxes are unreliable.
     """
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 N_RUNS = 10
-# the tower of Qwen2-VL, with one of its 32 blocks, and a picture of 256 patches
+# the tower of Qwen2-VL, with one of its 32 blocks, and an image of 256 patches
 WIDTH, N_FF, N_HEADS, N_BLOCKS, PATCH, SIDE = 1280, 5120, 16, 1, 14, 224
 _N_RANDOM = 1 << 16
 _BF16_FEATURES = ("AVX512_BF16", "AMX_BF16", "AMX_INT8")
@@ -103,18 +103,16 @@ def _best_times(paths: Mapping[str, Path], go_on: Callable[[], bool]) -> dict[st
     """The shortest of several times for each file, in seconds: what else the machine does only adds to it."""
     from ggufvlm.config import EngineConfig
     from ggufvlm.hardware.cpu import default_threads
-    from ggufvlm.llama.chunks import PictureInput
+    from ggufvlm.llama.chunks import ImageInput
     from ggufvlm.llama.probe import encoder
     from ggufvlm.models.resolve import find_model
 
     model = find_model("demo", fetch=None).model  # any will do, and this one's vocabulary is short
-    picture = PictureInput("0", SIDE, SIDE, bytes(3 * SIDE * SIDE))
+    image = ImageInput("0", SIDE, SIDE, bytes(3 * SIDE * SIDE))
     config, best = EngineConfig(mmproj_offload=False), dict.fromkeys(paths, float("inf"))
     with ExitStack() as stack:
         encoders = {
-            name: stack.enter_context(encoder(model, path, picture, config, n_threads=default_threads(), go_on=go_on))[
-                0
-            ]
+            name: stack.enter_context(encoder(model, path, image, config, n_threads=default_threads(), go_on=go_on))[0]
             for name, path in paths.items()
         }
         for encode in encoders.values():

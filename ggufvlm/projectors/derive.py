@@ -156,17 +156,17 @@ def _compare(
 def _encode(model: Path, mmproj: Path, go_on: Callable[[], bool], on_loaded: Callable[[], None]) -> NDArray[np.float32]:
     from ggufvlm.config import EngineConfig
     from ggufvlm.hardware.cpu import default_threads
-    from ggufvlm.llama.chunks import PictureInput
+    from ggufvlm.llama.chunks import ImageInput
     from ggufvlm.llama.probe import encoder
 
-    picture = PictureInput("0", _SIDE, _SIDE, trial_picture())
+    image = ImageInput("0", _SIDE, _SIDE, trial_image())
     config = EngineConfig(mmproj_offload=False)
-    with encoder(model, mmproj, picture, config, n_threads=default_threads(), go_on=go_on) as (encode, _):
+    with encoder(model, mmproj, image, config, n_threads=default_threads(), go_on=go_on) as (encode, _):
         on_loaded()
         return encode()
 
 
-def trial_picture() -> bytes:
+def trial_image() -> bytes:
     """RGB of 112 x 112 pixels: 16 coloured blocks with noise on them, so that rows differ and none is plain."""
     import numpy as np
 

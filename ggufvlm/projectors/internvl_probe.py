@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from ggufvlm.cache.folder import read_note, write_note
 from ggufvlm.errors import EngineError, ModelError
 from ggufvlm.gguf.writer import NewTensor, encode_value, write_gguf
-from ggufvlm.projectors.llava_probe import _WIDTH, SIDE, _pairs, _tensor, _tensors, probe_picture, read_rows
+from ggufvlm.projectors.llava_probe import _WIDTH, SIDE, _pairs, _tensor, _tensors, probe_image, read_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +62,7 @@ def examine_library(model: Path, width: int) -> Order:
 
 def run_probe(model: Path, width: int) -> Order:
     """Run the probe, whatever is known already."""
-    from ggufvlm.llama.probe import encode_picture
+    from ggufvlm.llama.probe import encode_image
 
     if width < _WIDTH:
         return "unknown"
@@ -70,7 +70,7 @@ def run_probe(model: Path, width: int) -> Order:
         with tempfile.TemporaryDirectory(prefix="ggufvlm-") as folder:
             path = Path(folder) / "probe.gguf"
             write_probe(path, width)
-            return judge(encode_picture(model, path, SIDE, SIDE, probe_picture()))
+            return judge(encode_image(model, path, SIDE, SIDE, probe_image()))
     except (ModelError, EngineError, OSError) as error:  # a PairingError is a ModelError
         logger.warning("the probe for InternVL's positions could not be run: %s", error)
         return "unknown"

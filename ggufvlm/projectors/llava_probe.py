@@ -60,9 +60,9 @@ class Verdict:
     def text(self) -> str:
         """For people."""
         return {
-            "right": "this llama.cpp computes its pictures rightly",
-            "shifted": "this llama.cpp misplaces the class token of its pictures (#25814), which is repaired",
-            "unknown": "this llama.cpp computes its pictures in a way that is not known, and nothing is repaired",
+            "right": "this llama.cpp computes its images rightly",
+            "shifted": "this llama.cpp misplaces the class token of its images (#25814), which is repaired",
+            "unknown": "this llama.cpp computes its images in a way that is not known, and nothing is repaired",
         }[self.order]
 
 
@@ -101,7 +101,7 @@ def _parse(note: str) -> Verdict | None:
 
 def run_probe(model: Path, width: int) -> Verdict:
     """Run the probe, whatever is known already."""
-    from ggufvlm.llama.probe import encode_picture
+    from ggufvlm.llama.probe import encode_image
 
     if width < _WIDTH:
         return _NOT_KNOWN
@@ -109,7 +109,7 @@ def run_probe(model: Path, width: int) -> Verdict:
         with tempfile.TemporaryDirectory(prefix="ggufvlm-") as folder:
             path = Path(folder) / "probe.gguf"
             write_probe(path, width)
-            return judge(encode_picture(model, path, SIDE, SIDE, probe_picture()))
+            return judge(encode_image(model, path, SIDE, SIDE, probe_image()))
     except (ModelError, EngineError, OSError) as error:  # a PairingError is a ModelError
         logger.warning("the probe for CLIP towers could not be run: %s", error)
         return _NOT_KNOWN
@@ -136,16 +136,16 @@ def read_rows(rows: NDArray[np.float32]) -> list[tuple[int, ...]]:
     return [tuple(index for index in range(_WIDTH) if row[index] > 0.4) for row in rows]  # gelu(1) = 0.84
 
 
-def probe_picture() -> bytes:
-    """RGB of the picture: four patches, red, green, blue and black."""
+def probe_image() -> bytes:
+    """RGB of the image: four patches, red, green, blue and black."""
     import numpy as np
 
-    picture = np.zeros((SIDE, SIDE, 3), np.uint8)
+    image = np.zeros((SIDE, SIDE, 3), np.uint8)
     for patch, color in enumerate(_PATCHES):
         if color is not None:
             top, left = PATCH * (patch // 2), PATCH * (patch % 2)
-            picture[top : top + PATCH, left : left + PATCH, color] = 255
-    return picture.tobytes()
+            image[top : top + PATCH, left : left + PATCH, color] = 255
+    return image.tobytes()
 
 
 def _pairs(width: int) -> dict[str, bytes]:

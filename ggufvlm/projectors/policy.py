@@ -1,7 +1,7 @@
 """Which type of the projector to load here: as published, or derived in BF16 or Q8_0. Pure: decides, touches nothing.
 
 * BF16 where the library has instructions for it and a trial was won by a clear margin
-  (:mod:`ggufvlm.projectors.bf16_trial`): a picture then takes about 0.7 of the time.
+  (:mod:`ggufvlm.projectors.bf16_trial`): an image then takes about 0.7 of the time.
 * Q8_0, which is slower, only where the projector as published does not fit into memory.
 * Else the file as it was published.
 """

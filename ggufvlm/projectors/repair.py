@@ -1,11 +1,11 @@
-"""Right pictures for LLaVA and its relatives from a llama.cpp that computes their CLIP tower wrongly.
+"""Right images for LLaVA and its relatives from a llama.cpp that computes their CLIP tower wrongly.
 
 What is wrong is told in :mod:`ggufvlm.projectors.llava_probe`. It is repaired from outside, in three places:
 
 1. libmtmd gets a derived projector: all blocks run (``clip.vision.feature_layer``), and the rows of the position table
    are rearranged for patches that arrive one slot late, with the class token last.
-2. The picture is made to fit the tower's square by us, and its patches are rolled by one: slot s shows patch
-   ``(s - 1) mod N`` (:class:`~ggufvlm.media.PicturePlan`).
+2. The image is made to fit the tower's square by us, and its patches are rolled by one: slot s shows patch
+   ``(s - 1) mod N`` (:class:`~ggufvlm.media.ImagePlan`).
 3. Row i of the output is then patch i, but for the last one, the class token: its left neighbour takes its place
    (``Projector``). So of 576 patches 575 are right.
 
@@ -35,7 +35,7 @@ _VERSION = 1  # raise it when the same changes give another file
 _POSITIONS = "v.position_embd.weight"
 _FEATURE_LAYER = "clip.vision.feature_layer"
 _CLIP_L_WIDTH, _CLIP_L_BLOCKS = 1024, 24
-# what makes libmtmd cut a picture of LLaVA 1.6 into tiles, where its patches could not be rolled
+# what makes libmtmd cut an image of LLaVA 1.6 into tiles, where its patches could not be rolled
 _TILING = ("clip.vision.image_grid_pinpoints", "clip.vision.mm_patch_merge_type")
 
 
@@ -48,7 +48,7 @@ class Repair:
         all_blocks: the last block of the file runs.
         class_token: the class token is put right: position table, rolled patches, last row.
         positions: InternVL's position table is moved on by one row.
-        one_tile: that costs LLaVA 1.6 its tiles; it sees the whole picture as one square.
+        one_tile: that costs LLaVA 1.6 its tiles; it sees the whole image as one square.
     """
 
     add_type: str | None = None
@@ -115,7 +115,7 @@ def find_repair(report: PairReport, model: Path) -> Repair:
 
 
 def needs_repair(report: PairReport, model: Path) -> bool:
-    """Whether pictures would be computed wrongly by the loaded llama.cpp from the file as it is."""
+    """Whether images would be computed wrongly by the loaded llama.cpp from the file as it is."""
     return bool(find_repair(report, model))
 
 

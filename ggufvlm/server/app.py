@@ -132,17 +132,17 @@ def _add_status(app: FastAPI, metrics: Metrics) -> None:
 
 def _log_prompt(asked: Any) -> None:
     texts = [message.model_dump() for message in asked] if hasattr(asked[0], "model_dump") else asked
-    _log.info("asked: %s", json.dumps(_without_pictures(texts), ensure_ascii=False))
+    _log.info("asked: %s", json.dumps(_without_images(texts), ensure_ascii=False))
 
 
-def _without_pictures(value: Any) -> Any:
-    """What is asked, with pictures shortened."""
+def _without_images(value: Any) -> Any:
+    """What is asked, with images shortened."""
     if isinstance(value, str):
         return value if not value.startswith("data:") else value[:40] + "…"
     if isinstance(value, list):
-        return [_without_pictures(item) for item in value]
+        return [_without_images(item) for item in value]
     if isinstance(value, dict):
-        return {name: _without_pictures(item) for name, item in value.items() if item is not None}
+        return {name: _without_images(item) for name, item in value.items() if item is not None}
     return value
 
 

@@ -29,11 +29,11 @@ class Asked:
     Attributes:
         model: what the client calls it; ``None`` is the server's first.
         messages: the dialogue in the Hub's chat format. Content is a text, or a list of
-            ``{"type": "text", "text": str}`` and ``{"type": "image", "image": bytes}`` with the bytes of a picture
-            file, not decoded. A picture with ``"detail": "low"`` gets a quarter of the model's tokens for pictures.
+            ``{"type": "text", "text": str}`` and ``{"type": "image", "image": bytes}`` with the bytes of an image
+            file, not decoded. An image with ``"detail": "low"`` gets a quarter of the model's tokens for images.
             A last message of the assistant is continued.
         raw_prompt: a text to be continued without a chat template, in place of messages.
-        raw_images: bytes of picture files that come before ``raw_prompt``.
+        raw_images: bytes of image files that come before ``raw_prompt``.
         settings: over the model's defaults; what makes no sense is refused with a UsageError.
         keep_alive: seconds for which the model is kept after this answer, :data:`FOR_EVER`, 0 to unload it at once;
             ``None`` is the server's own rule.
@@ -116,8 +116,8 @@ class Limits:
 
     Attributes:
         body: bytes of a request's body. Enforced before any route sees it (413).
-        pictures: of one request. For the routes to enforce.
-        pixels: of one picture, width times height; four times as many in one request. Enforced where they are decoded.
+        images: of one request. For the routes to enforce.
+        pixels: of one image, width times height; four times as many in one request. Enforced where they are decoded.
         tokens: of one answer; longer ones are not refused but end there with ``length``. Enforced by the engines.
         choices: answers to one request (OpenAI's ``n``).
         seconds: from the request to the end of its answer.
@@ -125,7 +125,7 @@ class Limits:
     """
 
     body: int = 32_000_000
-    pictures: int = 16
+    images: int = 16
     pixels: int = 64_000_000
     tokens: int = 4096
     choices: int = 8

@@ -113,20 +113,20 @@ def _questions(batches: Iterator[pa.RecordBatch], job: Job, tables: deque[_Table
 
 
 def read_cell(cell: Any) -> list[Any]:
-    """The pictures of a cell: file bytes, a path or URL, Spark's or Spark NLP's image, or a list of these.
+    """The images of a cell: file bytes, a path or URL, Spark's or Spark NLP's image, or a list of these.
 
     Raises:
         ImageError: there is none.
     """
     if isinstance(cell, list) and cell:
-        return [picture for item in cell for picture in read_cell(item)]
+        return [image for item in cell for image in read_cell(item)]
     if isinstance(cell, str) and cell:
         return [_path(cell)]
     if isinstance(cell, (bytes, bytearray)) and cell:
         return [bytes(cell)]
     if isinstance(cell, dict):
         return [_from_struct(cell)]
-    raise ImageError("there is no picture in this row")
+    raise ImageError("there is no image in this row")
 
 
 def prompt_of(cell: Any) -> str | None:
@@ -148,7 +148,7 @@ def _from_struct(cell: dict[str, Any]) -> Image | bytes:
     origin = str(cell.get("origin") or cell.get("path") or "<image>")
     data = next((bytes(cell[name]) for name in ("data", "result", "content") if cell.get(name)), None)
     if not data:
-        raise ImageError(f"{origin}: not a picture that Spark could read")
+        raise ImageError(f"{origin}: not an image that Spark could read")
     width, height, channels = (int(cell.get(name) or 0) for name in ("width", "height", "nChannels"))
     if channels not in (1, 3, 4) or width < 1 or height < 1 or len(data) != width * height * channels:
         return data

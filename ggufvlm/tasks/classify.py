@@ -1,8 +1,8 @@
-"""Classes of a picture, by the probabilities that the model itself gives to their names.
+"""Classes of an image, by the probabilities that the model itself gives to their names.
 
-Nothing is generated. Each label is scored as the whole answer to one question about the picture, over the same cells of
+Nothing is generated. Each label is scored as the whole answer to one question about the image, over the same cells of
 the prompt; a label's probability is the sum over the ways in which models write it ("red", "Red", "Red."). Dividing by
-what the model says of a picture without content is contextual calibration (Zhao et al. 2021, "Calibrate Before Use").
+what the model says of an image without content is contextual calibration (Zhao et al. 2021, "Calibrate Before Use").
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _YES, _NO = ("Yes", "yes"), ("No", "no")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassifyParams:
-    """How pictures are classified.
+    """How images are classified.
 
     Attributes:
         labels: names of the classes.
@@ -35,7 +35,7 @@ class ClassifyParams:
         multi: several classes may hold: a question with yes or no for each label.
         per_token: a label's log-probability is divided by its tokens, so that long labels are not behind.
         exact: a label is only scored as it is written, not capitalised or with a full stop.
-        calibrate: divide by the probabilities for a grey picture: takes away what the model prefers anyway.
+        calibrate: divide by the probabilities for a grey image: takes away what the model prefers anyway.
         system: a system message.
     """
 
@@ -84,7 +84,7 @@ class ClassProbability:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Classification:
-    """The classes of a picture.
+    """The classes of an image.
 
     Attributes:
         source: what the user gave.
@@ -113,7 +113,7 @@ class Classification:
 
 
 def classify(vlm: VLM, image: ImageSource, params: ClassifyParams | Sequence[str]) -> Classification:
-    """Classify one picture.
+    """Classify one image.
 
     Args:
         vlm: as many labels are scored at a time as it has slots.
@@ -121,7 +121,7 @@ def classify(vlm: VLM, image: ImageSource, params: ClassifyParams | Sequence[str
         params: how; labels alone take the defaults.
 
     Raises:
-        ImageError: the picture cannot be read.
+        ImageError: the image cannot be read.
         UsageError: too few labels, or an empty one.
         ContextOverflow, EngineError: as :meth:`VLM.describe <ggufvlm.VLM.describe>`.
     """
@@ -204,4 +204,4 @@ def softmax(logs: Sequence[float]) -> list[float]:
 
 
 def _blank(image: Image) -> Image:
-    return Image.from_rgb(image.width, image.height, _GREY * (image.width * image.height), "grey picture")
+    return Image.from_rgb(image.width, image.height, _GREY * (image.width * image.height), "grey image")

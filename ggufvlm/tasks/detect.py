@@ -1,4 +1,4 @@
-"""Objects in pictures: what to ask a model, and its answer as boxes in pixels of the picture.
+"""Objects in images: what to ask a model, and its answer as boxes in pixels of the image.
 
 >>> from ggufvlm import VLM
 >>> from ggufvlm.tasks.detect import detect
@@ -37,15 +37,15 @@ NAMELESS = "object"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Detections:
-    """What was found in one picture, in pixels of the upright picture.
+    """What was found in one image, in pixels of the upright image.
 
     Attributes:
-        source: the picture, as it was given.
-        width, height: of the picture.
+        source: the image, as it was given.
+        width, height: of the image.
         labels: what was asked for; empty: everything.
         boxes, points: what was found of that.
         others: what the model marked besides.
-        n_dropped: marks that could not be read, or lie outside the picture.
+        n_dropped: marks that could not be read, or lie outside the image.
         n_clipped: marks that reached beyond its edges.
         n_repeated: marks that said the same as another one.
         convention: how the model writes places.
@@ -108,10 +108,10 @@ class Detections:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A picture with what was found in it, or with the reason why nothing could be.
+    """An image with what was found in it, or with the reason why nothing could be.
 
     Attributes:
-        index: its place among the pictures.
+        index: its place among the images.
         image: its pixels; ``None`` if they could not be read.
     """
 
@@ -132,10 +132,10 @@ def detect(
     system: str | None = None,
     **settings: Unpack[SamplingSettings],
 ) -> Detections:
-    """Find objects in a picture.
+    """Find objects in an image.
 
-    Load the model with :func:`~ggufvlm.grounding.families.with_enough_tokens` settings if pictures are small: some
-    families need a thousand tokens of a picture for reliable boxes.
+    Load the model with :func:`~ggufvlm.grounding.families.with_enough_tokens` settings if images are small: some
+    families need a thousand tokens of an image for reliable boxes.
 
     Args:
         vlm: a model of a family that marks places.
@@ -149,7 +149,7 @@ def detect(
 
     Raises:
         UsageError: the family does not mark places, or gives no points; an empty label.
-        ImageError: the picture cannot be read.
+        ImageError: the image cannot be read.
         EngineError, ContextOverflow: see there.
     """
     detector = Detector(
@@ -163,7 +163,7 @@ def detect(
 
 
 class Detector:
-    """Looks for the same things in many pictures. Arguments and errors are those of :func:`detect`."""
+    """Looks for the same things in many images. Arguments and errors are those of :func:`detect`."""
 
     def __init__(
         self,
@@ -190,9 +190,9 @@ class Detector:
         self._see = viewer(vlm)
 
     def map(self, images: Iterable[ImageSource]) -> Iterator[Found]:
-        """Results in the order of the pictures; as many answers at a time as the engine has slots.
+        """Results in the order of the images; as many answers at a time as the engine has slots.
 
-        A picture that cannot be read or asked about is a result with its error.
+        An image that cannot be read or asked about is a result with its error.
         """
         gathered = _Gathered(len(self._asks))
         for result in self._vlm.map(self._questions(images, gathered)):
@@ -221,7 +221,7 @@ class Detector:
             yield Found(index, image, self.read(image, answers))
 
     def read(self, image: Image, answers: Sequence[Answer]) -> Detections:
-        """What answers to this detector's questions mark in a picture."""
+        """What answers to this detector's questions mark in an image."""
         sorted_out = _SortedOut(self.convention, self._see(image.width, image.height), self.labels, self._points)
         for ask, answer in zip(self._asks, answers, strict=True):
             sorted_out.add(read_answer(answer.text), ask)
@@ -242,12 +242,12 @@ class Detector:
 
 
 def viewer(vlm: VLM) -> Callable[[int, int], View]:
-    """What a loaded model sees of a picture of some width and height: the resize or letterbox that really happens."""
+    """What a loaded model sees of an image of some width and height: the resize or letterbox that really happens."""
     handler = vlm.handler
     grid = grid_of(read_header(vlm.files.mmproj), handler.library_budget)
 
     def see(width: int, height: int) -> View:
-        plan = handler.picture_plan(width, height)
+        plan = handler.image_plan(width, height)
         if grid is None:
             return of_plan(width, height, plan)
         return letterbox(plan.width, plan.height, canvas_size(plan.width, plan.height, grid), (width, height))
@@ -256,7 +256,7 @@ def viewer(vlm: VLM) -> Callable[[int, int], View]:
 
 
 class _SortedOut:
-    """Marks of one picture as places: wanted ones, others, and counts of what fell through."""
+    """Marks of one image as places: wanted ones, others, and counts of what fell through."""
 
     def __init__(self, convention: Convention, view: View, labels: Sequence[str], points: bool) -> None:
         self._convention, self._view, self._labels, self._points = convention, view, labels, points
@@ -293,7 +293,7 @@ class _SortedOut:
 
 @dataclass(slots=True)
 class _Gathered:
-    """Answers that have come, until those of a picture are complete and it is its turn."""
+    """Answers that have come, until those of an image are complete and it is its turn."""
 
     n_asks: int
     images: dict[int, Image] = field(default_factory=dict)
@@ -308,7 +308,7 @@ class _Gathered:
             self.answers.setdefault(index, {})[ask] = result
 
     def take(self) -> Iterator[tuple[int, Image | None, list[Answer], GGUFVLMError | None]]:
-        """Pictures that are complete, in their order, each once."""
+        """Images that are complete, in their order, each once."""
         while self.next in self.failed or len(self.answers.get(self.next, ())) == self.n_asks:
             index, self.next = self.next, self.next + 1
             answers = self.answers.pop(index, {})

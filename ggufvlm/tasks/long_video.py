@@ -224,7 +224,7 @@ def sum_up(
     prefill: str = "",
     **settings: Unpack[SamplingSettings],
 ) -> AnswerStream:
-    """Ask for one answer from those about the windows; no picture is looked at again.
+    """Ask for one answer from those about the windows; no image is looked at again.
 
     Args:
         answers: from :func:`watch`, all of them.

@@ -18,7 +18,7 @@ Status = Literal["ok", "warn", "bad"]
 
 _HUB = "https://huggingface.co"
 _HUB_TIMEOUT = 4.0  # seconds
-_ENOUGH_MEMORY = 4 << 30  # the default model with a picture, and something for the desktop
+_ENOUGH_MEMORY = 4 << 30  # the default model with an image, and something for the desktop
 _ENOUGH_DISK = 5 << 30
 _NO_EXTRAS = frozenset({"test", "dev", "docs", "all"})
 
@@ -103,7 +103,7 @@ def _llava() -> Finding:
     width = read_header(model, stop_at_vocabulary=True).integer("qwen2vl.embedding_length") or 0
     verdict = examine_library(model, width, remember=False)
     if verdict.order == "shifted" and is_switched_off():
-        text = f"pictures come out wrong, and {NO_REPAIR_VARIABLE} forbids the repair"
+        text = f"images come out wrong, and {NO_REPAIR_VARIABLE} forbids the repair"
         return Finding(topic="LLaVA", status="warn", text=text, remedy=f"unset {NO_REPAIR_VARIABLE}")
     if verdict.order == "unknown":
         return Finding(topic="LLaVA", status="warn", text=verdict.text, remedy="pip install -U ggufvlm")

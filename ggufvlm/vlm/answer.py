@@ -11,7 +11,7 @@ from ggufvlm.engine.sequence import FinishReason, TokenLogprob
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeenImage:
-    """A picture and how the model saw it.
+    """An image and how the model saw it.
 
     Attributes:
         source: what the user gave.
@@ -36,18 +36,18 @@ class PromptSize:
 
     Attributes:
         n_text: its text, the template's included.
-        n_pictures: each picture, in order.
+        n_images: each image, in order.
         limit: the most that prompt and answer may take together.
     """
 
     n_text: int
-    n_pictures: tuple[int, ...]
+    n_images: tuple[int, ...]
     limit: int
 
     @property
     def total(self) -> int:
         """Cells of the whole prompt."""
-        return self.n_text + sum(self.n_pictures)
+        return self.n_text + sum(self.n_images)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,8 +58,8 @@ class Usage:
         n_prompt: cells of the whole prompt.
         n_cached: of these, kept from before.
         n_restored: of the cached ones, read from a snapshot on disk.
-        n_images_encoded: picture pieces that went through the projector.
-        n_images_recalled: picture pieces whose projector output was known, from memory or disk.
+        n_images_encoded: image pieces that went through the projector.
+        n_images_recalled: image pieces whose projector output was known, from memory or disk.
         n_generated: tokens of the answer.
         n_ctx: size of the context.
     """

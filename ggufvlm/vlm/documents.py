@@ -1,4 +1,4 @@
-"""Pictures, PDFs and videos -> the contents of one message that fits into the context."""
+"""Images, PDFs and videos -> the contents of one message that fits into the context."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Content: TypeAlias = "tuple[str | Image, ...]"
 
 MAX_BYTES = 1 << 30
-"""Of decoded pictures of documents in one message."""
+"""Of decoded images of documents in one message."""
 
 _MOST_TIMES = 12  # that a note lists
 _ANSWER_CELLS = 512  # kept free for the answer, at most; and at most a quarter of the context
@@ -31,32 +31,32 @@ _ANSWER_CELLS = 512  # kept free for the answer, at most; and at most a quarter 
 
 @dataclass(frozen=True, slots=True)
 class _Strip:
-    """Pictures of one source, with their places in it if it is a document.
+    """Images of one source, with their places in it if it is a document.
 
     Attributes:
-        is_cut: whether some of the wanted pictures were left out.
+        is_cut: whether some of the wanted images were left out.
     """
 
     name: str
     document: Document | None
-    pictures: tuple[tuple[float, Image], ...]
+    images: tuple[tuple[float, Image], ...]
     is_cut: bool = False
 
 
 class Material:
-    """What one question is about: pictures, and PDFs and videos of which as much is taken as fits."""
+    """What one question is about: images, and PDFs and videos of which as much is taken as fits."""
 
     def __init__(self, strips: Sequence[_Strip]) -> None:
         self._strips = list(strips)
 
     @classmethod
     def of(cls, images: Iterable[Image]) -> Material:
-        """Pictures that are read already."""
+        """Images that are read already."""
         return cls([_Strip(image.source, None, ((0, image),)) for image in images])
 
     @classmethod
     def read(cls, sources: Iterable[str | os.PathLike[str]], selection: Selection | None = None) -> Material:
-        """Read plain pictures, and of each PDF and video the first of the wanted pictures.
+        """Read plain images, and of each PDF and video the first of the wanted images.
 
         Args:
             sources: paths, URLs, data URIs, ``-`` or ``clipboard:``; told apart by their contents.
@@ -89,31 +89,31 @@ class Material:
 
     @property
     def n_wanted(self) -> int:
-        """How many pictures there would be if all fitted."""
+        """How many images there would be if all fitted."""
         return sum(len(strip.document.places) if strip.document else 1 for strip in self._strips)
 
     @property
     def n_bytes(self) -> int:
-        """What the wanted pictures would take in memory, if all of a document are as large as its first."""
+        """What the wanted images would take in memory, if all of a document are as large as its first."""
         return sum(
-            sum(len(image.rgb) for _, image in strip.pictures) * (len(strip.document.places) if strip.document else 1)
+            sum(len(image.rgb) for _, image in strip.images) * (len(strip.document.places) if strip.document else 1)
             for strip in self._strips
         )
 
     @property
     def first_images(self) -> list[Image]:
         """What is read already."""
-        return [image for strip in self._strips for _, image in strip.pictures]
+        return [image for strip in self._strips for _, image in strip.images]
 
     def fit(
         self, vlm: VLM, prompt: str, system: str | None = None, prefill: str = "", *, max_bytes: int = MAX_BYTES
     ) -> tuple[list[Message], list[str]]:
-        """The dialogue, and a line for each document of which not all wanted pictures fit.
+        """The dialogue, and a line for each document of which not all wanted images fit.
 
-        With several pictures each one stands behind a label: ``[page 3]``, ``[0:12.0]``, ``[scan.pdf, page 3]``.
+        With several images each one stands behind a label: ``[page 3]``, ``[0:12.0]``, ``[scan.pdf, page 3]``.
 
         Args:
-            max_bytes: of the pictures of documents in memory.
+            max_bytes: of the images of documents in memory.
 
         Raises: as :meth:`read`, and as :meth:`VLM.measure <ggufvlm.VLM.measure>`.
         """
@@ -129,23 +129,23 @@ class Material:
         chosen = self._choose(measure, lambda size: size.limit - kept_free(vlm, size.limit), max_bytes)
         return messages(chosen), _notes(chosen)
 
-    def pictures(self, vlm: VLM, room: int, *, max_bytes: int = MAX_BYTES) -> tuple[list[Image], list[str]]:
-        """As many pictures as fit into a part of the context, and a line for each document of which not all do.
+    def images(self, vlm: VLM, room: int, *, max_bytes: int = MAX_BYTES) -> tuple[list[Image], list[str]]:
+        """As many images as fit into a part of the context, and a line for each document of which not all do.
 
         Of each document at least one is among them.
 
         Args:
             room: cells.
-            max_bytes: of the pictures of documents in memory.
+            max_bytes: of the images of documents in memory.
 
         Raises: as :meth:`read`, and as :meth:`VLM.measure <ggufvlm.VLM.measure>`.
         """
 
         def measure(strips: Sequence[_Strip]) -> PromptSize:
-            return vlm.measure([Message("user", tuple(image for strip in strips for _, image in strip.pictures))])
+            return vlm.measure([Message("user", tuple(image for strip in strips for _, image in strip.images))])
 
         chosen = self._choose(measure, lambda _size: room, max_bytes)
-        return [image for strip in chosen for _, image in strip.pictures], _notes(chosen)
+        return [image for strip in chosen for _, image in strip.images], _notes(chosen)
 
     def _choose(
         self,
@@ -153,7 +153,7 @@ class Material:
         room: Callable[[PromptSize], int],
         max_bytes: int,
     ) -> list[_Strip]:
-        """All wanted pictures, or as many as fit."""
+        """All wanted images, or as many as fit."""
         if not self.has_documents:
             return self._strips
         size = measure(self._strips)
@@ -161,14 +161,14 @@ class Material:
         chosen = [self._read(strip, share) for strip in self._strips]
         while True:
             size = measure(chosen)
-            if size.total <= room(size) or all(len(strip.pictures) <= 1 for strip in chosen):
+            if size.total <= room(size) or all(len(strip.images) <= 1 for strip in chosen):
                 return chosen
             chosen = [_thinned(strip, max(0.0, room(size) / size.total)) for strip in chosen]
 
     def _first_share(self, size: PromptSize, room: int) -> float:
-        """The share of the wanted pictures that would fit if all pictures of a document were like its first."""
+        """The share of the wanted images that would fit if all images of a document were like its first."""
         fixed, wanted = size.n_text, 0
-        for strip, cells in zip(self._strips, size.n_pictures, strict=True):
+        for strip, cells in zip(self._strips, size.n_images, strict=True):
             if strip.document is None:
                 fixed += cells
             else:
@@ -180,15 +180,15 @@ class Material:
         if document is None:
             return strip
         places = document.fewer(document.places, max(1, int(share * len(document.places))))
-        return _Strip(strip.name, document, tuple(document.pictures(places)), len(places) < len(document.places))
+        return _Strip(strip.name, document, tuple(document.images(places)), len(places) < len(document.places))
 
 
 def _begin(file: MediaFile, selection: Selection) -> _Strip:
-    if file.kind is FileKind.PICTURE:
+    if file.kind is FileKind.IMAGE:
         image = decode(_contents(file), file.name)
         return _Strip(file.name, None, ((0, image),))
     document = open_document(file, selection)
-    return _Strip(file.name, document, tuple(document.pictures(document.places[:1])))
+    return _Strip(file.name, document, tuple(document.images(document.places[:1])))
 
 
 def _contents(file: MediaFile) -> bytes:
@@ -207,11 +207,11 @@ def _messages(content: Content, system: str | None) -> list[Message]:
 
 
 def _labelled(strips: Sequence[_Strip], prompt: str) -> Content:
-    if sum(len(strip.pictures) for strip in strips) == 1:
-        return (*(image for strip in strips for _, image in strip.pictures), prompt)
+    if sum(len(strip.images) for strip in strips) == 1:
+        return (*(image for strip in strips for _, image in strip.images), prompt)
     content: list[str | Image] = []
     for strip in strips:
-        for place, image in strip.pictures:
+        for place, image in strip.images:
             parts = [strip.name] if len(strips) > 1 else []
             parts += [strip.document.label(place)] if strip.document else []
             content += [f"[{', '.join(parts)}]\n", image, "\n"]
@@ -219,9 +219,9 @@ def _labelled(strips: Sequence[_Strip], prompt: str) -> Content:
 
 
 def _thinned(strip: _Strip, share: float) -> _Strip:
-    if strip.document is None or len(strip.pictures) < 2:
+    if strip.document is None or len(strip.images) < 2:
         return strip
-    by_place = dict(strip.pictures)
+    by_place = dict(strip.images)
     n = max(1, min(len(by_place) - 1, int(share * len(by_place))))
     kept = strip.document.fewer(list(by_place), n)
     return _Strip(strip.name, strip.document, tuple((place, by_place[place]) for place in kept), is_cut=True)
@@ -235,7 +235,7 @@ def _note(strip: _Strip) -> str | None:
     document = strip.document
     if document is None or not strip.is_cut:
         return None
-    used, wanted = [place for place, _ in strip.pictures], len(document.places)
+    used, wanted = [place for place, _ in strip.images], len(document.places)
     if document.n_pages is None:
         times = [document.label(place) for place in used]
         if len(times) > _MOST_TIMES:

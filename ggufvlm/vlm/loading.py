@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ggufvlm.models.schema import ImageFacts
     from ggufvlm.projectors.repair import Repair
     from ggufvlm.projectors.select import Derived
-    from ggufvlm.vlm.persistence import KnownPictures
+    from ggufvlm.vlm.persistence import KnownImages
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +37,7 @@ class Loading:
         on_share: takes the loaded share of the model, 0 to 1.
         on_progress: takes the engine's progress before an answer begins.
         go_on: asked often while loading; False stops it.
-        pictures: of the first question, so that no projector is loaded for pictures that are known; may block until
+        images: of the first question, so that no projector is loaded for images that are known; may block until
             they are read. ``None`` if that is not foreseen.
     """
 
@@ -48,7 +48,7 @@ class Loading:
     on_share: Callable[[float], None]
     on_progress: Callable[[Progress], None] | None
     go_on: Callable[[], bool]
-    pictures: Callable[[], Sequence[Image] | None]
+    images: Callable[[], Sequence[Image] | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +83,7 @@ def load_engine(loading: Loading) -> Loaded:
     from ggufvlm.llama.devices import default_threads
     from ggufvlm.llama.lazy_projector import LazyProjector
     from ggufvlm.projectors.repair import find_repair
-    from ggufvlm.vlm.persistence import Origin, look_ahead, open_pictures, open_snapshots
+    from ggufvlm.vlm.persistence import Origin, look_ahead, open_images, open_snapshots
 
     began = time.perf_counter()
     files, n_threads = loading.files, loading.config.n_threads or default_threads()
@@ -99,7 +99,7 @@ def load_engine(loading: Loading) -> Loaded:
         config=plan.config,
         encoding=f"{_budget(loading, repair)}, drops last row {repair.class_token}",
     )
-    known = open_pictures(origin)
+    known = open_images(origin)
     to_load = _ToLoad(
         loading=loading,
         repair=repair,
@@ -156,11 +156,11 @@ class _ToLoad:
     is_wanted: Callable[[], bool]
 
 
-def _all_known(loading: Loading, repair: Repair, known: KnownPictures) -> bool:
-    """Whether the first question needs no projector; waits until its pictures are told."""
+def _all_known(loading: Loading, repair: Repair, known: KnownImages) -> bool:
+    """Whether the first question needs no projector; waits until its images are told."""
     from ggufvlm.media.pixels.prepare import planned_id
 
-    images = loading.pictures()
+    images = loading.images()
     if not images:
         return False
     handler = _make_handler(loading, repair, None, SpecialTokens())
@@ -255,7 +255,7 @@ class _SquareFacts(TypedDict, total=False):
 
 
 def _square_facts(report: PairReport, repair: Repair) -> _SquareFacts:
-    """Of a CLIP tower with one square; where libmtmd cuts tiles, it needs the whole picture."""
+    """Of a CLIP tower with one square; where libmtmd cuts tiles, it needs the whole image."""
     from ggufvlm.projectors.repair import may_need_repair
 
     if not may_need_repair(report) or (report.has_image_grid and not repair.one_tile):
@@ -269,7 +269,7 @@ def _square_facts(report: PairReport, repair: Repair) -> _SquareFacts:
 
 
 def _default_budget(image: ImageFacts | None) -> int | None:
-    """Tokens of a picture when the user sets none: as many as a CPU can look at without taking minutes."""
+    """Tokens of an image when the user sets none: as many as a CPU can look at without taking minutes."""
     if image is None or image.max_tokens is None:
         return None
     return min(image.max_tokens, DEFAULT_MAX_TOKENS)

@@ -1,4 +1,4 @@
-"""Many questions, answered as many at a time as the engine has slots; pictures are read ahead in threads."""
+"""Many questions, answered as many at a time as the engine has slots; images are read ahead in threads."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from ggufvlm.vlm.vlm import VLM
 
 _READERS = 2
-_BYTES_IN_HAND = 512 << 20  # of decoded pictures; one question is taken whatever its size
+_BYTES_IN_HAND = 512 << 20  # of decoded images; one question is taken whatever its size
 _BYTES_OF_DOCUMENTS = 256 << 20  # of the pages or frames of one question
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """One prompt about some pictures.
+    """One prompt about some images.
 
     Attributes:
         prompt: the question.
@@ -79,9 +79,9 @@ class Mapping:
         self._n_ahead = n_ahead
         self._events: SimpleQueue[Future[list[Message]] | Output | BaseException] = SimpleQueue()
         self._reading: dict[Future[list[Message]], Question] = {}
-        self._n_bytes = 0  # of the pictures of questions that are in hand
+        self._n_bytes = 0  # of the images of questions that are in hand
         self._answering: dict[int, _Answering] = {}
-        self._pool = ThreadPoolExecutor(_READERS, "ggufvlm-pictures")
+        self._pool = ThreadPoolExecutor(_READERS, "ggufvlm-images")
 
     def results(self) -> Iterator[Result]:
         """Results in the order in which they are finished. Ending early aborts what is being answered."""
@@ -109,7 +109,7 @@ class Mapping:
             future.add_done_callback(self._events.put)
 
     def _has_room(self) -> bool:
-        """Whether another question may be taken: few are in hand, and their pictures are not too large together."""
+        """Whether another question may be taken: few are in hand, and their images are not too large together."""
         n_in_hand = len(self._reading) + len(self._answering)
         if self._n_bytes >= _BYTES_IN_HAND and n_in_hand:
             return False
@@ -119,12 +119,12 @@ class Mapping:
         from ggufvlm.vlm.documents import Material
         from ggufvlm.vlm.vlm import question as dialogue
 
-        pictures = question.images
-        if isinstance(pictures, Material):
+        images = question.images
+        if isinstance(images, Material):
             prompt, system, prefill = question.prompt, question.system, question.prefill
-            return pictures.fit(self._vlm, prompt, system, prefill, max_bytes=_BYTES_OF_DOCUMENTS)[0]
-        pictures = pictures if isinstance(pictures, (list, tuple)) else [pictures]
-        return dialogue([load(picture) for picture in pictures], question.prompt, question.system)
+            return images.fit(self._vlm, prompt, system, prefill, max_bytes=_BYTES_OF_DOCUMENTS)[0]
+        images = images if isinstance(images, (list, tuple)) else [images]
+        return dialogue([load(image) for image in images], question.prompt, question.system)
 
     def _take(self, event: Future[list[Message]] | Output | BaseException) -> Result | None:
         if isinstance(event, BaseException):
@@ -159,7 +159,7 @@ class Mapping:
 
 
 def n_bytes_of(question: Question) -> int:
-    """What its pictures take in memory, as far as they are decoded, or as much as is taken of documents."""
+    """What its images take in memory, as far as they are decoded, or as much as is taken of documents."""
     images = question.images
     if isinstance(images, (list, tuple)):
         return sum(len(image.rgb) for image in images if isinstance(image, Image))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """Everything that decides about the numbers a model computes from a picture.
+    """Everything that decides about the numbers a model computes from an image.
 
     Attributes:
         model, mmproj: the files that are really loaded.
@@ -33,12 +33,12 @@ class Origin:
     encoding: str
 
 
-class KnownPictures:
-    """What earlier processes left about pictures: the layout of each size, and embeddings.
+class KnownImages:
+    """What earlier processes left about images: the layout of each size, and embeddings.
 
     Args:
         store: where that lies; ``None`` if the user wants nothing kept.
-        identity: of all that decides about it, but for the picture.
+        identity: of all that decides about it, but for the image.
     """
 
     def __init__(self, store: Store | None, identity: list[str]) -> None:
@@ -80,13 +80,13 @@ class KnownPictures:
 
         return None if self._store is None else DiskEmbeddings(self._store, self._identity, n_embd_inp)
 
-    def has(self, picture_id: str, width: int, height: int) -> bool:
-        """Whether a picture needs no projector."""
+    def has(self, image_id: str, width: int, height: int) -> bool:
+        """Whether an image needs no projector."""
         layout = self.get(width, height)
         disk = None if layout is None else self._disk(layout.n_embd_inp)
         if layout is None or disk is None:
             return False
-        return all(disk.has(picture_id, ordinal, tile.n_cells) for ordinal, tile in enumerate(layout.tiles))
+        return all(disk.has(image_id, ordinal, tile.n_cells) for ordinal, tile in enumerate(layout.tiles))
 
 
 def look_ahead(model: Path) -> None:
@@ -98,12 +98,12 @@ def look_ahead(model: Path) -> None:
     pool.shutdown(wait=False)
 
 
-def open_pictures(origin: Origin) -> KnownPictures:
-    """What is known about pictures."""
+def open_images(origin: Origin) -> KnownImages:
+    """What is known about images."""
     from ggufvlm.cache.limits import open_store
 
     store = open_store("embeddings") if origin.config.use_cache else None
-    return KnownPictures(store, [] if store is None else _of_encoder(origin))
+    return KnownImages(store, [] if store is None else _of_encoder(origin))
 
 
 def open_snapshots(origin: Origin) -> Snapshots | None:

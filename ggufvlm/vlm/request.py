@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ggufvlm.engine.request import PicturePart, Request
-from ggufvlm.engine.sequence import PictureSegment
+from ggufvlm.engine.request import ImagePart, Request
+from ggufvlm.engine.sequence import ImageSegment
 from ggufvlm.engine.sequence import Sequence as EngineSequence
 from ggufvlm.errors import UsageError
 from ggufvlm.families import Message, read_messages
@@ -17,9 +17,9 @@ from ggufvlm.vlm.answer import SeenImage
 Messages = Iterable[Mapping[str, Any] | Message]
 
 
-def picture_ids(request: Request) -> frozenset[str]:
-    """Identities of the pictures in a request."""
-    return frozenset(part.id for part in request.parts if isinstance(part, PicturePart))
+def image_ids(request: Request) -> frozenset[str]:
+    """Identities of the images in a request."""
+    return frozenset(part.id for part in request.parts if isinstance(part, ImagePart))
 
 
 def read_dialogue(messages: Messages, images: Sequence[Any]) -> list[Message]:
@@ -27,7 +27,7 @@ def read_dialogue(messages: Messages, images: Sequence[Any]) -> list[Message]:
 
     Raises:
         UsageError: a mixture of both forms, or messages that make no sense.
-        ImageError: a picture cannot be read.
+        ImageError: an image cannot be read.
     """
     given = list(messages)
     ready = [message for message in given if isinstance(message, Message)]
@@ -38,15 +38,15 @@ def read_dialogue(messages: Messages, images: Sequence[Any]) -> list[Message]:
     return ready
 
 
-def seen_images(pictures: Sequence[Image], request: Request, sequence: EngineSequence) -> Iterable[SeenImage]:
-    """What the model saw of each picture of a request."""
-    parts = [part for part in request.parts if isinstance(part, PicturePart)]
+def seen_images(images: Sequence[Image], request: Request, sequence: EngineSequence) -> Iterable[SeenImage]:
+    """What the model saw of each image of a request."""
+    parts = [part for part in request.parts if isinstance(part, ImagePart)]
     cells: Counter[str] = Counter()
     for segment in sequence.segments:
-        if isinstance(segment, PictureSegment):
-            cells[segment.picture_id] += segment.n_cells
+        if isinstance(segment, ImageSegment):
+            cells[segment.image_id] += segment.n_cells
     times = Counter(part.id for part in parts)
-    for image, part in zip(pictures, parts, strict=True):
+    for image, part in zip(images, parts, strict=True):
         yield SeenImage(
             source=image.source,
             id=image.id,

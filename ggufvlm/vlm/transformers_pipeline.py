@@ -21,7 +21,7 @@ _SAMPLING_NAMES = {
 
 
 class ImageTextToTextPipeline:
-    """Call it with messages, or with a text and pictures; it returns what Transformers' pipeline returns."""
+    """Call it with messages, or with a text and images; it returns what Transformers' pipeline returns."""
 
     task = TASK
 
@@ -40,7 +40,7 @@ class ImageTextToTextPipeline:
         """Answer one dialogue, or a list of dialogues.
 
         Args:
-            images: pictures for image entries that name none, or for a plain ``text``.
+            images: images for image entries that name none, or for a plain ``text``.
             text: messages in the Hub's chat format (a list of them for several answers), or a plain question.
             return_full_text: put the answer behind the input; False returns the new text alone.
             generate_kwargs, settings: ``max_new_tokens``, ``do_sample``, ``temperature``, ``top_k``, ``top_p``,
@@ -68,7 +68,7 @@ class ImageTextToTextPipeline:
         elif _is_dialogue(text):
             messages = text
         else:
-            raise UsageError("the pipeline takes messages, or a text and pictures")
+            raise UsageError("the pipeline takes messages, or a text and images")
         stream = self.model.stream(messages, images=spare, **sampling)
 
         def finish() -> list[dict[str, Any]]:

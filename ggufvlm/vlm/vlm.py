@@ -1,4 +1,4 @@
-"""The facade: load a model, ask it about pictures, get text. Knows no terminal."""
+"""The facade: load a model, ask it about images, get text. Knows no terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings
-from ggufvlm.engine.request import Part, PicturePart, Request, TextPart
+from ggufvlm.engine.request import ImagePart, Part, Request, TextPart
 from ggufvlm.engine.sequence import Sequence as EngineSequence
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.families import ChatHandler, Message
@@ -20,7 +20,7 @@ from ggufvlm.media import Image, load, prepare
 from ggufvlm.media.pixels.prepare import planned_id
 from ggufvlm.models.resolve import ModelFiles, find_model
 from ggufvlm.vlm.answer import Answer, AnswerStream, PromptSize, Times, Usage
-from ggufvlm.vlm.request import Messages, picture_ids, read_dialogue, seen_images
+from ggufvlm.vlm.request import Messages, image_ids, read_dialogue, seen_images
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from ggufvlm.vlm.score import Score
 
 DEFAULT_PROMPT = "Describe this image."
-NOT_LOADED = "not loaded, the picture is known"
+NOT_LOADED = "not loaded, the image is known"
 
 
 class VLM:
     """A vision-language model in memory. Use :meth:`load`; close it, or use ``with``.
 
-    Loading goes on in a thread of its own, so that pictures can be read meanwhile; the first question waits for it.
+    Loading goes on in a thread of its own, so that images can be read meanwhile; the first question waits for it.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class VLM:
         raw: bool = False,
         on_load: Callable[[float], None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
-        waits_for_pictures: bool = False,
+        waits_for_images: bool = False,
     ) -> None:
         """Begin to load; prefer :meth:`load`.
 
@@ -58,7 +58,7 @@ class VLM:
             config: how.
             raw: see :meth:`load`.
             on_load, on_progress: get the loaded share and what comes before the first word, in another thread.
-            waits_for_pictures: the projector is loaded after :meth:`expect`, and only if it is needed.
+            waits_for_images: the projector is loaded after :meth:`expect`, and only if it is needed.
 
         Raises:
             ModelError, PairingError: the files are damaged or do not belong together, before llama.cpp sees them.
@@ -74,7 +74,7 @@ class VLM:
         self._result: Loaded | None = None
         self._preparing: tuple[Ticket, frozenset[str]] | None = None
         self._expected: Future[Sequence[Image] | None] = Future()
-        if not waits_for_pictures:
+        if not waits_for_images:
             self._expected.set_result(None)
         self._loading = Loading(
             files=files,
@@ -84,7 +84,7 @@ class VLM:
             on_share=on_load or (lambda _share: None),
             on_progress=on_progress,
             go_on=lambda: not self._cancelled.is_set(),
-            pictures=self._expected.result,
+            images=self._expected.result,
         )
         self._worker = Worker(self._make_engine)
         atexit.register(self.close)
@@ -103,7 +103,7 @@ class VLM:
         Args:
             model: a registry name (``demo``, ``qwen2-vl-2b:Q8_0``) or a path to a GGUF; ``None`` is the user's default.
             mmproj: the projector, if it is not the one that belongs to the model.
-            config: context size, threads, GPU layers, picture budget.
+            config: context size, threads, GPU layers, image budget.
             raw: send prompts without a chat template, for base models.
 
         Raises:
@@ -120,7 +120,7 @@ class VLM:
         return vlm
 
     def expect(self, images: Sequence[Image]) -> None:
-        """Tell which pictures the first question is about: known ones need no projector in memory."""
+        """Tell which images the first question is about: known ones need no projector in memory."""
         if not self._expected.done():
             self._expected.set_result(images)
 
@@ -143,7 +143,7 @@ class VLM:
         prefill: str = "",
         **settings: Unpack[SamplingSettings],
     ) -> Answer:
-        """Ask one question about one picture or several.
+        """Ask one question about one image or several.
 
         Args:
             images: a path, URL, data URI, bytes, a Pillow image or an array; or a list of these.
@@ -153,7 +153,7 @@ class VLM:
             settings: fields of :class:`~ggufvlm.SamplingParams`.
 
         Raises:
-            ImageError: a picture cannot be read.
+            ImageError: an image cannot be read.
             UsageError, ContextOverflow, EngineError: see there.
         """
         sources = images if isinstance(images, (list, tuple)) else [images]
@@ -170,12 +170,12 @@ class VLM:
     ) -> AnswerStream:
         """Answer a dialogue in the Hub's chat format, piece by piece.
 
-        Cells of an earlier call that begin this dialogue are used again: a second question about the same picture
+        Cells of an earlier call that begin this dialogue are used again: a second question about the same image
         encodes nothing. If the last message is the assistant's, the answer goes on from there.
 
         Args:
             messages: see :func:`~ggufvlm.families.messages.read_messages`.
-            images: pictures for ``{"type": "image"}`` entries that name none.
+            images: images for ``{"type": "image"}`` entries that name none.
             prefill: the answer starts with this text.
             settings: fields of :class:`~ggufvlm.SamplingParams`, over the model's own defaults.
 
@@ -193,9 +193,9 @@ class VLM:
     def prepare(self, messages: Messages, *, images: Sequence[Any] = ()) -> None:
         """Begin to compute a dialogue that is likely to be asked about next, and return at once.
 
-        What a later question has in common with it need not be computed again: pictures are encoded while the user is
+        What a later question has in common with it need not be computed again: images are encoded while the user is
         still typing. Whatever goes wrong here is told when the question itself comes. Another :meth:`prepare`, or a
-        question about other pictures, puts an end to it.
+        question about other images, puts an end to it.
 
         Args:
             messages, images: as for :meth:`stream`; the text of the last message may be empty.
@@ -204,13 +204,13 @@ class VLM:
             request = self._request(read_dialogue(messages, images), "", self.sampling)
             self.stop_preparing(unless_within=request)
             ticket = self._worker.submit(replace(request, only_prefill=True))
-            self._preparing = (ticket, picture_ids(request))
+            self._preparing = (ticket, image_ids(request))
 
     def stop_preparing(self, unless_within: Request | None = None) -> None:
-        """End what :meth:`prepare` began; what it has computed stays. Not if a request needs all its pictures."""
+        """End what :meth:`prepare` began; what it has computed stays. Not if a request needs all its images."""
         if self._preparing is not None:
             ticket, prepared = self._preparing
-            if unless_within is None or not prepared <= picture_ids(unless_within):
+            if unless_within is None or not prepared <= image_ids(unless_within):
                 ticket.abort()
             self._preparing = None
 
@@ -253,10 +253,10 @@ class VLM:
     ) -> tuple[Ticket, Callable[[str], Answer]]:
         """Start to answer; what comes back finishes the answer when its text is complete."""
         request = self._request(dialogue, prefill, replace(self.sampling, **settings))
-        pictures = [image for message in dialogue for image in message.images]
+        images = [image for message in dialogue for image in message.images]
         self.stop_preparing(unless_within=request)
         ticket = self._worker.submit(request, outputs)
-        return ticket, lambda text: self._answer(text, ticket.sequence, pictures, request)
+        return ticket, lambda text: self._answer(text, ticket.sequence, images, request)
 
     def measure(self, messages: Messages, *, images: Sequence[Any] = (), prefill: str = "") -> PromptSize:
         """What a dialogue would take of the context. Nothing is computed.
@@ -268,7 +268,7 @@ class VLM:
         cells = self._worker.call(lambda: engine.measure(request))
         n_text = cells.pop(-1, 0)
         return PromptSize(
-            n_text=n_text, n_pictures=tuple(cells[place] for place in sorted(cells)), limit=engine.n_ctx_limit
+            n_text=n_text, n_images=tuple(cells[place] for place in sorted(cells)), limit=engine.n_ctx_limit
         )
 
     # -- prompts
@@ -305,14 +305,14 @@ class VLM:
     def _prompt(self, dialogue: Sequence[Message], beginning: str) -> list[Part]:
         parts: list[Part] = []
         for item in self.handler.render(dialogue):
-            parts.append(self._picture(item) if isinstance(item, Image) else item)
+            parts.append(self._image(item) if isinstance(item, Image) else item)
         if beginning:
             parts.append(TextPart(beginning))
         return parts
 
-    def _picture(self, image: Image) -> PicturePart:
+    def _image(self, image: Image) -> ImagePart:
         plan = self.handler.plan_of(image)
-        return PicturePart(
+        return ImagePart(
             id=planned_id(image, plan),
             source=image.source,
             width=plan.width,
@@ -334,13 +334,13 @@ class VLM:
 
     # -- answers
 
-    def _answer(self, text: str, sequence: EngineSequence, pictures: Sequence[Image], request: Request) -> Answer:
+    def _answer(self, text: str, sequence: EngineSequence, images: Sequence[Image], request: Request) -> Answer:
         timings = sequence.timings
         return Answer(
             text=text,
             finish_reason=sequence.finish_reason or "error",
             model=self.files.name,
-            images=tuple(seen_images(pictures, request, sequence)),
+            images=tuple(seen_images(images, request, sequence)),
             usage=Usage(
                 n_prompt=sequence.n_prompt,
                 n_cached=sequence.n_cached,
@@ -382,6 +382,6 @@ class VLM:
 
 
 def question(images: Sequence[Image], prompt: str, system: str | None = None) -> list[Message]:
-    """The dialogue of one question: pictures first, in order, then the prompt."""
+    """The dialogue of one question: images first, in order, then the prompt."""
     messages = [Message("user", (*images, prompt))]
     return [Message("system", (system,)), *messages] if system else messages

@@ -1,4 +1,4 @@
-"""Reading ahead keeps to its memory, however large the pictures are, and never waits for ever."""
+"""Reading ahead keeps to its memory, however large the images are, and never waits for ever."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ggufvlm.models.resolve import find_model
 from tests.batch.conftest import CONFIG, draw_scenes
 
 SETTINGS = {"temperature": 0.0, "max_tokens": 8}
-PICTURE = Image.from_rgb(100, 100, bytes(30_000), "black")
+IMAGE = Image.from_rgb(100, 100, bytes(30_000), "black")
 
 
 def items(count: int) -> list[Item]:
     return [Item(id=str(number), path=None, sources=()) for number in range(count)]
 
 
-def test_at_most_so_much_waits_and_two_pictures_more_in_the_threads() -> None:
+def test_at_most_so_much_waits_and_two_images_more_in_the_threads() -> None:
     made = 0
 
     def look(item: Item) -> Looked:
         nonlocal made
         made += 1
-        return Looked(item, images=(PICTURE,))
+        return Looked(item, images=(IMAGE,))
 
     budget = Budget(limit=90_000)
     looks = look_ahead(items(40), look, 20, budget)
@@ -45,14 +45,14 @@ def test_at_most_so_much_waits_and_two_pictures_more_in_the_threads() -> None:
     assert budget.held == 0
 
 
-def test_a_picture_above_the_limit_comes_through_alone() -> None:
-    looks = look_ahead(items(5), lambda item: Looked(item, images=(PICTURE,)), 4, Budget(limit=1))
+def test_a_image_above_the_limit_comes_through_alone() -> None:
+    looks = look_ahead(items(5), lambda item: Looked(item, images=(IMAGE,)), 4, Budget(limit=1))
     assert len(list(looks)) == 5
 
 
 def test_ending_early_lets_the_threads_go() -> None:
     before = threading.active_count()
-    looks = look_ahead(items(40), lambda item: Looked(item, images=(PICTURE,)), 20, Budget(limit=30_000))
+    looks = look_ahead(items(40), lambda item: Looked(item, images=(IMAGE,)), 20, Budget(limit=30_000))
     next(looks)
     looks.close()
     deadline = time.monotonic() + 20
@@ -61,8 +61,8 @@ def test_ending_early_lets_the_threads_go() -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("given", ["pictures", "paths"])
-def test_the_engine_has_few_large_pictures_in_hand(
+@pytest.mark.parametrize("given", ["images", "paths"])
+def test_the_engine_has_few_large_images_in_hand(
     demo4: VLM, folder: Path, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
     draw_scenes(folder / "d", 12)
@@ -75,19 +75,19 @@ def test_the_engine_has_few_large_pictures_in_hand(
         for path in sorted((folder / "d").iterdir()):
             n_taken += 1
             most = max(most, n_taken - n_done)
-            yield Question(images=load(path) if given == "pictures" else path, prompt="Hi", settings=SETTINGS)
+            yield Question(images=load(path) if given == "images" else path, prompt="Hi", settings=SETTINGS)
 
     for result in demo4.map(questions(), n_ahead=8):
         assert result.error is None
         n_done += 1
     assert n_done == 12
     # one is handed out while the next is taken; of paths, the size is known when they are read
-    assert most <= (3 if given == "pictures" else 3 + 4)
+    assert most <= (3 if given == "images" else 3 + 4)
 
 
 @pytest.mark.slow
-def test_a_child_with_large_pictures_goes_on(folder: Path) -> None:
-    """600 MB of pictures: more than may be in hand at a time."""
+def test_a_child_with_large_images_goes_on(folder: Path) -> None:
+    """600 MB of images: more than may be in hand at a time."""
     black = bytes(3 * 10_000 * 5_000)
     questions = [
         Question(

@@ -30,12 +30,12 @@ WHOLE = DocumentReading(selection=Selection(every=2.0), whole=True)
 
 @pytest.fixture
 def documents(folder: Path) -> Path:
-    """Scenes 0 to 3 as pages of a PDF and as seconds 0, 2, 4, 6 of a video; scene 4 as a picture."""
-    pictures = [scene(number).draw(196, 140) for number in range(5)]
+    """Scenes 0 to 3 as pages of a PDF and as seconds 0, 2, 4, 6 of a video; scene 4 as an image."""
+    images = [scene(number).draw(196, 140) for number in range(5)]
     (folder / "d").mkdir()
-    write_pdf(Path("d/four.pdf"), pictures[:4])
-    write_clip(Path("d/clip.mp4"), [(2 * i, picture) for i, picture in enumerate(pictures[:4])], 8)
-    pictures[4].save("d/photo.png")
+    write_pdf(Path("d/four.pdf"), images[:4])
+    write_clip(Path("d/clip.mp4"), [(2 * i, image) for i, image in enumerate(images[:4])], 8)
+    images[4].save("d/photo.png")
     return Path("d")
 
 
@@ -76,7 +76,7 @@ def test_a_second_run_asks_and_decodes_nothing(
 ) -> None:
     runner(Inputs([str(documents)], reading=EVERY))
     before = OUT.read_bytes()
-    monkeypatch.setattr(Strip, "picture", None)
+    monkeypatch.setattr(Strip, "image", None)
     progress = runner(Inputs([str(documents)], reading=EVERY))
     assert (runner.asked, progress.kept, OUT.read_bytes()) == ([], 9, before)
 
@@ -231,14 +231,14 @@ def strip_of(path: str, selection: Selection) -> Strip:
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3, 4, 5), (1, 0, 3, 2, 5, 4), (5, 4, 3, 2, 1, 0), (0, 5, 2), (3, 3, 3)])
 @pytest.mark.parametrize("name", ["six.pdf", "six.mp4"])
-def test_pictures_in_any_order_are_those_of_their_places(folder: Path, name: str, order: tuple[int, ...]) -> None:
+def test_images_in_any_order_are_those_of_their_places(folder: Path, name: str, order: tuple[int, ...]) -> None:
     colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255)]
-    pictures = [plain(color, (64, 64)) for color in colors]
-    write_pdf(Path("six.pdf"), pictures)
-    write_clip(Path("six.mp4"), [(2 * i, picture) for i, picture in enumerate(pictures)], 12)
+    images = [plain(color, (64, 64)) for color in colors]
+    write_pdf(Path("six.pdf"), images)
+    write_clip(Path("six.mp4"), [(2 * i, image) for i, image in enumerate(images)], 12)
     strip = strip_of(name, Selection(every=2.0))
     for number in order:
-        image = strip.picture(strip.document.places[number])
+        image = strip.image(strip.document.places[number])
         seen = image.rgb[: 3 * 64 * 64 // 2][-3:]
         assert all(abs(a - b) < 40 for a, b in zip(seen, colors[number], strict=True)), number
 
@@ -247,16 +247,16 @@ def test_the_file_is_closed_when_all_have_left(folder: Path) -> None:
     write_pdf(Path("six.pdf"), [plain((9, 9, 9), (64, 64))] * 3)
     strip = strip_of("six.pdf", Selection())
     for place in strip.document.places:
-        strip.picture(place)
-        assert strip._pictures is not None
+        strip.image(place)
+        assert strip._images is not None
         strip.leave()
-    assert strip._pictures is None
+    assert strip._images is None
     assert not strip._kept
 
 
 def test_a_video_that_is_cut_off_has_rows_up_to_there(runner: Runner, folder: Path) -> None:
-    pictures = [scene(number).draw(196, 140) for number in range(4)]
-    write_clip(Path("clip.mkv"), [(2 * i, picture) for i, picture in enumerate(pictures)], 8, key_every=5)
+    images = [scene(number).draw(196, 140) for number in range(4)]
+    write_clip(Path("clip.mkv"), [(2 * i, image) for i, image in enumerate(images)], 8, key_every=5)
     whole = Path("clip.mkv").read_bytes()
     Path("clip.mkv").write_bytes(whole[: len(whole) // 2])
     progress = runner(Inputs(["clip.mkv"], reading=EVERY))
@@ -269,4 +269,4 @@ def test_a_file_that_went_away(folder: Path, documents: Path) -> None:
     strip = strip_of("d/four.pdf", Selection())
     Path("d/four.pdf").unlink()
     with pytest.raises(ImageError, match=r"four\.pdf"):
-        strip.picture_id(1)
+        strip.image_id(1)

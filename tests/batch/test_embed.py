@@ -1,4 +1,4 @@
-"""Answers into picture files: copies, in place, and what is never written over."""
+"""Answers into image files: copies, in place, and what is never written over."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_in_place_keeps_the_original_once(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["a.jpg", "a.jpg.orig"]
 
 
-def test_another_picture_of_the_same_name_gets_a_backup_of_its_own(folder: Path) -> None:
+def test_another_image_of_the_same_name_gets_a_backup_of_its_own(folder: Path) -> None:
     draw("a.jpg")
     embed(IN_PLACE, "a.jpg")
     scene(5).draw(60, 45).save("a.jpg")
@@ -126,7 +126,7 @@ def test_pages_and_urls_have_no_file_of_their_own(folder: Path) -> None:
     assert Path("two.pdf").read_bytes() == before
 
 
-def test_errors_are_not_written_into_pictures(folder: Path) -> None:
+def test_errors_are_not_written_into_images(folder: Path) -> None:
     draw("a.jpg")
     embedder = Embedder(IN_PLACE, lambda _id: None)
     item = Item(id="a.jpg", path="a.jpg", sources=(Path("a.jpg"),))

@@ -75,7 +75,7 @@ def test_links_are_followed_once(folder: Path) -> None:
     assert sorted(ids("d")) == ["d/a.png", "d/again/b.png"]
 
 
-def test_what_only_looks_like_a_picture_is_told_not_left_out(folder: Path) -> None:
+def test_what_only_looks_like_a_image_is_told_not_left_out(folder: Path) -> None:
     touch("d/a.png", "d/full.jpg/b.png")
     Path("d/empty.jpg").mkdir()
     Path("d/nowhere.png").symlink_to("gone.png")
@@ -158,7 +158,7 @@ def test_bytes_base64_data_uris_and_urls(folder: Path) -> None:
     assert found[0].id == "t.jsonl:1"
 
 
-def test_several_pictures_in_one_row(folder: Path) -> None:
+def test_several_images_in_one_row(folder: Path) -> None:
     (item,) = items(table("t.jsonl", json.dumps({"images": ["a.png", "b.png"], "prompt": "Compare."})))
     assert [str(source) for source in item.sources] == ["a.png", "b.png"]
 
@@ -184,7 +184,7 @@ def test_names_that_cannot_be_are_errors_of_their_rows(folder: Path, name: str) 
     journal.close()
 
 
-def test_parquet_with_paths_and_with_pictures_as_datasets_keep_them(folder: Path) -> None:
+def test_parquet_with_paths_and_with_images_as_datasets_keep_them(folder: Path) -> None:
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     rows = [{"bytes": b"abc", "path": "x.png"}, {"bytes": None, "path": "y.png"}]
     pq.write_table(pa.table({"image": rows, "id": [1, 2]}), "t.parquet")
@@ -212,9 +212,9 @@ def test_lines_from_standard_input(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"\xff\xd8\xff\xe0\0\x10JFIF\0", b"a.png\0b.png\0"])
-def test_a_picture_in_place_of_lines_is_refused(data: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_image_in_place_of_lines_is_refused(data: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-    with pytest.raises(InputError, match="no list of pictures") as refused:
+    with pytest.raises(InputError, match="no list of images") as refused:
         list(Inputs(["-"]))
     assert "ggufvlm describe -" in (refused.value.hint or "")
 

@@ -56,7 +56,7 @@ def test_a_process_that_is_killed_is_replaced_and_nothing_is_lost(folder: Path, 
         assert (len(told(results)), engine.n_restarts) == (16, 1)
 
 
-def test_a_picture_that_kills_twice_is_marked_and_the_others_are_answered(
+def test_a_image_that_kills_twice_is_marked_and_the_others_are_answered(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GGUFVLM_TEST_CRASH_ON", "boom")
@@ -74,7 +74,7 @@ def test_an_engine_that_always_dies_ends_the_run(folder: Path, monkeypatch: pyte
     monkeypatch.setenv("GGUFVLM_TEST_CRASH_ON", "Describe")
     with IsolatedEngine(find_model("demo"), EngineConfig(n_slots=1)) as engine:
         engine.start()
-        with pytest.raises(EngineError, match="every picture"):
+        with pytest.raises(EngineError, match="every image"):
             list(engine.map(questions(folder, 6)))
 
 

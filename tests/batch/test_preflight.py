@@ -51,7 +51,7 @@ def test_tokens_of_each_family_are_those_of_llama_cpp(data: Path, family: str) -
     with VLM(files, EngineConfig(use_cache=False)) as vlm:
         for width, height in ((64, 64), (196, 140), (500, 300), (640, 480), (300, 1200), (2000, 1000), (1024, 1024)):
             image = Image.from_rgb(width, height, bytes(3 * width * height), "black")
-            seen = vlm.measure([Message("user", (image, "Hi"))]).n_pictures
+            seen = vlm.measure([Message("user", (image, "Hi"))]).n_images
             assert (counter.tokens(width, height),) == seen, (width, height)
 
 
@@ -64,7 +64,7 @@ def test_what_will_fail_is_named_before_it_does(folder: Path) -> None:
     assert any("2 inputs" in text for text in found.advice)
 
 
-def test_pictures_that_exceed_the_context(folder: Path) -> None:
+def test_images_that_exceed_the_context(folder: Path) -> None:
     (folder / "d").mkdir()
     scene(0).draw(60, 60).save(folder / "d" / "small.png")
     scene(1).draw(900, 900).save(folder / "d" / "big.png")

@@ -30,7 +30,7 @@ def rows(path: Path = OUT) -> dict[str, dict[str, Any]]:
     return {row["id"]: row for row in found}
 
 
-def test_each_picture_gets_the_answer_about_it(runner: Runner, eight: Path) -> None:
+def test_each_image_gets_the_answer_about_it(runner: Runner, eight: Path) -> None:
     progress = runner(Inputs([str(eight)]))
     assert (progress.answered, progress.done, progress.errors) == (8, 8, 0)
     answers = {name: row["answer"] for name, row in rows().items()}
@@ -45,7 +45,7 @@ def test_a_second_run_asks_nothing_and_leaves_the_file_as_it_is(runner: Runner, 
     assert (runner.asked, progress.kept, OUT.read_bytes()) == ([], 8, before)
 
 
-def test_new_pictures_alone_are_asked(runner: Runner, eight: Path) -> None:
+def test_new_images_alone_are_asked(runner: Runner, eight: Path) -> None:
     runner(Inputs([str(eight)]))
     draw_scenes(eight, 2, first=8)
     progress = runner(Inputs([str(eight)]))
@@ -69,7 +69,7 @@ def test_rows_of_inputs_that_are_not_named_this_time_stay(runner: Runner, eight:
     assert len(rows()) == 8
 
 
-def test_the_same_pixels_in_another_file_are_the_same_picture(runner: Runner, eight: Path) -> None:
+def test_the_same_pixels_in_another_file_are_the_same_image(runner: Runner, eight: Path) -> None:
     runner(Inputs([str(eight)]))
     scene(3).draw(196, 140).save(eight / "s003.bmp")
     (eight / "s003.png").unlink()
@@ -108,7 +108,7 @@ def test_duplicates_are_answered_once_and_each_has_its_row(runner: Runner, eight
     assert sum(row["same_as"] is not None for row in same) == 5
 
 
-def test_a_table_may_ask_several_questions_about_one_picture(runner: Runner, eight: Path) -> None:
+def test_a_table_may_ask_several_questions_about_one_image(runner: Runner, eight: Path) -> None:
     (eight / "t.csv").write_text("file,question\ns000.png,Describe this image.\ns000.png,What is on the left?\n")
     runner(Inputs([str(eight / "t.csv")]))
     name = str(eight / "s000.png")

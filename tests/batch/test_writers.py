@@ -153,10 +153,10 @@ class Page(HTMLParser):
         self.shown += data
 
 
-def test_the_gallery_shows_pictures_answers_and_errors(folder: Path) -> None:
+def test_the_gallery_shows_images_answers_and_errors(folder: Path) -> None:
     shots = draw_scenes(folder / "shots", 2)
     rows = [row(str(path), image="x") for path in sorted(shots.iterdir())]
-    write_gallery(folder / "g.html", [*rows, row("b.png", None)], title="<My> pictures")
+    write_gallery(folder / "g.html", [*rows, row("b.png", None)], title="<My> images")
     text = (folder / "g.html").read_text(encoding="utf-8")
     page = Page(text)
     images = [values for tag, values in page.tags if tag == "img"]
@@ -165,7 +165,7 @@ def test_the_gallery_shows_pictures_answers_and_errors(folder: Path) -> None:
     assert sum(tag == "script" for tag, _ in page.tags) == 1, "an answer is text, whatever stands in it"
     assert NASTY.replace("\r", "") in page.shown
     assert "b.png: <b>cut</b> off" in page.shown
-    assert "<My> pictures" in page.shown
+    assert "<My> images" in page.shown
     addresses = [values.get(name) for _, values in page.tags for name in ("src", "href") if values.get(name)]
     assert all(str(address).startswith("data:") for address in addresses), "nothing is asked of the network"
 

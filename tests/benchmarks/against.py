@@ -2,7 +2,7 @@
 
 ::
 
-    python -m tests.benchmarks.against MODEL MMPROJ PICTURE BINARY_DIR [--rows cold,warm] [--repeat 5] [--pictures 24]
+    python -m tests.benchmarks.against MODEL MMPROJ IMAGE BINARY_DIR [--rows cold,warm] [--repeat 5] [--images 24]
 
 BINARY_DIR holds llama-mtmd-cli, llama-bench and llama-server. Every pair of runs is alternate; a ratio is the median of
 ours / theirs pair by pair, less is better. Nothing else should run meanwhile. Our caches are where GGUFVLM_CACHE_DIR
@@ -58,13 +58,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("mmproj", type=Path)
-    parser.add_argument("picture")
+    parser.add_argument("image")
     parser.add_argument("binaries", type=Path, metavar="BINARY_DIR")
     parser.add_argument("--rows", default=",".join(ROWS), help="with commas: %(default)s")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=64, help="length of an answer where no row sets its own")
-    parser.add_argument("--pictures", type=int, default=24)
-    parser.add_argument("--loop", type=int, default=3, help="pictures that the shell loop is measured with")
+    parser.add_argument("--images", type=int, default=24)
+    parser.add_argument("--loop", type=int, default=3, help="images that the shell loop is measured with")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args(arguments)
@@ -79,8 +79,8 @@ def main() -> None:
     asked = parse()
     config = EngineConfig(n_threads=asked.threads)
     files = find_model(asked.model, asked.mmproj, fetch=None)
-    job = make_job(files, config, load(asked.picture), repeat=asked.repeat, n_tokens=asked.tokens)
-    setting = Setting(job=at_seen_size(job), binaries=asked.binaries, n_pictures=asked.pictures, n_loop=asked.loop)
+    job = make_job(files, config, load(asked.image), repeat=asked.repeat, n_tokens=asked.tokens)
+    setting = Setting(job=at_seen_size(job), binaries=asked.binaries, n_images=asked.images, n_loop=asked.loop)
     machine, ratios = describe_machine(), list[Ratio]()
     for name in asked.rows:
         print(name, file=sys.stderr, flush=True)

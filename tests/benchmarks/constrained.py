@@ -1,6 +1,6 @@
 """What a constraint costs: tokens of answers held to a schema against free ones, in turn, in one process.
 
-    python -m tests.benchmarks.constrained MODEL MMPROJ PICTURE [--repeat 5] [--tokens 64]
+    python -m tests.benchmarks.constrained MODEL MMPROJ IMAGE [--repeat 5] [--tokens 64]
 
 Random weights never say what a schema wants, so that nearly every token is masked: the worst case. The pattern that
 allows everything is the best one: each token is checked and none masked.
@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("mmproj", type=Path)
-    parser.add_argument("picture", type=Path)
+    parser.add_argument("image", type=Path)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=64)
     given = parser.parse_args()
@@ -49,7 +49,7 @@ def main() -> None:
         def ask(constraint: Constraint | None) -> float:
             return per_token(
                 vlm.describe(
-                    given.picture,
+                    given.image,
                     "Describe this image.",
                     constraint=constraint,
                     temperature=1.0,
@@ -59,7 +59,7 @@ def main() -> None:
                 )
             )
 
-        ask(RECORDS)  # the vocabulary is made ready for grammars once, and the picture encoded
+        ask(RECORDS)  # the vocabulary is made ready for grammars once, and the image encoded
         for name, shape in SHAPES.items():
             pairs = [(ask(None), ask(shape)) for _ in range(given.repeat)]
             ratios = [held / free for free, held in pairs]

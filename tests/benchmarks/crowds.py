@@ -41,54 +41,54 @@ N_RUNNING = 600
 
 
 def eight(setting: Setting) -> list[Ratio]:
-    """Eight questions about one new picture, together."""
+    """Eight questions about one new image, together."""
     job = replace(setting.job, n_tokens=N_ANSWER)
     return compare_together(job, find_program(setting.binaries, SERVER), setting.say)
 
 
 def many(setting: Setting) -> list[Ratio]:
-    """Different pictures, one question each. Loading counts against the loop, which does it each time."""
-    job, count = setting.job, setting.n_pictures
+    """Different images, one question each. Loading counts against the loop, which does it each time."""
+    job, count = setting.job, setting.n_images
     mtmd, program = find_program(setting.binaries, MTMD_CLI), find_program(setting.binaries, SERVER)
     ours: list[tuple[float, float]] = []
     loop: list[float] = []
     served: list[float] = []
     with started(program, server_arguments(job, n_slots=N_SLOTS, n_ctx=N_SLOTS * 1024)) as server:
         for number in job.runs():
-            pictures = variants(job.image, count, first=count * number)
-            setting.say(f"{count} pictures, {number} of {job.repeat}")
-            ours.append(_map_with_load(setting, pictures))
-            loop.append(_loop(setting, mtmd, pictures[: setting.n_loop]) * count / setting.n_loop)
-            served.append(_serve(server, pictures))
-    setting.note(f"many: {count} pictures; the loop was measured with {setting.n_loop} and multiplied")
+            images = variants(job.image, count, first=count * number)
+            setting.say(f"{count} images, {number} of {job.repeat}")
+            ours.append(_map_with_load(setting, images))
+            loop.append(_loop(setting, mtmd, images[: setting.n_loop]) * count / setting.n_loop)
+            served.append(_serve(server, images))
+    setting.note(f"many: {count} images; the loop was measured with {setting.n_loop} and multiplied")
     whole, mapped = [load + asked for load, asked in ours[1:]], [asked for _, asked in ours[1:]]
-    name = f"{count} pictures"
+    name = f"{count} images"
     return [
         Ratio.of(f"{name}, with loading", f"loop of {MTMD_CLI}", "s", whole, loop[1:]),
         Ratio.of(name, f"{SERVER} -np {N_SLOTS}", "s", mapped, served[1:]),
     ]
 
 
-def _map_with_load(setting: Setting, pictures: Sequence[Image]) -> tuple[float, float]:
-    asked = [(to_png(picture), PROMPT) for picture in pictures]
+def _map_with_load(setting: Setting, images: Sequence[Image]) -> tuple[float, float]:
+    asked = [(to_png(image), PROMPT) for image in images]
     began = time.perf_counter()
     with loaded(setting.job, n_slots=N_SLOTS, priority="throughput") as vlm:
         load = time.perf_counter() - began
         return load, map_all(vlm, asked, N_ANSWER)
 
 
-def _loop(setting: Setting, program: Path, pictures: Sequence[Image]) -> float:
+def _loop(setting: Setting, program: Path, images: Sequence[Image]) -> float:
     seconds = 0.0
     with tempfile.TemporaryDirectory() as folder:
-        for number, picture in enumerate(pictures):
+        for number, image in enumerate(images):
             path = Path(folder) / f"{number}.png"
-            save(picture, path)
+            save(image, path)
             seconds += run(mtmd_command(program, setting.job, path, PROMPT, N_ANSWER)).seconds
     return seconds
 
 
-def _serve(server: Server, pictures: Sequence[Image]) -> float:
-    bodies = [question_body(to_png(picture), PROMPT, N_ANSWER) for picture in pictures]
+def _serve(server: Server, images: Sequence[Image]) -> float:
+    bodies = [question_body(to_png(image), PROMPT, N_ANSWER) for image in images]
     with ThreadPoolExecutor(N_SLOTS) as pool:
         return seconds_of(lambda: list(pool.map(server.send, bodies)))
 
@@ -114,7 +114,7 @@ def overhead(setting: Setting) -> list[Ratio]:
 
 
 def pause(setting: Setting) -> list[Ratio]:
-    """The longest wait between two pieces of a running answer while a question about a new picture is admitted."""
+    """The longest wait between two pieces of a running answer while a question about a new image is admitted."""
     job, program = setting.job, find_program(setting.binaries, SERVER)
     arguments = server_arguments(job, n_slots=2, n_ctx=4096)
     with started(program, arguments) as server, loaded(job, n_slots=2) as vlm:

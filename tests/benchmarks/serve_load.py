@@ -1,7 +1,7 @@
 """Many clients at a time against ``ggufvlm serve``, good ones and bad ones; then the good ones against llama-server.
 
 ``python -m tests.benchmarks.serve_load --seconds 120 --peer path/to/llama-server``. Every answer is compared with what
-the model says of its picture when it is asked alone. Ends with 1 if an answer is wrong, or a slot or memory is lost.
+the model says of its image when it is asked alone. Ends with 1 if an answer is wrong, or a slot or memory is lost.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from PIL import Image
 import ggufvlm
 from ggufvlm import VLM, Answer
 from ggufvlm.tools.bench.server import started as peer_started
-from tests.support.running import Running, encoded, picture, started, user
+from tests.support.running import Running, encoded, image, started, user
 from tests.support.scenes import random_scene
 
 DEMO = Path(ggufvlm.__file__).parent / "demo"
 QUESTIONS = ("Describe this image.", "What is on the left?", "How many blocks are there?", "Detect all objects.")
 TIE = 0.1  # nats
 HUGE = 70_000_000
-"""Pixels of a picture that is refused."""
+"""Pixels of an image that is refused."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Score:
         seconds: of the good requests, from sending to the last byte.
         firsts: of those that stream, to the first text.
         outcomes: how many of each kind.
-        wrong: answers that are not those of their picture.
+        wrong: answers that are not those of their image.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -86,7 +86,7 @@ def make_cases(rng: random.Random, n_scenes: int) -> list[Case]:
             answer = vlm.describe(data, question, max_tokens=200, logprobs=2)
             if question != "Detect all objects." and not is_clear(answer):
                 continue
-            body = {"model": "demo", "messages": user(picture(data), question), "temperature": 0, "max_tokens": 200}
+            body = {"model": "demo", "messages": user(image(data), question), "temperature": 0, "max_tokens": 200}
             streamed = json.dumps({**body, "stream": True}).encode()
             cases.append(Case(json.dumps(body).encode(), streamed, answer.text))
     return cases
@@ -160,13 +160,11 @@ async def bad_body(client: httpx.AsyncClient, rng: random.Random, cases: list[Ca
 
 
 def make_huge() -> list[bytes]:
-    """Bodies with pictures of too many pixels, a body that is too long, and one that is just allowed."""
+    """Bodies with images of too many pixels, a body that is too long, and one that is just allowed."""
     wide = encoded(Image.new("L", (10_000, HUGE // 10_000)))
     large = encoded(Image.effect_noise((4000, 3000), 40), "JPEG")
-    bodies = [
-        json.dumps({"messages": user(picture(data), "What?"), "max_tokens": 4}).encode() for data in (wide, large)
-    ]
-    return [*bodies, json.dumps({"messages": user(picture(large * 20), "What?")}).encode()]
+    bodies = [json.dumps({"messages": user(image(data), "What?"), "max_tokens": 4}).encode() for data in (wide, large)]
+    return [*bodies, json.dumps({"messages": user(image(large * 20), "What?")}).encode()]
 
 
 async def at_once(url: str, clients: list[Client], seconds: float, cases: list[Case], seed: int) -> Score:
@@ -252,7 +250,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--scenes", type=int, default=96, help="pictures; few of them come again and again")
+    parser.add_argument("--scenes", type=int, default=96, help="images; few of them come again and again")
     parser.add_argument("--peer", type=Path, help="llama-server")
     options = parser.parse_args()
     cases = make_cases(random.Random(options.seed), options.scenes)

@@ -14,16 +14,16 @@ from ggufvlm.tools.bench.results import Ratio
 class Setting:
     """
     Attributes:
-        job: our files, picture (already as large as the projector gets it) and number of runs.
+        job: our files, image (already as large as the projector gets it) and number of runs.
         binaries: the folder with llama.cpp's programs.
-        n_pictures: of the row with many of them.
+        n_images: of the row with many of them.
         n_loop: how many of these the shell loop over llama-mtmd-cli is measured with.
         notes: what a row wants to say besides its numbers.
     """
 
     job: Job
     binaries: Path
-    n_pictures: int = 24
+    n_images: int = 24
     n_loop: int = 3
     notes: list[str] = field(default_factory=list)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean
 
 from ggufvlm import VLM, EngineConfig
-from ggufvlm.tools.bench.images import make_picture, variant
+from ggufvlm.tools.bench.images import make_image, variant
 from ggufvlm.tools.bench.results import Ratio
 from tests.benchmarks.setting import Setting
 
@@ -17,8 +17,8 @@ N_COMPARED = 50
 
 
 def soak(setting: Setting) -> list[Ratio]:
-    """Many short requests about different pictures: the last ones against the first, in time and memory."""
-    image, seconds, resident = make_picture(), list[float](), list[float]()
+    """Many short requests about different images: the last ones against the first, in time and memory."""
+    image, seconds, resident = make_image(), list[float](), list[float]()
     with VLM.load("demo", config=EngineConfig(n_threads=setting.job.n_threads, use_cache=False)) as vlm:
         for number in range(10):
             vlm.describe(variant(image, N_REQUESTS + number), max_tokens=8)

@@ -1,6 +1,6 @@
 """Second turns of a chat with the vision handler that llama-cpp-python ships, for :mod:`tests.benchmarks.turns`.
 
-``python stock_turns.py MODEL MMPROJ THREADS``; each line on stdin is the path of a picture, and each answer is a line
+``python stock_turns.py MODEL MMPROJ THREADS``; each line on stdin is the path of an image, and each answer is a line
 of JSON: seconds to the first token of the first and of the second turn.
 """
 
@@ -42,8 +42,8 @@ def main() -> None:
     )
     for line in sys.stdin:
         png = base64.b64encode(Path(line.strip()).read_bytes()).decode()
-        picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{png}"}}
-        messages = [{"role": "user", "content": [picture, {"type": "text", "text": "What is this?"}]}]
+        image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{png}"}}
+        messages = [{"role": "user", "content": [image, {"type": "text", "text": "What is this?"}]}]
         first, said = ask(llama, messages)
         messages += [{"role": "assistant", "content": said}, {"role": "user", "content": "What is on the left?"}]
         second, _ = ask(llama, messages)

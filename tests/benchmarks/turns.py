@@ -1,4 +1,4 @@
-"""Rows about one picture: a new process, an old one, another turn."""
+"""Rows about one image: a new process, an old one, another turn."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def cold(setting: Setting) -> list[Ratio]:
 
 
 def warm(setting: Setting) -> list[Ratio]:
-    """Another question in a new process, after one has looked at the picture: until the first word and the end."""
+    """Another question in a new process, after one has looked at the image: until the first word and the end."""
     job, program = setting.job, find_program(setting.binaries, MTMD_CLI)
     lengths: list[int] = []
-    with saved(job.image) as picture:
-        describe(job, picture, PROMPT, use_cache=True)
+    with saved(job.image) as image:
+        describe(job, image, PROMPT, use_cache=True)
 
         def ours(number: int) -> dict[str, float]:
-            done = describe(job, picture, other_question(number), use_cache=True)
+            done = describe(job, image, other_question(number), use_cache=True)
             lengths.append(n_said(done))
             setting.note(f"warm: answers of {lengths[-1]} tokens on both sides")
             return {"warm, first token": first_of(done), "warm, whole": done.seconds}
 
         def theirs(number: int) -> dict[str, float]:
-            done = run(mtmd_command(program, job, picture, other_question(number), lengths[-1]))
+            done = run(mtmd_command(program, job, image, other_question(number), lengths[-1]))
             return {"warm, first token": first_of(done), "warm, whole": done.seconds}
 
         return set_against(MTMD_CLI, ours, theirs, unit="s", repeat=job.repeat, say=setting.say)
@@ -59,15 +59,15 @@ def restore(setting: Setting) -> list[Ratio]:
     """As warm, against a server that starts, restores a slot and answers: from its start to the last token."""
     job, program = setting.job, find_program(setting.binaries, SERVER)
     png, lengths = to_png(job.image), list[int]()
-    with saved(job.image) as picture, tempfile.TemporaryDirectory() as folder:
+    with saved(job.image) as image, tempfile.TemporaryDirectory() as folder:
         arguments = server_arguments(job, n_slots=1, n_ctx=N_CTX, slot_folder=Path(folder))
-        describe(job, picture, PROMPT, use_cache=True)
+        describe(job, image, PROMPT, use_cache=True)
         with started(program, arguments) as server:
             server.ask(png, PROMPT, job.n_tokens, slot=0)
             server.slot_action(0, "save", "slot.bin")
 
         def ours(number: int) -> dict[str, float]:
-            done = describe(job, picture, other_question(number), use_cache=True)
+            done = describe(job, image, other_question(number), use_cache=True)
             lengths.append(n_said(done))
             return {"restore, first token": first_of(done), "restore, last token": done.last}
 

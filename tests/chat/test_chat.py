@@ -19,24 +19,24 @@ WHERE, COUNT = "What is on the left?", "How many blocks are there?"
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> tuple[Path, Path]:
+def images(tmp_path: Path) -> tuple[Path, Path]:
     paths = tmp_path / "a.png", tmp_path / "b.png"
     LEFT.draw(140, 140).save(paths[0])
     RIGHT.draw(196, 140).save(paths[1])
     return paths
 
 
-def test_a_staged_picture_goes_with_the_next_question_only(demo: VLM, pictures: tuple[Path, Path]) -> None:
+def test_a_staged_image_goes_with_the_next_question_only(demo: VLM, images: tuple[Path, Path]) -> None:
     chat = Chat(demo)
-    chat.stage(pictures[0])
+    chat.stage(images[0])
     assert chat.send(WHERE).text == "The blue column."
     assert chat.staged == []
     assert chat.send(COUNT).text == "2."
-    assert [len(turn.pictures) for turn in chat.turns] == [1, 0]
+    assert [len(turn.images) for turn in chat.turns] == [1, 0]
     assert [message.role for message in chat.messages] == ["user", "assistant"] * 2
 
 
-def test_twenty_turns_encode_each_picture_once_and_read_only_what_is_new(fresh_demo: VLM, tmp_path: Path) -> None:
+def test_twenty_turns_encode_each_image_once_and_read_only_what_is_new(fresh_demo: VLM, tmp_path: Path) -> None:
     scenes = [random_scene(random.Random(seed), 196, 140) for seed in (1, 2, 3)]
     for number, scene in enumerate(scenes):
         scene.draw(196, 140).save(tmp_path / f"{number}.png")
@@ -49,20 +49,20 @@ def test_twenty_turns_encode_each_picture_once_and_read_only_what_is_new(fresh_d
         assert usage.n_cached == kept, f"turn {turn} computed cells again"
         kept = usage.n_prompt + usage.n_generated
     assert len(chat.turns) == 20
-    assert len(chat.pictures) == 3
+    assert len(chat.images) == 3
 
 
-def test_streaming_adds_the_turn_at_its_end(demo: VLM, pictures: tuple[Path, Path]) -> None:
+def test_streaming_adds_the_turn_at_its_end(demo: VLM, images: tuple[Path, Path]) -> None:
     chat = Chat(demo)
-    stream = chat.stream("Describe the image.", [pictures[0]])
+    stream = chat.stream("Describe the image.", [images[0]])
     first = next(stream)
     assert chat.turns == []
     assert first + "".join(stream) == LEFT.caption == chat.turns[0].answer
 
 
-def test_a_stopped_answer_is_kept_as_far_as_it_came(demo: VLM, pictures: tuple[Path, Path]) -> None:
+def test_a_stopped_answer_is_kept_as_far_as_it_came(demo: VLM, images: tuple[Path, Path]) -> None:
     chat = Chat(demo)
-    with chat.stream("Detect all objects.", [pictures[0]]) as stream:
+    with chat.stream("Detect all objects.", [images[0]]) as stream:
         first = next(stream)
     (turn,) = chat.turns
     assert turn.finish_reason == "abort"
@@ -71,60 +71,58 @@ def test_a_stopped_answer_is_kept_as_far_as_it_came(demo: VLM, pictures: tuple[P
     assert chat.send(WHERE).text == "The blue column."
 
 
-def test_what_is_staged_can_be_computed_while_the_question_is_typed(
-    fresh_demo: VLM, pictures: tuple[Path, Path]
-) -> None:
+def test_what_is_staged_can_be_computed_while_the_question_is_typed(fresh_demo: VLM, images: tuple[Path, Path]) -> None:
     chat = Chat(fresh_demo)
     chat.prepare()
-    chat.stage(pictures[0])
+    chat.stage(images[0])
     chat.prepare()
     answer = chat.send(WHERE)
     assert answer.text == "The blue column."
     assert answer.usage.n_images_encoded == 0, "it was encoded before the question came"
     assert answer.usage.n_cached > 25
-    chat.stage(pictures[1])
+    chat.stage(images[1])
     chat.prepare()
     chat.drop_image(2)
     assert chat.send(COUNT).text == "2.", "what was prepared and is not asked does no harm"
 
 
-def test_undo_and_regen(demo: VLM, pictures: tuple[Path, Path]) -> None:
+def test_undo_and_regen(demo: VLM, images: tuple[Path, Path]) -> None:
     chat = Chat(demo)
-    chat.send(WHERE, [pictures[0]])
+    chat.send(WHERE, [images[0]])
     second = chat.send(COUNT)
     assert chat.regen().answer.text == second.text
     assert len(chat.turns) == 2
     assert chat.undo().text == COUNT
-    assert chat.undo().pictures
+    assert chat.undo().images
     assert (chat.turns, chat.staged) == ([], [])
     for nothing_to_do in (chat.undo, chat.regen):
         with pytest.raises(UsageError, match="nothing has been asked"):
             nothing_to_do()
 
 
-def test_an_error_leaves_the_dialogue_as_it_was(demo: VLM, pictures: tuple[Path, Path]) -> None:
+def test_an_error_leaves_the_dialogue_as_it_was(demo: VLM, images: tuple[Path, Path]) -> None:
     chat = Chat(demo)
-    chat.stage(pictures[0])
+    chat.stage(images[0])
     before = list(chat.staged)
     with pytest.raises(ImageError, match="none"):
-        chat.send(WHERE, [pictures[1], pictures[0].with_name("none.png")])
+        chat.send(WHERE, [images[1], images[0].with_name("none.png")])
     assert (chat.staged, chat.turns) == (before, [])
     with pytest.raises(UsageError, match="temperature"):
         Chat(demo, temperature=-1.0).send("Hello")
 
 
-def test_dropping_and_replacing_by_number(demo: VLM, pictures: tuple[Path, Path]) -> None:
+def test_dropping_and_replacing_by_number(demo: VLM, images: tuple[Path, Path]) -> None:
     chat = Chat(demo)
-    chat.send(WHERE, [pictures[0]])
-    chat.stage(pictures[1], pictures[0])
-    assert [picture.width for picture in chat.pictures] == [140, 196, 140]
-    chat.replace_image(1, pictures[1])
+    chat.send(WHERE, [images[0]])
+    chat.stage(images[1], images[0])
+    assert [image.width for image in chat.images] == [140, 196, 140]
+    chat.replace_image(1, images[1])
     assert chat.regen() is not None
     assert chat.drop_image(2).width == 196
-    assert [len(turn.pictures) for turn in chat.turns] == [1]
+    assert [len(turn.images) for turn in chat.turns] == [1]
     assert len(chat.staged) == 1
     chat.drop_image(1)
-    assert chat.turns[0].pictures == ()
+    assert chat.turns[0].images == ()
     assert chat.turns[0].text == WHERE, "what was said stays"
     for number in (0, 2):
         with pytest.raises(UsageError, match="there is no image"):
@@ -132,21 +130,21 @@ def test_dropping_and_replacing_by_number(demo: VLM, pictures: tuple[Path, Path]
     assert chat.drop_turn().text == WHERE
 
 
-def test_dropping_the_newest_picture_keeps_the_cells_before_it(fresh_demo: VLM, pictures: tuple[Path, Path]) -> None:
+def test_dropping_the_newest_image_keeps_the_cells_before_it(fresh_demo: VLM, images: tuple[Path, Path]) -> None:
     chat = Chat(fresh_demo)
-    first = chat.send(WHERE, [pictures[0]])
-    chat.send(COUNT, [pictures[1]])
+    first = chat.send(WHERE, [images[0]])
+    chat.send(COUNT, [images[1]])
     chat.drop_image(2)
     usage = chat.send(WHERE).usage
     assert usage.n_cached >= first.usage.n_prompt
     assert usage.n_images_encoded == 0
 
 
-def test_measure_tells_what_fills_the_context(demo: VLM, pictures: tuple[Path, Path]) -> None:
+def test_measure_tells_what_fills_the_context(demo: VLM, images: tuple[Path, Path]) -> None:
     chat = Chat(demo)
-    chat.stage(*pictures)
+    chat.stage(*images)
     size = chat.measure(WHERE)
-    assert size.n_pictures == (25, 35)
+    assert size.n_images == (25, 35)
     answer = chat.send(WHERE)
     assert answer.usage.n_prompt == size.total
     assert chat.measure().total == size.total + answer.usage.n_generated
@@ -156,10 +154,10 @@ def test_measure_tells_what_fills_the_context(demo: VLM, pictures: tuple[Path, P
 # -- files
 
 
-def test_a_saved_dialogue_goes_on_with_the_same_answer(demo: VLM, pictures: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_saved_dialogue_goes_on_with_the_same_answer(demo: VLM, images: tuple[Path, Path], tmp_path: Path) -> None:
     chat = Chat(demo, system="You are a helpful assistant.", temperature=0.0, stop=("@",))
-    chat.send(WHERE, [pictures[0]])
-    chat.stage(pictures[1])
+    chat.send(WHERE, [images[0]])
+    chat.stage(images[1])
     assert chat.save(tmp_path / "c.json") == []
     again = Chat.load(tmp_path / "c.json", demo)
     assert (again.turns, again.staged) == (chat.turns, chat.staged)
@@ -167,19 +165,17 @@ def test_a_saved_dialogue_goes_on_with_the_same_answer(demo: VLM, pictures: tupl
     assert again.send("Describe the image.").text == chat.send("Describe the image.").text
 
 
-def test_the_file_is_readable_and_moves_with_its_pictures(
-    demo: VLM, pictures: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_the_file_is_readable_and_moves_with_its_images(demo: VLM, images: tuple[Path, Path], tmp_path: Path) -> None:
     chat = Chat(demo)
-    chat.send(WHERE, [pictures[0]])
+    chat.send(WHERE, [images[0]])
     chat.save(tmp_path / "c.json")
     state = json.loads((tmp_path / "c.json").read_text())
     asked, answered = state["messages"]
     assert asked["content"][0] == {
         "type": "image",
         "path": "a.png",
-        "source": str(pictures[0]),
-        "sha256": load(pictures[0]).id,
+        "source": str(images[0]),
+        "sha256": load(images[0]).id,
         "width": 140,
         "height": 140,
     }
@@ -192,9 +188,9 @@ def test_the_file_is_readable_and_moves_with_its_pictures(
     assert not Chat.load(elsewhere / "c.json", demo).missing
 
 
-def test_pictures_without_a_file_are_written_beside(demo: VLM, pictures: tuple[Path, Path], tmp_path: Path) -> None:
+def test_images_without_a_file_are_written_beside(demo: VLM, images: tuple[Path, Path], tmp_path: Path) -> None:
     chat = Chat(demo)
-    chat.stage(pictures[0].read_bytes(), crop(load(pictures[1]), 0, 0, 98, 70))
+    chat.stage(images[0].read_bytes(), crop(load(images[1]), 0, 0, 98, 70))
     written = chat.save(tmp_path / "c.json")
     assert len(written) == 2
     assert all(path.parent == tmp_path and path.name.startswith("c-") for path in written)
@@ -202,29 +198,29 @@ def test_pictures_without_a_file_are_written_beside(demo: VLM, pictures: tuple[P
     assert chat.save(tmp_path / "c.json"), "saving again replaces it"
 
 
-def test_a_picture_that_changed_since_it_was_staged_is_saved_as_it_was(
-    demo: VLM, pictures: tuple[Path, Path], tmp_path: Path
+def test_a_image_that_changed_since_it_was_staged_is_saved_as_it_was(
+    demo: VLM, images: tuple[Path, Path], tmp_path: Path
 ) -> None:
     chat = Chat(demo)
-    (image,) = chat.stage(pictures[0])
-    pictures[0].write_bytes(pictures[1].read_bytes())
+    (image,) = chat.stage(images[0])
+    images[0].write_bytes(images[1].read_bytes())
     (copy,) = chat.save(tmp_path / "c.json")
     assert load(copy).id == image.id
 
 
-def test_missing_and_changed_pictures_are_told_and_never_guessed(
-    demo: VLM, pictures: tuple[Path, Path], tmp_path: Path
+def test_missing_and_changed_images_are_told_and_never_guessed(
+    demo: VLM, images: tuple[Path, Path], tmp_path: Path
 ) -> None:
     chat = Chat(demo)
-    chat.send(WHERE, [pictures[0]])
-    chat.stage(pictures[1])
+    chat.send(WHERE, [images[0]])
+    chat.stage(images[1])
     chat.save(tmp_path / "c.json")
-    moved = pictures[0].rename(tmp_path / "moved.png")
-    LEFT.draw(140, 140).save(pictures[1])
+    moved = images[0].rename(tmp_path / "moved.png")
+    LEFT.draw(140, 140).save(images[1])
     again = Chat.load(tmp_path / "c.json", demo)
     assert list(again.missing) == [1, 2]
     assert "no such image" in again.missing[1].reason
-    assert "another picture" in again.missing[2].reason
+    assert "another image" in again.missing[2].reason
     with pytest.raises(ImageError, match=r"a\.png of this dialogue is missing"):
         again.send(COUNT)
     again.save(tmp_path / "d.json")
@@ -256,13 +252,13 @@ def test_files_that_are_no_dialogue(demo: VLM, tmp_path: Path, text: str) -> Non
         Chat.load(tmp_path / "c.json", demo)
 
 
-def test_saving_never_replaces_another_file(demo: VLM, pictures: tuple[Path, Path]) -> None:
-    before = pictures[0].read_bytes()
+def test_saving_never_replaces_another_file(demo: VLM, images: tuple[Path, Path]) -> None:
+    before = images[0].read_bytes()
     with pytest.raises(UsageError, match="no saved dialogue"):
-        Chat(demo).save(pictures[0])
-    assert pictures[0].read_bytes() == before
+        Chat(demo).save(images[0])
+    assert images[0].read_bytes() == before
     with pytest.raises(UsageError, match="cannot be written"):
-        Chat(demo).save(pictures[0].parent / "none" / "c.json")
+        Chat(demo).save(images[0].parent / "none" / "c.json")
 
 
 def test_crop_takes_what_lies_inside() -> None:

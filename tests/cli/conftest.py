@@ -20,7 +20,7 @@ Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a picture, to work in."""
+    """A folder with an image, to work in."""
     SCENE.draw(140, 140).save(tmp_path / "blocks.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path

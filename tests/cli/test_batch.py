@@ -163,7 +163,7 @@ def test_broken_files_are_rows_and_stop_nothing(run: Run, shots: Path, folder: P
     assert "shots/caf\\xe9.png" in {row["id"] for row in found if row["answer"]}
 
 
-def test_a_picture_that_kills_the_engine_is_passed_over(
+def test_a_image_that_kills_the_engine_is_passed_over(
     run: Run, shots: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GGUFVLM_TEST_CRASH_ON", "s003")
@@ -227,13 +227,13 @@ def test_xmp_sidecars_keep_what_others_wrote(run: Run, shots: Path, folder: Path
     assert said["shots/s002.png"] in (shots / "s002.xmp").read_text()
 
 
-def test_answers_go_into_copies_and_into_the_pictures(run: Run, shots: Path, folder: Path) -> None:
+def test_answers_go_into_copies_and_into_the_images(run: Run, shots: Path, folder: Path) -> None:
     from ggufvlm.media.metadata.write import Field, description_of
 
     asked = ["batch", "shots", "-p", PROMPT, "-o", "out.jsonl", "--embed", "xmp,exif"]
     done = run(*asked, "--embed-to", "copies")
     assert done.returncode == 0, done.stderr
-    assert b"with a description: 6 picture files" in done.stderr
+    assert b"with a description: 6 image files" in done.stderr
     for name, answer in answers(folder / "out.jsonl").items():
         for field in (Field.XMP, Field.EXIF):
             assert description_of((folder / "copies" / Path(name).name).read_bytes(), field, name) == answer
@@ -246,9 +246,9 @@ def test_answers_go_into_copies_and_into_the_pictures(run: Run, shots: Path, fol
 
 
 def test_pages_and_frames_are_rows_and_a_killed_run_goes_on(shots: Path, folder: Path) -> None:
-    pictures = [scene(number).draw(196, 140) for number in range(120)]
-    write_pdf(folder / "long.pdf", pictures)
-    write_clip(folder / "clip.mp4", [(i, picture) for i, picture in enumerate(pictures[:20])], 20)
+    images = [scene(number).draw(196, 140) for number in range(120)]
+    write_pdf(folder / "long.pdf", images)
+    write_clip(folder / "clip.mp4", [(i, image) for i, image in enumerate(images[:20])], 20)
     command = [*COMMAND, "long.pdf", "clip.mp4", "--every", "1s", "-p", PROMPT, "-o", "out.jsonl", "-q"]
     out = folder / "out.jsonl"
     for wanted in (3_000, 40_000):
@@ -285,7 +285,7 @@ def test_a_dry_run_leaves_out_what_is_done(run: Run, shots: Path, folder: Path) 
     done = run("batch", "shots", "four.pdf", "-p", PROMPT, "-o", "out.jsonl", "--dry-run")
     said = b" ".join(done.stdout.split())
     assert b"inputs 10, of them 0 unreadable, 6 answered before" in said, done.stderr
-    assert b"tokens 140 of pictures" in said
+    assert b"tokens 140 of images" in said
     other = run("batch", "shots", "-p", "Else?", "-o", "out.jsonl", "--dry-run")
     assert b"inputs 6, of them 0 unreadable sizes" in b" ".join(other.stdout.split())
     assert (folder / "out.jsonl").read_bytes() == before
@@ -311,10 +311,10 @@ WRONG = {
     "somebody else's file": (["shots", "-o", "mine.jsonl"], 2, "--restart"),
     "an output without its journal": (["shots", "-o", "mine.csv"], 2, "--restart"),
     "an output that is a folder": (["shots", "-o", "d.jsonl"], 2, "d.jsonl"),
-    "pages of pictures": (["shots", "--pages", "1", "-o", "out.jsonl"], 2, "no PDF"),
+    "pages of images": (["shots", "--pages", "1", "-o", "out.jsonl"], 2, "no PDF"),
     "pages that are none": (["shots", "--pages", "one", "-o", "out.jsonl"], 2, "one"),
     "frames in two ways": (["shots", "--every", "1s", "--frames", "2", "-o", "out.jsonl"], 2, "either"),
-    "a whole of pictures": (["shots", "--whole", "-o", "out.jsonl"], 2, "--whole"),
+    "a whole of images": (["shots", "--whole", "-o", "out.jsonl"], 2, "--whole"),
     "a trigger word of nothing": (["shots", "--trigger-word", "sks", "-o", "out.jsonl"], 2, "--sidecar txt"),
     "old sidecars, and no new ones": (["shots", "--sidecar-exists", "skip", "-o", "out.jsonl"], 2, "--sidecar txt"),
     "a column of no table": (["shots", "--id-column", "name", "-o", "out.jsonl"], 2, "no table"),

@@ -21,11 +21,11 @@ def test_a_table_for_people(run: Run) -> None:
     lines = done.stdout.decode().splitlines()
     assert lines[0].startswith("machine  ")
     assert lines[2] == "model    demo: tiny-qwen2vl-Q8_0.gguf 2.1 MB, mmproj-tiny-qwen2vl-F16.gguf 2.7 MB"
-    assert lines[3] == "picture  168x168, 144 patches, 36 tokens"
+    assert lines[3] == "image    168x168, 144 patches, 36 tokens"
     table = [line for line in lines[5:] if line]
     assert table[0].split() == ["MEDIAN", "MIN", "MAX"]
     assert [line.split("  ")[0] for line in table[1:4]] == [
-        "encode a picture",
+        "encode an image",
         "encode 1,000 patches",
         "decode, 1 at a time",
     ]
@@ -51,7 +51,7 @@ def test_json_and_a_plot(run: Run, folder: Path) -> None:
 def test_bars_in_a_pipe_when_asked_for(run: Run) -> None:
     done = run("bench", "--only", "encode", "--plot", "-", *SHORT)
     bars = [line for line in done.stdout.decode().splitlines() if "█" in line]
-    assert [bar.split("█")[0].rstrip() for bar in bars] == ["encode a picture", "encode 1,000 patches"]
+    assert [bar.split("█")[0].rstrip() for bar in bars] == ["encode an image", "encode 1,000 patches"]
     assert all(bar.endswith(" ms") for bar in bars)
     assert "\x1b" not in done.stdout.decode()
 

@@ -188,7 +188,7 @@ def test_history_is_private_and_can_be_turned_off(folder: Path) -> None:
     assert not (folder / "other").exists()
 
 
-def test_tab_completes_commands_and_pictures(folder: Path) -> None:
+def test_tab_completes_commands_and_images(folder: Path) -> None:
     chat = Terminal(folder, "chat")
     chat.wait_for_prompt()
     chat.press("/ima" + TAB)
@@ -196,7 +196,7 @@ def test_tab_completes_commands_and_pictures(folder: Path) -> None:
     chat.press(CTRL_C)
     chat.wait_for_prompt()
     chat.press("/image blo" + TAB)
-    chat.wait(lambda: chat.current_line == "> /image blocks.png", "picture")
+    chat.wait(lambda: chat.current_line == "> /image blocks.png", "image")
     chat.press(ENTER)
     chat.see("staged image 1: blocks.png")
     assert chat.leave() == 0
@@ -260,7 +260,7 @@ def test_stats_after_each_answer(folder: Path) -> None:
     ("graphics", "sign"),
     [("blocks", "▀"), ("kitty", "\x1b_Ga=T,f=100"), ("iterm2", "\x1b]1337;File=inline=1"), ("sixel", "\x1bP0;1q")],
 )
-def test_show_draws_the_picture(folder: Path, graphics: str, sign: str) -> None:
+def test_show_draws_the_image(folder: Path, graphics: str, sign: str) -> None:
     chat = Terminal(folder, "chat", "blocks.png", COLORTERM="truecolor", GGUFVLM_GRAPHICS=graphics)
     chat.wait_for_prompt()
     chat.type("/show")

@@ -20,16 +20,16 @@ ASK = "Describe this image."
 
 @pytest.fixture(autouse=True)
 def documents(folder: Path) -> None:
-    pictures = [scene.draw(196, 140) for scene in SCENES]
-    write_pdf(folder / "six.pdf", pictures)
-    write_clip(folder / "clip.mp4", [(2 * i, picture) for i, picture in enumerate(pictures)], 12)
+    images = [scene.draw(196, 140) for scene in SCENES]
+    write_pdf(folder / "six.pdf", images)
+    write_clip(folder / "clip.mp4", [(2 * i, image) for i, image in enumerate(images)], 12)
 
 
 def script(*lines: str) -> bytes:
     return "\n".join(lines).encode() + b"\n"
 
 
-def test_a_page_is_staged_like_a_picture(run: Run) -> None:
+def test_a_page_is_staged_like_a_image(run: Run) -> None:
     done = run("chat", input=script("/image six.pdf --pages 2", ASK))
     assert (done.returncode, done.stdout.decode().strip()) == (0, SCENES[1].caption), done.stderr
     assert "staged image 1: six.pdf page 2, 19" in done.stderr.decode()

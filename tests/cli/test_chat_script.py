@@ -32,7 +32,7 @@ def test_answers_on_stdout_and_all_else_on_stderr(run: Run) -> None:
     assert "\x1b" not in words
 
 
-def test_pictures_as_arguments_in_lines_and_the_first_message(run: Run) -> None:
+def test_images_as_arguments_in_lines_and_the_first_message(run: Run) -> None:
     assert run("chat", "blocks.png", WHERE, input=script(COUNT)).stdout == b"The blue column.\n2.\n"
     assert run("chat", input=script("blocks.png", WHERE)).stdout == b"The blue column.\n"
     assert run("chat", "-q", input=script(f"blocks.png {WHERE}")).stdout == b"The blue column.\n"
@@ -53,7 +53,7 @@ def test_json_is_one_line_a_turn(run: Run) -> None:
     assert turns[0]["usage"]["n_images_encoded"] == 1
 
 
-def test_twenty_turns_with_three_pictures_in_the_statistics(run: Run, folder: Path) -> None:
+def test_twenty_turns_with_three_images_in_the_statistics(run: Run, folder: Path) -> None:
     for number in range(3):
         SCENE.draw(196, 140 + 28 * number).save(folder / f"{number}.png")
     lines = []
@@ -73,17 +73,17 @@ def test_twenty_turns_with_three_pictures_in_the_statistics(run: Run, folder: Pa
 
 BAD = {
     "an unknown command": (["/hlep"], 2, "line 1: unknown command: /hlep", "did you mean /help?"),
-    "a picture that is not there": (["", "/image foo.png"], 3, "line 2: no such image: foo.png", ""),
-    "a picture in a line that is not there": (["what is foo.png"], 3, "line 1: no such image: foo.png", ""),
-    "no picture": (["/image cut.png"], 3, "cut.png", ""),
-    "a word behind a picture": (["/image blocks.png what"], 3, "no such image: what", ""),
+    "an image that is not there": (["", "/image foo.png"], 3, "line 2: no such image: foo.png", ""),
+    "an image in a line that is not there": (["what is foo.png"], 3, "line 1: no such image: foo.png", ""),
+    "no image": (["/image cut.png"], 3, "cut.png", ""),
+    "a word behind an image": (["/image blocks.png what"], 3, "no such image: what", ""),
     "stdin, which is the script": (["/image -"], 2, "where the messages come from", ""),
     "a setting": (["/set temp -1"], 2, "temperature must not be negative", ""),
     "no setting": (["/set heat 1"], 2, "unknown setting: heat", "temperature"),
     "not a number": (["/set temp warm"], 2, "temperature takes a number", ""),
     "a rectangle outside": (["/crop 0 0 200 200"], 2, "does not lie inside", ""),
     "no number of an image": (["/drop x"], 2, "number of an image", "/images"),
-    "an image that is not there": (["/drop 7"], 2, "there is no image 7", ""),
+    "an image number that is not there": (["/drop 7"], 2, "there is no image 7", ""),
     "an unknown model": (["/model nonsense"], 4, "unknown model: nonsense", ""),
     "no dialogue": (["/load blocks.png"], 3, "not a saved dialogue", ""),
     "nothing to undo": (["/undo"], 2, "nothing has been asked yet", ""),
@@ -140,7 +140,7 @@ def test_settings_system_and_the_rest(run: Run, folder: Path) -> None:
         assert expected in words
 
 
-def test_crop_and_zoom_make_new_pictures(run: Run) -> None:
+def test_crop_and_zoom_make_new_images(run: Run) -> None:
     lines = [
         "/crop 35% 0 65% 100%",
         "/drop 1",
@@ -163,7 +163,7 @@ def test_save_and_load_in_a_new_process(run: Run, folder: Path) -> None:
     assert one.stdout.splitlines()[1] == two.stdout.splitlines()[0]
 
 
-def test_a_missing_picture_is_told_and_replaced(run: Run, folder: Path) -> None:
+def test_a_missing_image_is_told_and_replaced(run: Run, folder: Path) -> None:
     run("chat", "blocks.png", input=script(WHERE, "/save c.json"))
     (folder / "blocks.png").rename(folder / "there.png")
     stopped = run("chat", input=script("/load c.json", COUNT))
@@ -237,7 +237,7 @@ def test_ctrl_c_ends_a_script_and_keeps_what_was_said(folder: Path, stuck: list[
     assert words.endswith(b"interrupted\n")
 
 
-def test_stdin_is_no_picture_here(run: Run) -> None:
+def test_stdin_is_no_image_here(run: Run) -> None:
     done = run("chat", "-", input=b"")
     assert done.returncode == 2
     assert b"messages come from stdin" in done.stderr

@@ -1,4 +1,4 @@
-"""Which words of a line are pictures, and what is left of it for the model."""
+"""Which words of a line are images, and what is left of it for the model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="a backslash separates fol
 
 
 @pytest.fixture(autouse=True)
-def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("a.png", "my photo.jpg", "it's.png", "noending"):
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
@@ -36,22 +36,22 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("data:image/png;base64,AAAA", "data:image/png;base64,AAAA"),
     ],
 )
-def test_a_line_that_is_a_picture(line: str, source: str) -> None:
+def test_a_line_that_is_a_image(line: str, source: str) -> None:
     said = understand(line)
     assert (said.text, said.sources) == ("", [source])
 
 
-def test_dragged_files_have_long_names(pictures: Path) -> None:
-    assert understand(f"{pictures}/noending").sources == [f"{pictures}/noending"], "a whole line needs no ending"
-    url = (pictures / "my photo.jpg").as_uri()
+def test_dragged_files_have_long_names(images: Path) -> None:
+    assert understand(f"{images}/noending").sources == [f"{images}/noending"], "a whole line needs no ending"
+    url = (images / "my photo.jpg").as_uri()
     assert understand(url).sources == [url]
-    said = understand(f"'{pictures}/my photo.jpg' {pictures}/a.png What is this?")
+    said = understand(f"'{images}/my photo.jpg' {images}/a.png What is this?")
     assert said.text == "What is this?"
-    assert said.sources == [f"{pictures}/my photo.jpg", f"{pictures}/a.png"]
-    assert understand(f"What is this? {pictures}/a.png").text == "What is this?"
-    within = understand(f"Is {pictures}/a.png, which I drew, good?")
+    assert said.sources == [f"{images}/my photo.jpg", f"{images}/a.png"]
+    assert understand(f"What is this? {images}/a.png").text == "What is this?"
+    within = understand(f"Is {images}/a.png, which I drew, good?")
     assert within.text == "Is a.png, which I drew, good?"
-    assert within.sources == [f"{pictures}/a.png"]
+    assert within.sources == [f"{images}/a.png"]
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,12 @@ def test_text_stays_as_it_is(line: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["b.png", "What is in b.png?", "./b.jpg", "'no photo.jpg' What?", "/tmp/none/b.JPG"])
-def test_a_picture_that_is_not_there_is_never_sent_as_text(line: str) -> None:
+def test_a_image_that_is_not_there_is_never_sent_as_text(line: str) -> None:
     with pytest.raises(ImageError, match="no such image"):
         understand(line)
 
 
-def test_several_lines_and_quotes(pictures: Path) -> None:
+def test_several_lines_and_quotes(images: Path) -> None:
     assert understand("first b.png\nsecond a.png").sources == ["a.png"], "of a pasted text only what exists is meant"
     raw = understand('"""\nlook at a.png and b.png\n  indented\n"""')
     assert (raw.text, raw.sources) == ("look at a.png and b.png\n  indented", [])
@@ -88,6 +88,6 @@ def test_several_lines_and_quotes(pictures: Path) -> None:
     assert [is_open(text) for text in ('"""', '"""a', '"""a"""', '"""\na\n"""', 'a """')] == [True, True] + [False] * 3
 
 
-def test_commands_and_paths_both_begin_with_a_slash(pictures: Path) -> None:
+def test_commands_and_paths_both_begin_with_a_slash(images: Path) -> None:
     assert all(map(is_command, ("/help", "/hlep", "/image a.png", "/", "/?")))
-    assert not any(map(is_command, (f"{pictures}/a.png", "/home/me/a.png", "help", "", '"""/help"""', "1/2 is what?")))
+    assert not any(map(is_command, (f"{images}/a.png", "/home/me/a.png", "help", "", '"""/help"""', "1/2 is what?")))

@@ -19,7 +19,7 @@ BLUE = Scene("black", (Block("blue", "square", (0.1, 0.3, 0.4, 0.7)),))
 
 
 @pytest.fixture
-def pictures(folder: Path) -> tuple[str, str]:
+def images(folder: Path) -> tuple[str, str]:
     RED.draw(196, 140).save(folder / "red.png")
     BLUE.draw(196, 140).save(folder / "blue.png")
     return "red.png", "blue.png"
@@ -28,7 +28,7 @@ def pictures(folder: Path) -> tuple[str, str]:
 ASK = ("-m", "demo", "--labels", LABELS, "-p", "What color is the square?")
 
 
-def test_bars_in_a_pipe_are_numbers_most_probable_first(run: Run, pictures: tuple[str, str]) -> None:
+def test_bars_in_a_pipe_are_numbers_most_probable_first(run: Run, images: tuple[str, str]) -> None:
     done = run("classify", "red.png", *ASK)
     assert (done.returncode, done.stderr) == (0, b"")
     rows = [line.split() for line in done.stdout.decode().splitlines()]
@@ -40,14 +40,14 @@ def test_bars_in_a_pipe_are_numbers_most_probable_first(run: Run, pictures: tupl
     assert sum(shares) == pytest.approx(1, abs=0.001)
 
 
-def test_several_pictures_are_named_and_in_order(run: Run, pictures: tuple[str, str]) -> None:
-    lines = run("classify", *pictures, *ASK).stdout.decode().splitlines()
+def test_several_images_are_named_and_in_order(run: Run, images: tuple[str, str]) -> None:
+    lines = run("classify", *images, *ASK).stdout.decode().splitlines()
     assert (lines[0], lines[1].split()[0]) == ("red.png", "red")
     assert (lines[9], lines[10].split()[0]) == ("blue.png", "blue")
 
 
-def test_json_lines(run: Run, pictures: tuple[str, str]) -> None:
-    told = [json.loads(line) for line in run("classify", *pictures, *ASK, "--json").stdout.splitlines()]
+def test_json_lines(run: Run, images: tuple[str, str]) -> None:
+    told = [json.loads(line) for line in run("classify", *images, *ASK, "--json").stdout.splitlines()]
     assert [(one["source"], one["label"]) for one in told] == [("red.png", "red"), ("blue.png", "blue")]
     for one in told:
         assert set(one["probabilities"]) == set(COLORS)
@@ -55,16 +55,16 @@ def test_json_lines(run: Run, pictures: tuple[str, str]) -> None:
         assert one["coverage"] > 0.9
 
 
-def test_csv_and_labels_from_a_file(run: Run, folder: Path, pictures: tuple[str, str]) -> None:
+def test_csv_and_labels_from_a_file(run: Run, folder: Path, images: tuple[str, str]) -> None:
     (folder / "labels.txt").write_text("\n".join(COLORS) + "\n")
-    done = run("classify", *pictures, "-m", "demo", "-l", "@labels.txt", "-p", "What color is the square?", "--csv")
+    done = run("classify", *images, "-m", "demo", "-l", "@labels.txt", "-p", "What color is the square?", "--csv")
     rows = list(csv.DictReader(io.StringIO(done.stdout.decode())))
     assert [(row["source"], row["label"]) for row in rows] == [("red.png", "red"), ("blue.png", "blue")]
     assert float(rows[1]["blue"]) > 0.9
 
 
-def test_a_bad_picture_among_others_is_named_and_the_rest_goes_on(
-    run: Run, folder: Path, pictures: tuple[str, str]
+def test_a_bad_image_among_others_is_named_and_the_rest_goes_on(
+    run: Run, folder: Path, images: tuple[str, str]
 ) -> None:
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     done = run("classify", "red.png", "broken.png", "blue.png", *ASK, "--json")
@@ -76,32 +76,32 @@ def test_a_bad_picture_among_others_is_named_and_the_rest_goes_on(
     assert run("classify", "broken.png", *ASK).returncode == 3
 
 
-def test_colours_on_a_terminal_and_a_doubt_about_the_question(run: Run, pictures: tuple[str, str]) -> None:
+def test_colours_on_a_terminal_and_a_doubt_about_the_question(run: Run, images: tuple[str, str]) -> None:
     done = run("classify", "red.png", "-m", "demo", "-l", "cat,dog", "--color", "on")
     assert "█" in done.stdout.decode()
     assert b"would have answered with one of the labels in only" in done.stderr
 
 
-def test_pictures_that_cannot_be_read_are_told_and_counted(run: Run, folder: Path, pictures: tuple[str, str]) -> None:
+def test_images_that_cannot_be_read_are_told_and_counted(run: Run, folder: Path, images: tuple[str, str]) -> None:
     for name in ("one.png", "two.png"):
         (folder / name).write_bytes(b"%PDF-1.7")
     done = run("classify", "one.png", "red.png", "two.png", *ASK, "--json")
     assert done.returncode == 5
     told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert told[0] == {"source": "one.png", "error": "one.png: a PDF, not a picture"}
+    assert told[0] == {"source": "one.png", "error": "one.png: a PDF, not an image"}
     assert (told[1]["source"], told[1]["label"]) == ("red.png", "red")
     assert [line.split(":")[0] for line in done.stderr.decode().splitlines()] == ["error", "hint", "error"]
     assert run("classify", "one.png", "two.png", *ASK).returncode == 3, "as with a single one"
 
 
-def test_labels_that_suit_no_picture_are_doubted_once(run: Run, pictures: tuple[str, str]) -> None:
-    done = run("classify", *pictures, "-m", "demo", "-l", "aardvark,zebra", "-p", "What color is the square?")
+def test_labels_that_suit_no_image_are_doubted_once(run: Run, images: tuple[str, str]) -> None:
+    done = run("classify", *images, "-m", "demo", "-l", "aardvark,zebra", "-p", "What color is the square?")
     assert done.returncode == 0
     assert done.stderr.decode().count("warning: ") == 1
     assert "red.png" in done.stderr.decode()
 
 
-def test_several_classes(run: Run, pictures: tuple[str, str]) -> None:
+def test_several_classes(run: Run, images: tuple[str, str]) -> None:
     done = run("classify", "red.png", "-m", "demo", "-l", LABELS, "--multi", "-p", "Is there a {label} block?")
     rows = dict(line.split() for line in done.stdout.decode().splitlines())
     assert {label for label, share in rows.items() if float(share) > 0.5} == {"red"}
@@ -119,7 +119,7 @@ def test_several_classes(run: Run, pictures: tuple[str, str]) -> None:
         (("red.png", "-m", "demo", "-l", "a,b", "--multi", "-p", "Is it?"), 2, "has to name the label"),
     ],
 )
-def test_wrong_usage(run: Run, pictures: tuple[str, str], arguments: tuple[str, ...], code: int, words: str) -> None:
+def test_wrong_usage(run: Run, images: tuple[str, str], arguments: tuple[str, ...], code: int, words: str) -> None:
     done = run("classify", *arguments)
     assert (done.returncode, done.stdout) == (code, b"")
     assert words in done.stderr.decode()

@@ -89,7 +89,7 @@ def test_when_all_fail_the_code_is_that_of_the_first(run: Run) -> None:
         (["blocks.png"], 2, "two models or more"),
         (["blocks.png", "-m", "demo"], 2, "two models or more"),
         (["foo.png", "-m", "demo", "-m", "demo"], 3, "no such image: foo.png"),
-        (["What?", "-m", "demo", "-m", "demo"], 2, "no picture given"),
+        (["What?", "-m", "demo", "-m", "demo"], 2, "no image given"),
         (["blocks.png", "-m", "demo", "-m", "demo", "--temp", "-1"], 2, "temperature"),
     ],
 )

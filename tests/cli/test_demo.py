@@ -22,7 +22,7 @@ def test_the_answer_is_right(run: Run, number: int) -> None:
     assert done.stderr == b"> Describe this image.\n"
 
 
-def test_a_question_of_one_s_own_and_the_picture_as_a_file(run: Run, folder: Path) -> None:
+def test_a_question_of_one_s_own_and_the_image_as_a_file(run: Run, folder: Path) -> None:
     done = run("demo", "What is on the left?", "--save", "out.png", "-q")
     assert done.stdout == b"The blue column.\n"
     with Image.open(folder / "out.png") as saved:
@@ -31,7 +31,7 @@ def test_a_question_of_one_s_own_and_the_picture_as_a_file(run: Run, folder: Pat
         assert blue > 150 > red
 
 
-def test_a_picture_that_cannot_be_saved_is_one_line(run: Run) -> None:
+def test_a_image_that_cannot_be_saved_is_one_line(run: Run) -> None:
     done = run("demo", "--save", "no/such/folder/out.png")
     assert done.returncode == 1
     assert b"out.png" in done.stderr

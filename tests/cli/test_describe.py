@@ -45,7 +45,7 @@ def test_an_empty_question_asks_for_a_description(run: Run, folder: Path, nothin
     assert run("describe", "blocks.png", nothing).stdout.decode() == CAPTION
 
 
-def test_picture_from_stdin_and_from_a_data_uri(run: Run, folder: Path) -> None:
+def test_image_from_stdin_and_from_a_data_uri(run: Run, folder: Path) -> None:
     import base64
 
     data = (folder / "blocks.png").read_bytes()
@@ -54,7 +54,7 @@ def test_picture_from_stdin_and_from_a_data_uri(run: Run, folder: Path) -> None:
     assert run("describe", uri, "What is on the left?").stdout == b"The blue column.\n"
 
 
-def test_two_pictures_and_a_pattern(run: Run, folder: Path) -> None:
+def test_two_images_and_a_pattern(run: Run, folder: Path) -> None:
     (folder / "shots").mkdir()
     for name in ("1.png", "2.png"):
         (folder / "shots" / name).write_bytes((folder / "blocks.png").read_bytes())
@@ -64,11 +64,11 @@ def test_two_pictures_and_a_pattern(run: Run, folder: Path) -> None:
 
 
 BAD = {
-    "a picture that is not there": (["foo.jpg", "What?"], 3, "no such image: foo.jpg"),
+    "an image that is not there": (["foo.jpg", "What?"], 3, "no such image: foo.jpg"),
     "a text file": (["notes.txt", "What?"], 3, "notes.txt"),
     "an empty file": (["empty.png"], 3, "empty.png"),
-    "a cut picture": (["cut.png"], 3, "cut.png"),
-    "no picture": (["What is this?"], 2, "no picture given"),
+    "a cut image": (["cut.png"], 3, "cut.png"),
+    "no image": (["What is this?"], 2, "no image given"),
     "two prompts": (["blocks.png", "One?", "-p", "Two?"], 2, "two prompts"),
     "words without quotes": (["blocks.png", "what", "is", "this"], 2, "quote"),
     "a prompt file that is not there": (["blocks.png", "-p", "@none.txt"], 3, "none.txt"),
@@ -85,7 +85,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_gets_one_clear_line_and_a_code(run: Run, folder: Path, name: str) -> None:
-    (folder / "notes.txt").write_text("not a picture")
+    (folder / "notes.txt").write_text("not an image")
     (folder / "empty.png").touch()
     (folder / "cut.png").write_bytes((folder / "blocks.png").read_bytes()[:120])
     (folder / "fake.gguf").write_bytes(b"PK\3\4 this is not a model")
@@ -220,10 +220,10 @@ def test_answers_stream_into_a_pipe_piece_by_piece(folder: Path) -> None:
     assert json.loads(b"".join(pieces))[0]["label"] == "blue column"
 
 
-def test_a_picture_too_narrow_for_the_model_is_named(run: Run, folder: Path) -> None:
+def test_a_image_too_narrow_for_the_model_is_named(run: Run, folder: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (5000, 10)).save(folder / "thin.png")
     done = run("describe", "thin.png")
     assert (done.returncode, done.stdout) == (3, b"")
-    assert done.stderr.decode().startswith("error: thin.png: a picture of 5000x10 is too narrow")
+    assert done.stderr.decode().startswith("error: thin.png: an image of 5000x10 is too narrow")

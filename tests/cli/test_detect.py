@@ -1,4 +1,4 @@
-"""``ggufvlm detect``: boxes on stdout, words on stderr, files for other programs, pictures with boxes."""
+"""``ggufvlm detect``: boxes on stdout, words on stderr, files for other programs, images with boxes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRUE = {block.name: tuple(140 * side for side in block.box) for block in SCENE.b
 
 
 def is_near(box: tuple[float, ...], name: str) -> bool:
-    """Whether it can be no other block's: this small picture is not the model's best."""
+    """Whether it can be no other block's: this small image is not the model's best."""
     return overlap(box, TRUE[name]) > 0.4
 
 
@@ -68,7 +68,7 @@ def test_nothing_found_is_no_error(run: Run) -> None:
     assert (listed.returncode, json.loads(listed.stdout)["boxes"]) == (0, [])
 
 
-def test_json_is_an_object_a_picture(run: Run, folder: Path) -> None:
+def test_json_is_an_object_a_image(run: Run, folder: Path) -> None:
     SCENE.draw(280, 140).save(folder / "wide.png")
     done = run("detect", "blocks.png", "wide.png", "--json")
     first, second = (json.loads(line) for line in done.stdout.splitlines())
@@ -107,7 +107,7 @@ def test_yolo_of_a_folder(run: Run, folder: Path) -> None:
     assert is_near((x - w / 2, y - h / 2, x + w / 2, y + h / 2), "red square")
 
 
-def test_labelme_beside_a_picture(run: Run, folder: Path) -> None:
+def test_labelme_beside_a_image(run: Run, folder: Path) -> None:
     assert run("detect", "blocks.png", "--format", "labelme", "-o", "out/blocks.json").returncode == 0
     document = json.loads((folder / "out" / "blocks.json").read_text())
     assert [shape["label"] for shape in document["shapes"]] == NAMES
@@ -115,12 +115,12 @@ def test_labelme_beside_a_picture(run: Run, folder: Path) -> None:
     assert json.loads(run("detect", "blocks.png", "-f", "labelme").stdout)["imagePath"] == "blocks.png"
 
 
-def test_pictures_with_boxes(run: Run, folder: Path) -> None:
+def test_images_with_boxes(run: Run, folder: Path) -> None:
     done = run("detect", "blocks.png", "--save", "out.png")
     assert b"saved out.png" in done.stderr
     with Image.open(folder / "blocks.png") as before, Image.open(folder / "out.png") as after:
         assert before.size == (140, 140)
-        assert after.size == (420, 420)  # small pictures are made larger, for the names
+        assert after.size == (420, 420)  # small images are made larger, for the names
         colors = {color for _, color in after.convert("RGB").getcolors(100_000) or ()}
         assert COLORS["red"] in colors
         assert len(colors) > len(before.convert("RGB").getcolors(100_000) or ())
@@ -139,10 +139,10 @@ def test_stdin_and_stats(run: Run, folder: Path) -> None:
 
 
 BAD = {
-    "a picture that is not there": (["foo.jpg", "cat"], 3, "no such image: foo.jpg"),
-    "no picture": (["cat"], 2, "no picture given"),
-    "a picture behind a label": (["blocks.png", "cat", "blocks.png"], 2, 'behind the label "cat"'),
-    "a missing picture behind a label": (["blocks.png", "cat", "b.png"], 3, "no such image: b.png"),
+    "an image that is not there": (["foo.jpg", "cat"], 3, "no such image: foo.jpg"),
+    "no image": (["cat"], 2, "no image given"),
+    "an image behind a label": (["blocks.png", "cat", "blocks.png"], 2, 'behind the label "cat"'),
+    "a missing image behind a label": (["blocks.png", "cat", "b.png"], 3, "no such image: b.png"),
     "an empty label": (["blocks.png", "cat", " "], 2, "label is empty"),
     "a text file": (["notes.txt", "cat"], 3, "notes.txt"),
     "a file of labels that is not there": (["blocks.png", "-l", "@none.txt"], 3, "none.txt"),
@@ -152,13 +152,13 @@ BAD = {
     "points of a family without": (["blocks.png", "--points"], 2, "no points"),
     "points in a format without": (["blocks.png", "--points", "-f", "yolo"], 2, "yolo"),
     "two formats": (["blocks.png", "--json", "-f", "coco"], 2, "--json and --format coco"),
-    "yolo of two pictures on stdout": (["blocks.png", "two.png", "-f", "yolo"], 2, "-o FOLDER"),
+    "yolo of two images on stdout": (["blocks.png", "two.png", "-f", "yolo"], 2, "-o FOLDER"),
     "yolo of one name": (["blocks.png", "sub/blocks.jpg", "-f", "yolo", "-o", "x"], 2, "the same file"),
     "a folder for one file": (["blocks.png", "-f", "coco", "-o", "sub"], 2, "sub is a folder"),
     "a file for a folder": (["blocks.png", "two.png", "-f", "yolo", "-o", "notes.txt"], 2, "notes.txt is no folder"),
-    "one copy of two pictures": (["blocks.png", "two.png", "--save", "x.png"], 2, "need a folder"),
-    "a copy over the picture": (["blocks.png", "--save", "blocks.png"], 2, "write over blocks.png itself"),
-    "copies over the pictures": (["blocks.png", "two.png", "--save", "."], 2, "write over blocks.png itself"),
+    "one copy of two images": (["blocks.png", "two.png", "--save", "x.png"], 2, "need a folder"),
+    "a copy over the image": (["blocks.png", "--save", "blocks.png"], 2, "write over blocks.png itself"),
+    "copies over the images": (["blocks.png", "two.png", "--save", "."], 2, "write over blocks.png itself"),
     "a place that cannot be written": (["blocks.png", "-o", "notes.txt/x.tsv"], 1, "notes.txt"),
     "a copy that cannot be written": (["blocks.png", "--save", "notes.txt/x.png"], 1, "notes.txt"),
     "a negative temperature": (["blocks.png", "--temp", "-1"], 2, "temperature"),
@@ -169,7 +169,7 @@ BAD = {
 def test_bad_input_gets_one_clear_line_and_a_code(
     folder: Path, name: str, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    (folder / "notes.txt").write_text("not a picture")
+    (folder / "notes.txt").write_text("not an image")
     (folder / "sub").mkdir()
     SCENE.draw(140, 140).save(folder / "sub" / "blocks.jpg")
     SCENE.draw(140, 140).save(folder / "two.png")
@@ -189,8 +189,8 @@ def test_bad_input_gets_one_clear_line_and_a_code(
     assert (folder / "blocks.png").read_bytes() == before
 
 
-def test_a_bad_picture_among_good_ones(run: Run, folder: Path) -> None:
-    (folder / "bad.png").write_bytes(b"no picture")
+def test_a_bad_image_among_good_ones(run: Run, folder: Path) -> None:
+    (folder / "bad.png").write_bytes(b"no image")
     done = run("detect", "blocks.png", "bad.png")
     assert done.returncode == 5
     assert [line[0] for line in lines_of(done)] == NAMES
@@ -204,7 +204,7 @@ def test_what_failed_is_in_the_json_too_and_a_hint_is_given_once(run: Run, folde
     done = run("detect", "one.png", "blocks.png", "two.png", "--json")
     told = [json.loads(line) for line in done.stdout.splitlines()]
     assert [one["source"] for one in told] == ["one.png", "blocks.png", "two.png"]
-    assert told[0] == {"source": "one.png", "error": "one.png: a PDF, not a picture"}
+    assert told[0] == {"source": "one.png", "error": "one.png: a PDF, not an image"}
     assert [box["label"] for box in told[1]["boxes"]] == NAMES
     words = done.stderr.decode().splitlines()
     assert [line.split(":")[0] for line in words] == ["error", "hint", "error"]
@@ -221,7 +221,7 @@ def test_a_copy_for_which_there_is_no_room(run: Run, folder: Path) -> None:
 def test_errors_are_not_written_into_the_progress_line(folder: Path) -> None:
     for number in range(60):
         (folder / f"{number}.png").write_bytes((folder / "blocks.png").read_bytes())
-        (folder / f"{number}_bad.png").write_bytes(b"no picture")
+        (folder / f"{number}_bad.png").write_bytes(b"no image")
     command = ["/bin/sh", "-c", f"{sys.executable} -m ggufvlm detect . > boxes.tsv"]
     terminal = Terminal(folder, program=command)
     assert terminal.end() == 5
@@ -266,7 +266,7 @@ def test_no_number_is_lost_on_a_narrow_terminal(folder: Path, run: Run, columns:
         assert [word for word in row.replace("│", " ").split() if word.isdecimal()][:4] == corners
 
 
-def test_names_of_a_picture_are_no_markup(folder: Path) -> None:
+def test_names_of_a_image_are_no_markup(folder: Path) -> None:
     SCENE.draw(140, 140).save(folder / "[red]x[bold].png")
     terminal = Terminal(folder, "detect", "[red]x[bold].png", "column", columns=100)
     assert terminal.end() == 0

@@ -19,10 +19,10 @@ SCENES = [random_scene(random.Random(seed), 196, 140) for seed in range(4)]
 
 @pytest.fixture(autouse=True)
 def documents(folder: Path) -> None:
-    pictures = [scene.draw(196, 140) for scene in SCENES]
-    write_pdf(folder / "four.pdf", pictures)
-    write_pdf(folder / "scan.jpg", pictures[:1])
-    write_clip(folder / "clip.mp4", [(2 * i, picture) for i, picture in enumerate(pictures)], 8)
+    images = [scene.draw(196, 140) for scene in SCENES]
+    write_pdf(folder / "four.pdf", images)
+    write_pdf(folder / "scan.jpg", images[:1])
+    write_clip(folder / "clip.mp4", [(2 * i, image) for i, image in enumerate(images)], 8)
 
 
 def sources(run: Run, *arguments: str) -> list[str]:
@@ -63,7 +63,7 @@ BAD = {
     "no pages": (["four.pdf", "--pages", "x"], 2, "pages"),
     "no time": (["clip.mp4", "--every", "often"], 2, "not a time"),
     "both ways": (["clip.mp4", "--every", "2s", "--frames", "2"], 2, "either"),
-    "pages of a picture": (["blocks.png", "--pages", "1"], 2, "no PDF"),
+    "pages of an image": (["blocks.png", "--pages", "1"], 2, "no PDF"),
     "frames of a PDF": (["four.pdf", "--frames", "2"], 2, "no video"),
 }
 

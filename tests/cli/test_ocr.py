@@ -102,9 +102,9 @@ BAD = {
     "no pages": (["nopages.pdf"], 3, "nopages.pdf"),
     "two that are damaged": (["locked.pdf", "cut.pdf"], 3, "locked.pdf"),
     "a temperature, before a model is looked for": (["five.pdf", "--temp", "-1", "-m", "none"], 2, "temperature"),
-    "a folder without pages": (["empty"], 3, "no pictures and no PDFs"),
+    "a folder without pages": (["empty"], 3, "no images and no PDFs"),
     "a video": (["clip.mp4"], 3, "a video"),
-    "pages of a picture": (["blocks.png", "--pages", "1"], 2, "no PDF"),
+    "pages of an image": (["blocks.png", "--pages", "1"], 2, "no PDF"),
     "an unknown model": (["five.pdf", "-m", "qwen2-vl-2bb"], 4, "qwen2-vl-2bb"),
 }
 

@@ -101,7 +101,7 @@ def test_logprobs_in_json(run: Run) -> None:
         assert math.exp(token["logprob"]) <= 1
 
 
-def test_a_shape_for_many_pictures(run: Run, folder: Path) -> None:
+def test_a_shape_for_many_images(run: Run, folder: Path) -> None:
     (folder / "schema.json").write_text(json.dumps(SCHEMA))
     ask = ("-p", ASK[2], "--schema", "schema.json", "-m", "demo")
     done = run("batch", "blocks.png", *ask, "-o", "out.jsonl")

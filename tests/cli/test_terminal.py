@@ -57,7 +57,7 @@ def test_without_colors(folder: Path, environment: dict[str, str]) -> None:
         assert "\x1b" not in shown
 
 
-def test_the_demo_draws_its_picture_in_color(folder: Path) -> None:
+def test_the_demo_draws_its_image_in_color(folder: Path) -> None:
     shown, _ = see(folder, "demo", COLORTERM="truecolor")
     assert shown.count("▀") > 300
     assert "38;2;31;90;200" in shown, "the blue of the column"
@@ -105,7 +105,7 @@ def test_the_progress_line_comes_and_goes(folder: Path, arguments: list[str]) ->
     child.close()
     lines = [line for line in shown_lines(child.before, 100, 40) if line]
     assert child.exitstatus == 0, lines
-    progress = ("loading the model", "looking at the picture", "reading the prompt")
+    progress = ("loading the model", "looking at the image", "reading the prompt")
     assert any(words in child.before for words in progress)
     assert not any(words in line for words in progress for line in lines), lines
     assert SCENE.caption in " ".join(lines)

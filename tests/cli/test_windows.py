@@ -19,8 +19,8 @@ CAPTIONS = [scene.caption for scene in SCENES]
 @pytest.fixture(autouse=True)
 def clip(folder: Path) -> None:
     """Twelve seconds: four scenes, which begin at 0, 3, 5 and 9."""
-    pictures = [scene.draw(196, 140) for scene in SCENES]
-    write_clip(folder / "clip.mp4", list(zip((0, 3, 5, 9), pictures, strict=True)), 12)
+    images = [scene.draw(196, 140) for scene in SCENES]
+    write_clip(folder / "clip.mp4", list(zip((0, 3, 5, 9), images, strict=True)), 12)
 
 
 def test_what_happens_is_told_in_order(run: Run) -> None:
@@ -67,7 +67,7 @@ def test_a_frame_of_each_scene(run: Run) -> None:
 
 
 BAD = {
-    "a picture": (["blocks.png", "--window", "2s"], 3, "not a video"),
+    "an image": (["blocks.png", "--window", "2s"], 3, "not a video"),
     "a PDF": (["a.pdf", "--window", "2s"], 3, "not a video"),
     "sound": (["sound.m4a", "--window", "2s"], 3, "only sound"),
     "a cut file": (["cut.mp4", "--window", "2s"], 3, "cut.mp4"),
@@ -76,7 +76,7 @@ BAD = {
     "far too many": (["clip.mp4", "--window", "0.5ms"], 2, "at most"),
     "pages of a video": (["clip.mp4", "--window", "2s", "--pages", "1"], 2, "--pages is for PDFs"),
     "no window": (["clip.mp4", "--no-summary"], 2, "--window"),
-    "scenes of a picture": (["blocks.png", "--scenes"], 2, "no video"),
+    "scenes of an image": (["blocks.png", "--scenes"], 2, "no video"),
     "scenes by the clock": (["clip.mp4", "--scenes", "--every", "2s"], 2, "either"),
 }
 

@@ -128,13 +128,13 @@ def test_a_refusal_names_the_keyword_and_its_place(file: str) -> None:
 
 
 def test_the_built_in_model_answers_every_schema(demo: VLM, scene: Scene, tmp_path: Path) -> None:
-    picture = tmp_path / "scene.png"
-    scene.draw(196, 140).save(picture)
+    image = tmp_path / "scene.png"
+    scene.draw(196, 140).save(image)
     finished: Counter[str] = Counter()
     for group, constraint in enforced()[::2]:
         for temperature, question in ((0.0, "Answer."), (1.0, "Describe this image.")):
             answer = demo.describe(
-                picture,
+                image,
                 question,
                 constraint=constraint,
                 temperature=temperature,

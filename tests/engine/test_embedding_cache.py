@@ -85,8 +85,8 @@ def test_all_that_decides_about_the_numbers_has_to_match(tmp_path: Path) -> None
     later(tmp_path).put("a", 0, rows(3))
     assert later(tmp_path).get("a", 0, 3) is not None
     assert later(tmp_path).get("a", 0) is None, "without a size the disk is not asked"
-    for picture, ordinal, n_cells in (("b", 0, 3), ("a", 1, 3), ("a", 0, 4)):
-        assert later(tmp_path).get(picture, ordinal, n_cells) is None
+    for image, ordinal, n_cells in (("b", 0, 3), ("a", 1, 3), ("a", 0, 4)):
+        assert later(tmp_path).get(image, ordinal, n_cells) is None
     for identity in (("projector", "library 2"), ("projector 2", "library"), ("projector",), ("projectorlibrary",)):
         assert later(tmp_path, *identity).get("a", 0, 3) is None
     assert later(tmp_path, width=75).get("a", 0, 1) is None

@@ -11,34 +11,34 @@ import pytest
 from ggufvlm.engine.engine import Progress
 from ggufvlm.engine.request import Request
 from ggufvlm.errors import ContextOverflow, UsageError
-from tests.support.engines import GREEDY, MakeEngine, first_logits, picture, prompt, run
+from tests.support.engines import GREEDY, MakeEngine, first_logits, image, prompt, run
 from tests.support.scenes import random_scene
 
 DIALOGUES = {
     "text": [prompt(("What color is the sky?",)), prompt(("What color is the sea?",))],
     "one image": [
-        prompt((picture(1), "What is on the left?")),
-        prompt((picture(1), "How many blocks are there?")),
+        prompt((image(1), "What is on the left?")),
+        prompt((image(1), "How many blocks are there?")),
     ],
     "a second turn": [
-        prompt((picture(1), "What is on the left?")),
-        prompt((picture(1), "What is on the left?"), ("The white bar.",), ("How many blocks are there?",)),
+        prompt((image(1), "What is on the left?")),
+        prompt((image(1), "What is on the left?"), ("The white bar.",), ("How many blocks are there?",)),
     ],
     "two images": [
-        prompt((picture(1), picture(2), "Describe the images.")),
-        prompt((picture(1), picture(2), "What is on the left?")),
+        prompt((image(1), image(2), "Describe the images.")),
+        prompt((image(1), image(2), "What is on the left?")),
     ],
     "the second image changed": [
-        prompt((picture(1), picture(2), "Describe the images.")),
-        prompt((picture(1), picture(3), "Describe the images.")),
+        prompt((image(1), image(2), "Describe the images.")),
+        prompt((image(1), image(3), "Describe the images.")),
     ],
     "an edited last turn": [
-        prompt((picture(1), "What is on the left?"), ("The red bar.",), ("And on the right?",)),
-        prompt((picture(1), "What is on the left?"), ("The red bar.",), ("How many are there?",)),
+        prompt((image(1), "What is on the left?"), ("The red bar.",), ("And on the right?",)),
+        prompt((image(1), "What is on the left?"), ("The red bar.",), ("How many are there?",)),
     ],
     "the same again": [
-        prompt((picture(1), "What is on the left?")),
-        prompt((picture(1), "What is on the left?")),
+        prompt((image(1), "What is on the left?")),
+        prompt((image(1), "What is on the left?")),
     ],
 }
 
@@ -57,32 +57,32 @@ def test_reuse_gives_the_logits_of_a_fresh_context(engines: MakeEngine, name: st
 
 def test_a_follow_up_turn_computes_only_what_is_new(engines: MakeEngine) -> None:
     engine = engines()
-    answer, first = run(engine, prompt((picture(1), "What is on the left?")))
-    follow_up = prompt((picture(1), "What is on the left?"), (answer,), ("How many blocks are there?",))
+    answer, first = run(engine, prompt((image(1), "What is on the left?")))
+    follow_up = prompt((image(1), "What is on the left?"), (answer,), ("How many blocks are there?",))
     _, second = run(engine, follow_up)
     assert (first.n_encoded, second.n_encoded) == (1, 0)
     assert second.n_cached >= first.n_prompt
     assert second.n_prompt - second.n_cached < 30
 
 
-def test_another_picture_of_the_same_size_is_not_taken_for_the_first(engines: MakeEngine) -> None:
+def test_another_image_of_the_same_size_is_not_taken_for_the_first(engines: MakeEngine) -> None:
     engine = engines()
     scenes = [random_scene(random.Random(seed), 196, 140) for seed in (1, 2)]
-    answers = [run(engine, prompt((picture(seed), "Describe this image.")))[0] for seed in (1, 2, 1)]
+    answers = [run(engine, prompt((image(seed), "Describe this image.")))[0] for seed in (1, 2, 1)]
     assert answers == [scenes[0].caption, scenes[1].caption, scenes[0].caption]
 
 
-def test_a_picture_seen_before_is_not_encoded_again(engines: MakeEngine) -> None:
+def test_a_image_seen_before_is_not_encoded_again(engines: MakeEngine) -> None:
     engine = engines()
     for seed in (1, 2):
-        run(engine, prompt((picture(seed), "Describe this image.")))
-    _, again = run(engine, prompt((picture(1), "Describe this image.")))
+        run(engine, prompt((image(seed), "Describe this image.")))
+    _, again = run(engine, prompt((image(1), "Describe this image.")))
     assert again.n_cached < again.n_prompt - 42, "its cells were gone"
     assert again.n_encoded == 0, "its embeddings were not"
 
 
 def test_the_context_grows_with_the_answer_and_nothing_changes(engines: MakeEngine) -> None:
-    request = prompt((picture(1), "Describe this image."))
+    request = prompt((image(1), "Describe this image."))
     small, large = engines(), engines(n_ctx=4096)
     settings = {"max_tokens": 900, "temperature": 1.5, "seed": 5, "repetition_guard": False}
     # this model ends its answers soon: let it ramble on
@@ -106,7 +106,7 @@ def test_an_answer_ends_where_the_context_ends(engines: MakeEngine) -> None:
 def test_a_prompt_that_is_too_long_says_what_takes_how_much(engines: MakeEngine) -> None:
     engine = engines(n_ctx=64)
     with pytest.raises(ContextOverflow) as caught:
-        engine.add(Request(parts=prompt((picture(1), picture(2), "Hello")), sampling=GREEDY))
+        engine.add(Request(parts=prompt((image(1), image(2), "Hello")), sampling=GREEDY))
     message = str(caught.value)
     assert "1.png takes 35" in message
     assert "2.png takes 35" in message
@@ -117,13 +117,13 @@ def test_a_prompt_that_is_too_long_says_what_takes_how_much(engines: MakeEngine)
 
 def test_the_prompt_must_end_with_text(engines: MakeEngine) -> None:
     engine = engines()
-    with pytest.raises(UsageError, match="after the last picture"):
+    with pytest.raises(UsageError, match="after the last image"):
         engine.add(Request(parts=(), sampling=GREEDY))
 
 
 def test_abort_keeps_what_was_said_and_the_cache_stays_right(engines: MakeEngine) -> None:
     engine = engines()
-    parts = prompt((picture(1), "Describe this image."))
+    parts = prompt((image(1), "Describe this image."))
     whole, _ = run(engines(), parts)
     sequence = engine.add(Request(parts=parts, sampling=GREEDY))
     said = ""
@@ -142,7 +142,7 @@ def test_abort_keeps_what_was_said_and_the_cache_stays_right(engines: MakeEngine
 @pytest.mark.parametrize("stage", ["encode", "prefill"])
 def test_abort_before_the_first_word_leaves_the_engine_usable(engines: MakeEngine, stage: str) -> None:
     engine = engines(n_batch=32, n_ubatch=32)
-    parts = prompt((picture(1), "What is this? " * 100 + "Describe this image."))
+    parts = prompt((image(1), "What is this? " * 100 + "Describe this image."))
     whole, _ = run(engines(), parts)
     sequence = engine.add(Request(parts=parts, sampling=GREEDY))
 
@@ -165,11 +165,11 @@ def test_random_requests_and_aborts_never_change_an_answer(engines: MakeEngine) 
     engine = engines()
     rng = random.Random(5)
     requests = [
-        prompt((picture(seed), question))
+        prompt((image(seed), question))
         for seed in (1, 2, 3)
         for question in ("Describe this image.", "What is on the left?")
     ]
-    requests.append(prompt((picture(1), picture(1), "Describe the images.")))
+    requests.append(prompt((image(1), image(1), "Describe the images.")))
     expected = [run(engines(), parts)[0] for parts in requests]
     for _ in range(40):
         number = rng.randrange(len(requests))

@@ -5,9 +5,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufvlm.engine.request import PicturePart, TextPart, merge_text
+from ggufvlm.engine.request import ImagePart, TextPart, merge_text
 
-PICTURE = PicturePart("a", "a.png", 10, 10, bytes)
+IMAGE = ImagePart("a", "a.png", 10, 10, bytes)
 
 
 def control_tokens(text: str) -> list[int]:
@@ -30,9 +30,9 @@ def test_user_text_that_completes_a_control_token_stays_apart() -> None:
     assert merge_text(parts, control_tokens) == list(parts)
 
 
-def test_text_is_not_joined_across_a_picture() -> None:
-    parts = (TextPart("a", trusted=True), PICTURE, TextPart("b", trusted=True), TextPart("c"))
-    merged = [TextPart("a", trusted=True), PICTURE, TextPart("bc", trusted=True)]
+def test_text_is_not_joined_across_a_image() -> None:
+    parts = (TextPart("a", trusted=True), IMAGE, TextPart("b", trusted=True), TextPart("c"))
+    merged = [TextPart("a", trusted=True), IMAGE, TextPart("bc", trusted=True)]
     assert merge_text(parts, control_tokens) == merged
 
 

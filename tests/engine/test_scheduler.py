@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from ggufvlm.config import Priority
 from ggufvlm.engine.scheduler import MediaStep, Scheduler, StepPlan, TokenStep
-from ggufvlm.engine.sequence import PictureSegment, Segment, Sequence, Status, TextSegment
+from ggufvlm.engine.sequence import ImageSegment, Segment, Sequence, Status, TextSegment
 
-PICTURE = PictureSegment("a", 0, n_cells=42, n_pos=7)
+IMAGE = ImageSegment("a", 0, n_cells=42, n_pos=7)
 
 
 def make(*, n_slots: int, n_batch: int, n_ubatch: int = 512, priority: Priority = "latency") -> Scheduler:
@@ -19,7 +19,7 @@ def carry_out(plan: StepPlan) -> str:
     """Pretend that a step was computed; returns what it was."""
     if isinstance(plan, MediaStep):
         plan.sequence.advance(plan.n_rows)
-        return "picture"
+        return "image"
     kinds = []
     for row in plan.rows:
         if row.sequence.status is Status.DECODE:
@@ -35,7 +35,7 @@ def carry_out(plan: StepPlan) -> str:
 
 def test_a_prompt_is_computed_in_order_and_asks_for_logits_once() -> None:
     scheduler = make(n_slots=1, n_batch=3)
-    one = sequence(1, TextSegment((1, 2, 3, 4)), PICTURE, TextSegment((5, 6)))
+    one = sequence(1, TextSegment((1, 2, 3, 4)), IMAGE, TextSegment((5, 6)))
     scheduler.add(one)
     scheduler.admit(one, 0)
     plans = []
@@ -47,7 +47,7 @@ def test_a_prompt_is_computed_in_order_and_asks_for_logits_once() -> None:
     assert [type(plan) for plan in plans] == [TokenStep, TokenStep, MediaStep, TokenStep]
     rows = [row for plan in plans if isinstance(plan, TokenStep) for row in plan.rows]
     assert [row.token for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert [row.position for row in rows] == [0, 1, 2, 3, 11, 12], "the picture takes 7 positions, not 42"
+    assert [row.position for row in rows] == [0, 1, 2, 3, 11, 12], "the image takes 7 positions, not 42"
     assert [row.wants_logits for row in rows] == [False] * 5 + [True]
 
 
@@ -62,17 +62,17 @@ def test_prefill_rows_never_exceed_the_batch() -> None:
     assert len(plan.rows) == 4
 
 
-def test_answers_go_on_while_another_prompt_and_its_picture_are_read() -> None:
+def test_answers_go_on_while_another_prompt_and_its_image_are_read() -> None:
     scheduler = make(n_slots=2, n_batch=4)
     talking = sequence(1, TextSegment((1,)))
     scheduler.add(talking)
     scheduler.admit(talking, 0)
     carry_out(scheduler.plan() or TokenStep(()))
-    asking = sequence(2, TextSegment((2, 3)), PICTURE, TextSegment((4,)))
+    asking = sequence(2, TextSegment((2, 3)), IMAGE, TextSegment((4,)))
     scheduler.add(asking)
     scheduler.admit(asking, 1)
     done = [carry_out(scheduler.plan() or TokenStep(())) for _ in range(4)]
-    assert done == ["dpp", "picture", "dp", "dd"]
+    assert done == ["dpp", "image", "dp", "dd"]
 
 
 def test_a_slot_is_free_again_after_its_sequence() -> None:
@@ -88,27 +88,27 @@ def test_a_slot_is_free_again_after_its_sequence() -> None:
 
 
 def test_a_reused_prefix_is_skipped() -> None:
-    one = sequence(1, TextSegment((1, 2)), PICTURE, TextSegment((3, 4, 5)))
-    one.start_after([TextSegment((1, 2)), PICTURE, TextSegment((3,))])
+    one = sequence(1, TextSegment((1, 2)), IMAGE, TextSegment((3, 4, 5)))
+    one.start_after([TextSegment((1, 2)), IMAGE, TextSegment((3,))])
     assert (one.cursor, one.offset, one.n_pos, one.n_cached) == (2, 1, 10, 45)
-    one = sequence(1, TextSegment((1, 2)), PICTURE, TextSegment((3,)))
-    one.start_after([TextSegment((1, 2)), PICTURE])
+    one = sequence(1, TextSegment((1, 2)), IMAGE, TextSegment((3,)))
+    one.start_after([TextSegment((1, 2)), IMAGE])
     assert (one.cursor, one.offset, one.n_pos, one.n_cached) == (2, 0, 9, 44)
 
 
 def two(scheduler: Scheduler) -> tuple[Sequence, Sequence]:
-    """One sequence that is answering, and one that has a picture to read."""
+    """One sequence that is answering, and one that has an image to read."""
     talking = sequence(1, TextSegment((1,)))
     scheduler.add(talking)
     scheduler.admit(talking, 0)
     carry_out(scheduler.plan() or TokenStep(()))
-    asking = sequence(2, PictureSegment("b", 0, n_cells=300, n_pos=20), TextSegment((4,)))
+    asking = sequence(2, ImageSegment("b", 0, n_cells=300, n_pos=20), TextSegment((4,)))
     scheduler.add(asking)
     scheduler.admit(asking, 1)
     return talking, asking
 
 
-def test_a_picture_is_read_in_slices_between_the_words_of_an_answer() -> None:
+def test_a_image_is_read_in_slices_between_the_words_of_an_answer() -> None:
     scheduler = make(n_slots=2, n_batch=512)
     _, asking = two(scheduler)
     done = []
@@ -127,13 +127,13 @@ def test_for_throughput_prompts_are_read_before_any_answer_goes_on() -> None:
     scheduler = make(n_slots=2, n_batch=512, priority="throughput")
     _, asking = two(scheduler)
     plans = [carry_out(scheduler.plan() or TokenStep(())) for _ in range(3)]
-    assert plans == ["picture", "dp", "dd"]
+    assert plans == ["image", "dp", "dd"]
     assert asking.status is Status.DECODE
 
 
 def test_an_answer_that_must_give_way_is_computed_again_from_what_it_said() -> None:
     scheduler = make(n_slots=1, n_batch=512)
-    one = sequence(1, TextSegment((1, 2)), PICTURE, TextSegment((3,)))
+    one = sequence(1, TextSegment((1, 2)), IMAGE, TextSegment((3,)))
     scheduler.add(one)
     scheduler.admit(one, 0)
     while one.status is Status.PREFILL:
@@ -142,7 +142,7 @@ def test_an_answer_that_must_give_way_is_computed_again_from_what_it_said() -> N
     scheduler.preempt(one)
     assert scheduler.waiting[0] is one
     assert scheduler.free_slots == (0,)
-    assert one.segments == (TextSegment((1, 2)), PICTURE, TextSegment((3, 7, 8)))
+    assert one.segments == (TextSegment((1, 2)), IMAGE, TextSegment((3, 7, 8)))
     assert (one.n_prompt, one.n_uncomputed) == (45, 47)
     scheduler.admit(one, 0)
     one.generated.append(9)

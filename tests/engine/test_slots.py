@@ -10,7 +10,7 @@ import pytest
 from ggufvlm.engine.engine import Engine
 from ggufvlm.engine.sequence import Status
 from ggufvlm.engine.task import Output
-from tests.support.engines import Known, MakeEngine, add, finish, first_logits, know, picture, prompt, run
+from tests.support.engines import Known, MakeEngine, add, finish, first_logits, image, know, prompt, run
 
 QUESTIONS = (
     "Describe this image.",
@@ -26,9 +26,9 @@ QUESTIONS = (
 
 @pytest.fixture
 def alone(engines: MakeEngine) -> list[Known]:
-    """Eight questions about one picture, each answered alone."""
+    """Eight questions about one image, each answered alone."""
     engine = engines()
-    return [know(engine, prompt((picture(1), question))) for question in QUESTIONS]
+    return [know(engine, prompt((image(1), question))) for question in QUESTIONS]
 
 
 def run_together(engine: Engine, known: list[Known]) -> None:
@@ -40,7 +40,7 @@ def run_together(engine: Engine, known: list[Known]) -> None:
 
 @pytest.mark.parametrize("priority", ["latency", "throughput"])
 @pytest.mark.parametrize("n_slots", [3, 8])
-def test_questions_about_one_picture_share_its_cells(
+def test_questions_about_one_image_share_its_cells(
     engines: MakeEngine, alone: list[Known], n_slots: int, priority: str
 ) -> None:
     engine = engines(n_slots=n_slots, priority=priority)
@@ -52,12 +52,12 @@ def test_questions_about_one_picture_share_its_cells(
     assert sum(sequence.n_recalled for sequence in sequences) == 0, "not even prefilled twice"
     assert all(sequence.n_cached > 42 for sequence in sequences[1:])
     n_prompts = sum(sequence.n_prompt + len(sequence.generated) for sequence in sequences[-n_slots:])
-    assert engine._cache.n_cells < n_prompts - (n_slots - 1) * 42, "the picture takes its cells once"
+    assert engine._cache.n_cells < n_prompts - (n_slots - 1) * 42, "the image takes its cells once"
 
 
-def test_different_pictures_share_the_system_prompt(engines: MakeEngine) -> None:
+def test_different_images_share_the_system_prompt(engines: MakeEngine) -> None:
     one_by_one, together = engines(), engines(n_slots=4)
-    known = [know(one_by_one, prompt((picture(seed), "Describe this image."))) for seed in range(1, 7)]
+    known = [know(one_by_one, prompt((image(seed), "Describe this image."))) for seed in range(1, 7)]
     run_together(together, known)
 
 
@@ -88,9 +88,9 @@ def test_one_that_is_aborted_leaves_the_others_alone(engines: MakeEngine, alone:
             one.assert_same(sequence.generated)
 
 
-def test_an_abort_does_not_stop_the_picture_of_another(engines: MakeEngine) -> None:
+def test_an_abort_does_not_stop_the_image_of_another(engines: MakeEngine) -> None:
     engine = engines(n_slots=2)
-    first, second = (add(engine, prompt((picture(seed), "Describe this image."))) for seed in (1, 2))
+    first, second = (add(engine, prompt((image(seed), "Describe this image."))) for seed in (1, 2))
     while first.status is not Status.DECODE:
         engine.step()
     engine.on_progress = lambda _progress: engine.abort(first)
@@ -99,7 +99,7 @@ def test_an_abort_does_not_stop_the_picture_of_another(engines: MakeEngine) -> N
     assert second.n_encoded == 1
 
 
-def test_answers_go_on_while_a_picture_is_encoded(engines: MakeEngine) -> None:
+def test_answers_go_on_while_a_image_is_encoded(engines: MakeEngine) -> None:
     engine = engines(n_slots=2)
     engine._runner.model.vocab.is_end = lambda token: False
     talking = add(engine, prompt(("Describe this image.",)), max_tokens=40, repetition_guard=False)
@@ -107,7 +107,7 @@ def test_answers_go_on_while_a_picture_is_encoded(engines: MakeEngine) -> None:
         engine.step()
     meanwhile: list[Output] = []
     engine.on_outputs = meanwhile.extend
-    add(engine, prompt((picture(1), "Describe this image.")), max_tokens=2)
+    add(engine, prompt((image(1), "Describe this image.")), max_tokens=2)
     while not meanwhile:
         engine.step()
     assert {output.sequence for output in meanwhile} == {talking}
@@ -145,7 +145,7 @@ def test_the_context_grows_under_several_answers(engines: MakeEngine) -> None:
     for each in (single, engine):
         each._runner.model.vocab.is_end = lambda token: False
     settings = {"max_tokens": 700, "repetition_guard": False, "temperature": 0.0}
-    known = [know(single, prompt((picture(1), q)), **settings) for q in QUESTIONS[:3]]
+    known = [know(single, prompt((image(1), q)), **settings) for q in QUESTIONS[:3]]
     sequences = [add(engine, one.parts, **settings) for one in known]
     sizes = set()
     while not engine.is_idle:
@@ -168,20 +168,20 @@ def test_one_answer_fills_a_context_that_others_shared(engines: MakeEngine) -> N
 
 def test_memory_that_cannot_be_cut_is_shared_where_it_is_whole(engines: MakeEngine, hybrid: Path) -> None:
     single = engines(hybrid)
-    known = [know(single, prompt((picture(1), question)), max_tokens=8) for question in QUESTIONS[:4]]
+    known = [know(single, prompt((image(1), question)), max_tokens=8) for question in QUESTIONS[:4]]
     engine = engines(hybrid, n_slots=4)
     sequences = [add(engine, one.parts, max_tokens=8) for one in known]
     finish(engine)
     for one, sequence in zip(known, sequences, strict=True):
         one.assert_same(sequence.generated)
     assert sum(sequence.n_encoded for sequence in sequences) == 1
-    assert all(sequence.n_cached > 35 for sequence in sequences[1:]), "all began at the end of the picture"
+    assert all(sequence.n_cached > 35 for sequence in sequences[1:]), "all began at the end of the image"
 
 
-def test_memory_that_cannot_be_cut_goes_back_to_the_end_of_the_picture(engines: MakeEngine, hybrid: Path) -> None:
+def test_memory_that_cannot_be_cut_goes_back_to_the_end_of_the_image(engines: MakeEngine, hybrid: Path) -> None:
     engine, fresh = engines(hybrid), engines(hybrid)
-    run(engine, prompt((picture(1), "What is on the left?")), max_tokens=5)
-    after = prompt((picture(1), "How many blocks are there?"))
+    run(engine, prompt((image(1), "What is on the left?")), max_tokens=5)
+    after = prompt((image(1), "How many blocks are there?"))
     np.testing.assert_allclose(first_logits(engine, after), first_logits(fresh, after), rtol=0, atol=1e-3)
-    _, sequence = run(engine, prompt((picture(1), "What is on the right?")), max_tokens=5)
+    _, sequence = run(engine, prompt((image(1), "What is on the right?")), max_tokens=5)
     assert sequence.n_cached > 35

@@ -15,15 +15,15 @@ from ggufvlm.engine.engine import Engine
 from ggufvlm.engine.prefix_cache import common_prefix
 from ggufvlm.engine.sequence import Segment, Sequence, TextSegment, append_tokens, count_cells
 from ggufvlm.engine.snapshots import Snapshots
-from tests.support.engines import DEMO, Known, add, collect, know, make_engine, picture, prompt
+from tests.support.engines import DEMO, Known, add, collect, image, know, make_engine, prompt
 
 REQUESTS = [
     prompt(("What is on the left?",)),
-    prompt((picture(1), "Describe this image.")),
-    prompt((picture(1), "How many blocks are there?")),
-    prompt((picture(2), "How many blocks are there?")),
-    prompt((picture(1), picture(2), "Describe the images.")),
-    prompt((picture(1), "What is on the left?"), ("The red bar.",), ("And on the right?",)),
+    prompt((image(1), "Describe this image.")),
+    prompt((image(1), "How many blocks are there?")),
+    prompt((image(2), "How many blocks are there?")),
+    prompt((image(1), image(2), "Describe the images.")),
+    prompt((image(1), "What is on the left?"), ("The red bar.",), ("And on the right?",)),
 ]
 MAX_TOKENS = 12
 

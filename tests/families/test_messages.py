@@ -18,7 +18,7 @@ def read(*content: Any, images: tuple[Any, ...] = ()) -> list[str]:
     return [item.source if isinstance(item, Image) else f"text:{item}" for item in message.content]
 
 
-def test_the_hub_s_ways_to_name_a_picture() -> None:
+def test_the_hub_s_ways_to_name_a_image() -> None:
     assert read(
         {"type": "image", "image": "a.png"},
         {"type": "image", "url": "http://x/b.png"},
@@ -31,7 +31,7 @@ def test_openai_s_way() -> None:
     assert read({"type": "image_url", "image_url": {"url": "data:x"}}) == ["data:x"]
 
 
-def test_pictures_given_apart_fill_the_places_in_order() -> None:
+def test_images_given_apart_fill_the_places_in_order() -> None:
     assert read({"type": "image"}, {"type": "text", "text": "and"}, {"type": "image"}, images=("a", "b")) == [
         "a",
         "text:and",
@@ -50,7 +50,7 @@ def test_content_may_be_a_string() -> None:
         ([{"content": "a"}], "role and a content"),
         ([{"role": "tool", "content": "a"}], "'tool'"),
         ([{"role": "user", "content": [{"type": "video", "video": "a"}]}], "'video'"),
-        ([{"role": "user", "content": [{"type": "image"}]}], "names no picture"),
+        ([{"role": "user", "content": [{"type": "image"}]}], "names no image"),
         ([{"role": "user", "content": 5}], "text or a list"),
         ([{"role": "assistant", "content": [{"type": "image", "image": "a"}]}], "assistant message cannot"),
     ],
@@ -60,6 +60,6 @@ def test_what_is_wrong_is_said(messages: list[dict[str, Any]], says: str) -> Non
         read_messages(messages, load)
 
 
-def test_a_picture_too_many_is_said() -> None:
+def test_a_image_too_many_is_said() -> None:
     with pytest.raises(UsageError, match="1 more image"):
         read_messages([{"role": "user", "content": [{"type": "image"}]}], load, ["a", "b"])

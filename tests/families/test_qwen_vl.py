@@ -37,7 +37,7 @@ def test_sides_lie_on_the_grid_and_the_area_within_the_budget(
     assert w % factor == h % factor == 0
     assert w >= factor
     assert h >= factor
-    # a side is never cut below one token, so only a picture of one row or column can exceed the budget
+    # a side is never cut below one token, so only an image of one row or column can exceed the budget
     assert w * h <= high * factor**2 or min(w, h) == factor
 
 

@@ -1,4 +1,4 @@
-"""At which size each family is shown a picture, against sizes that Transformers' image processors give."""
+"""At which size each family is shown an image, against sizes that Transformers' image processors give."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_internvl_keeps_to_the_user_s_budget() -> None:
 
 
 @pytest.mark.parametrize("size", LFM2_GRIDS)
-def test_lfm2_stretches_large_pictures_over_the_reference_s_grid(size: Size) -> None:
+def test_lfm2_stretches_large_images_over_the_reference_s_grid(size: Size) -> None:
     width, height = Lfm2VLHandler(ModelFacts(patch_size=16, merge_size=2)).target_size(*size)
     grid = LFM2_GRIDS[size]
     if grid is None:
@@ -94,7 +94,7 @@ def test_lfm2_two_tiles_are_large_enough_to_be_cut() -> None:
 
 
 @given(st.integers(600, 6000), st.integers(300, 6000))
-def test_libmtmd_finds_the_same_grid_for_the_stretched_picture(width: int, height: int) -> None:
+def test_libmtmd_finds_the_same_grid_for_the_stretched_image(width: int, height: int) -> None:
     target = Lfm2VLHandler(ModelFacts(patch_size=16, merge_size=2)).target_size(width, height)
     if target != (width, height):
         grids = [nearest_grid(*size, tile=512, min_tiles=2, max_tiles=10) for size in ((width, height), target)]
@@ -102,7 +102,7 @@ def test_libmtmd_finds_the_same_grid_for_the_stretched_picture(width: int, heigh
 
 
 def library_canvas(width: int, height: int) -> Size:
-    """As libmtmd's select_best_resolution: as many of the picture's pixels as possible, then the least area."""
+    """As libmtmd's select_best_resolution: as many of the image's pixels as possible, then the least area."""
     best, most, least = (0, 0), 0, 0
     for w, h in ((448 * c, 448 * r) for c in range(1, 13) for r in range(1, 12 // c + 1)):
         scale = min(w / width, h / height)
@@ -113,7 +113,7 @@ def library_canvas(width: int, height: int) -> Size:
 
 
 @given(SIDES, SIDES)
-def test_libmtmd_cuts_internvl_s_stretched_picture_as_it_is(width: int, height: int) -> None:
+def test_libmtmd_cuts_internvl_s_stretched_image_as_it_is(width: int, height: int) -> None:
     size = InternVLHandler(ModelFacts()).target_size(width, height)
     assert library_canvas(*size) == size
 
@@ -137,20 +137,20 @@ def test_pixtral_s_sides_lie_on_the_grid_and_within_the_budget(width: int, heigh
 def test_smolvlm_is_shown_whole_tiles_where_its_file_does_not_tell_libmtmd_the_size(size: Size) -> None:
     long, tiled = SMOLVLM_SIZES[size]
     assert long_size(*size, longest_edge=2048) == long
-    plan = SmolVLMHandler(ModelFacts(image_size=512)).picture_plan(*size)
+    plan = SmolVLMHandler(ModelFacts(image_size=512)).image_plan(*size)
     assert (plan.by_way_of, plan.width, plan.height, plan.resample) == (long, *tiled, "lanczos")
     assert SmolVLMHandler(ModelFacts(image_size=512)).target_size(*size) == tiled
     assert SmolVLMHandler(ModelFacts(image_size=512, longest_edge=2048)).target_size(*size) == size
     assert SmolVLMHandler(ModelFacts()).target_size(*size) == size
 
 
-def test_gemma_s_pictures_are_squares() -> None:
-    plan = Gemma3Handler(ModelFacts()).picture_plan(300, 100)
+def test_gemma_s_images_are_squares() -> None:
+    plan = Gemma3Handler(ModelFacts()).image_plan(300, 100)
     assert (plan.width, plan.height, plan.pad_color, plan.resample) == (896, 896, None, "bilinear")
     assert Gemma3Handler(ModelFacts(image_size=224)).target_size(300, 100) == (224, 224)
 
 
-def test_qwen3_makes_small_pictures_larger() -> None:
+def test_qwen3_makes_small_images_larger() -> None:
     facts = ModelFacts(patch_size=16, merge_size=2)
     assert Qwen3VLHandler(facts).target_size(100, 100) == (256, 256)
     assert QwenVLHandler(facts).target_size(100, 100) == (96, 96)

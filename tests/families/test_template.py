@@ -5,7 +5,7 @@ import pytest
 from ggufvlm.engine.request import TextPart
 from ggufvlm.errors import ModelError, UsageError
 from ggufvlm.families.messages import Message
-from ggufvlm.families.template import PictureStyle, SpecialTokens, render
+from ggufvlm.families.template import ImageStyle, SpecialTokens, render
 from ggufvlm.media import Image
 
 RED = Image.from_rgb(1, 1, b"\xff\0\0", "red.png")
@@ -34,7 +34,7 @@ def user(*content: str | Image) -> Message:
 
 
 def shown(parts: list[TextPart | Image]) -> str:
-    """Template text as it is, user text in «», pictures by name."""
+    """Template text as it is, user text in «», images by name."""
     names = {RED.id: "(red)", BLUE.id: "(blue)"}
     texts = []
     for part in parts:
@@ -45,7 +45,7 @@ def shown(parts: list[TextPart | Image]) -> str:
     return "".join(texts)
 
 
-def test_pictures_stay_where_they_are_and_get_no_wrapper() -> None:
+def test_images_stay_where_they_are_and_get_no_wrapper() -> None:
     parts = render(QWEN, [user(RED, "one", BLUE, "two")], TOKENS)
     assert shown(parts) == (
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
@@ -106,9 +106,9 @@ def test_the_sandbox_holds(source: str) -> None:
         render(source, [user("a")], TOKENS)
 
 
-# -- templates that show pictures otherwise than texts
+# -- templates that show images otherwise than texts
 
-# as SmolVLM's: no blank after the colon where a picture follows
+# as SmolVLM's: no blank after the colon where an image follows
 COLON = (
     "{% for m in messages %}{{ m.role }}{{ ':' if m.content[0].type == 'image' else ': ' }}"
     "{% for c in m.content %}{{ '<image>' if c.type == 'image' else c.text }}{% endfor %};{% endfor %}assistant:"
@@ -120,45 +120,45 @@ TRIMMED = (
 )
 
 
-def test_a_template_may_treat_pictures_otherwise_than_texts() -> None:
-    style = PictureStyle(word="<image>")
-    assert shown(render(COLON, [user(RED, "hi")], TOKENS, pictures=style)) == "user:(red)«hi»;assistant:"
-    assert shown(render(COLON, [user("hi", RED)], TOKENS, pictures=style)) == "user: «hi»(red);assistant:"
-    assert shown(render(COLON, [user("hi")], TOKENS, pictures=style)) == "user: «hi»;assistant:"
+def test_a_template_may_treat_images_otherwise_than_texts() -> None:
+    style = ImageStyle(word="<image>")
+    assert shown(render(COLON, [user(RED, "hi")], TOKENS, images=style)) == "user:(red)«hi»;assistant:"
+    assert shown(render(COLON, [user("hi", RED)], TOKENS, images=style)) == "user: «hi»(red);assistant:"
+    assert shown(render(COLON, [user("hi")], TOKENS, images=style)) == "user: «hi»;assistant:"
     assert shown(render(COLON, [user(RED, "hi")], TOKENS)) == "user: (red)«hi»;assistant:"
 
 
-def test_pictures_of_several_turns_stay_in_order() -> None:
+def test_images_of_several_turns_stay_in_order() -> None:
     dialogue = [user(RED, BLUE, "a"), Message("assistant", ("b",)), user(BLUE, "c")]
-    parts = render(COLON, dialogue, TOKENS, pictures=PictureStyle(word="<image>"))
+    parts = render(COLON, dialogue, TOKENS, images=ImageStyle(word="<image>"))
     assert shown(parts) == "user:(red)(blue)«a»;assistant: «b»;user:(blue)«c»;assistant:"
 
 
-def test_a_picture_s_word_in_a_user_s_text_is_text() -> None:
-    parts = render(COLON, [user(RED, "what is <image>?")], TOKENS, pictures=PictureStyle(word="<image>"))
+def test_a_image_s_word_in_a_user_s_text_is_text() -> None:
+    parts = render(COLON, [user(RED, "what is <image>?")], TOKENS, images=ImageStyle(word="<image>"))
     assert shown(parts) == "user:(red)«what is <image>?»;assistant:"
 
 
-def test_a_family_may_set_pictures_apart() -> None:
-    style = PictureStyle(word="<start_of_image>", around=("\n\n", "\n\n"), around_plain=("<", ">"))
-    assert shown(render(TRIMMED, [user(RED, "hi")], TOKENS, pictures=style)) == "[\n\n(red)\n\n«hi»]"
-    # where the template prints no word for pictures, they are shown to it as texts
-    assert shown(render(QWEN, [user(RED, "hi")], TOKENS, pictures=style)).endswith(
+def test_a_family_may_set_images_apart() -> None:
+    style = ImageStyle(word="<start_of_image>", around=("\n\n", "\n\n"), around_plain=("<", ">"))
+    assert shown(render(TRIMMED, [user(RED, "hi")], TOKENS, images=style)) == "[\n\n(red)\n\n«hi»]"
+    # where the template prints no word for images, they are shown to it as texts
+    assert shown(render(QWEN, [user(RED, "hi")], TOKENS, images=style)).endswith(
         "user\n<(red)>«hi»<|im_end|>\n<|im_start|>assistant\n"
     )
 
 
 def test_blanks_around_a_text_are_the_template_s_to_keep_or_to_trim() -> None:
-    style = PictureStyle(word="<start_of_image>")
-    assert shown(render(TRIMMED, [user(RED, " hi\n there \n")], TOKENS, pictures=style)) == "[(red)«hi\n there»]"
+    style = ImageStyle(word="<start_of_image>")
+    assert shown(render(TRIMMED, [user(RED, " hi\n there \n")], TOKENS, images=style)) == "[(red)«hi\n there»]"
     assert shown(render(STRINGS_ONLY, [user(RED, " hi ")], TOKENS)) == "[user] (red) «hi» \n[assistant]"
     assert shown(render(STRINGS_ONLY, [user(RED, "  ")], TOKENS)) == "[user] (red)«  »\n[assistant]"
 
 
-def test_a_template_that_moves_pictures_is_shown_texts_instead() -> None:
+def test_a_template_that_moves_images_is_shown_texts_instead() -> None:
     source = (
         "{% for c in messages[0].content %}{% if c.type == 'image' %}<image>{% endif %}{% endfor %}"
         "{% for c in messages[0].content %}{% if c.type == 'text' %}{{ c.text }}{% endif %}{% endfor %}"
     )
-    parts = render(source, [user("hi", RED)], TOKENS, pictures=PictureStyle(word="<image>"))
+    parts = render(source, [user("hi", RED)], TOKENS, images=ImageStyle(word="<image>"))
     assert shown(parts) == "«hi»(red)"

@@ -12,12 +12,12 @@ from ggufvlm.families.templates import BUILTIN_TEMPLATES
 from ggufvlm.media import Image
 from ggufvlm.models.registry import load_registry
 
-PICTURE = Image.from_rgb(1, 1, b"\0\0\0", "a.png")
+IMAGE = Image.from_rgb(1, 1, b"\0\0\0", "a.png")
 VICUNA = (
     "A chat between a curious human and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the human's questions."
 )
-ASKED = [Message("user", (PICTURE, "What is this?"))]
+ASKED = [Message("user", (IMAGE, "What is this?"))]
 AGAIN = [*ASKED, Message("assistant", ("A cat.",)), Message("user", ("Which color?",))]
 WITH_SYSTEM = [Message("system", ("Be brief.",)), *ASKED]
 
@@ -78,7 +78,7 @@ def test_published_prompt_strings(name: str, dialogue: str) -> None:
 
 @pytest.mark.parametrize("name", BUILTIN_TEMPLATES)
 def test_every_template_keeps_every_text_in_order(name: str) -> None:
-    text = prompt_string(name, [Message("system", ("ONE",)), Message("user", ("TWO", PICTURE, "THREE"))])
+    text = prompt_string(name, [Message("system", ("ONE",)), Message("user", ("TWO", IMAGE, "THREE"))])
     assert [word for word in ("ONE", "TWO", "THREE") if word in text] == ["ONE", "TWO", "THREE"]
     assert text.count("<image>") == 1
 

@@ -104,7 +104,7 @@ WHOLE: dict[str, tuple[str, Marks]] = {
     "names of other alphabets": ('[{"label": "кошка 猫", "bbox": [1, 2, 3, 4]}]', [("кошка 猫", (1, 2, 3, 4))]),
     "escaped names": ('[{"label": "caf\\u00e9 \\"x\\"", "bbox": [1, 2, 3, 4]}]', [('café "x"', (1, 2, 3, 4))]),
     "nothing": ("[]", []),
-    "nothing, in words": ("There are no cats in this picture.", []),
+    "nothing, in words": ("There are no cats in this image.", []),
     "a plain answer in GLM's box": ("<|begin_of_box|>No<|end_of_box|>", []),
     "a thought without an end": ("<think>Perhaps [1, 2, 3, 4] or", []),
 }

@@ -1,4 +1,4 @@
-"""Which family is asked how, which are refused, and how large pictures have to be."""
+"""Which family is asked how, which are refused, and how large images have to be."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def files_of(name: str) -> ModelFiles:
     return ModelFiles(name=name, model=Path("m.gguf"), mmproj=Path("p.gguf"), spec=load_registry().find(name))
 
 
-def test_a_qwen_gets_a_thousand_tokens_of_a_picture() -> None:
+def test_a_qwen_gets_a_thousand_tokens_of_a_image() -> None:
     files, convention = files_of("qwen2-vl-2b"), CONVENTIONS["qwen2_rel1000"]
     assert with_enough_tokens(EngineConfig(), files, convention).image_min_tokens == 1024
     stranger = replace(files, spec=None)

@@ -48,9 +48,9 @@ def found(source: str, *boxes: Box, size: tuple[int, int] = (200, 100), points: 
     )
 
 
-def test_coco_is_one_document_for_all_pictures() -> None:
-    pictures = [found("shots/a.png", Box("cat", 10, 20, 30, 60), Box("dog", 0, 0, 5, 5)), found("shots/b/b.png")]
-    document = json.loads(json.dumps(coco(pictures, Classes(["bird", "dog"]))))
+def test_coco_is_one_document_for_all_images() -> None:
+    images = [found("shots/a.png", Box("cat", 10, 20, 30, 60), Box("dog", 0, 0, 5, 5)), found("shots/b/b.png")]
+    document = json.loads(json.dumps(coco(images, Classes(["bird", "dog"]))))
     assert document["images"] == [
         {"id": 1, "file_name": "a.png", "width": 200, "height": 100},
         {"id": 2, "file_name": "b/b.png", "width": 200, "height": 100},
@@ -108,11 +108,11 @@ def test_names_of_files() -> None:
     assert file_names(["/x/a.png", "b.png"]) == ["/x/a.png", "b.png"]
     assert stem("x/a.b.png", 0) == "a.b"
     assert stem("https://e.org/path/c.png?size=2", 0) == "c"
-    assert stem("<stdin>", 2) == stem("-", 2) == stem("data:image/png;base64,AAAA", 2) == "picture-3"
-    assert stem("https://e.org/", 0) == "picture-1"
+    assert stem("<stdin>", 2) == stem("-", 2) == stem("data:image/png;base64,AAAA", 2) == "image-3"
+    assert stem("https://e.org/", 0) == "image-1"
 
 
-def test_two_pictures_for_one_file_are_refused() -> None:
+def test_two_images_for_one_file_are_refused() -> None:
     check_stems(["x/a.png", "x/b.png"], "yolo")
     with pytest.raises(UsageError, match=r"x/a.png and y/A.jpg"):
         check_stems(["x/a.png", "y/A.jpg"], "yolo")

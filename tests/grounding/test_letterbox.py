@@ -15,7 +15,7 @@ import ggufvlm
 from ggufvlm.config import EngineConfig
 from ggufvlm.gguf.header import GGUFHeader
 from ggufvlm.grounding.letterbox import Grid, canvas_size, grid_of, letterbox
-from ggufvlm.llama.chunks import PictureInput
+from ggufvlm.llama.chunks import ImageInput
 from ggufvlm.llama.model import Model
 from ggufvlm.llama.projector import Projector, TokenBudget
 
@@ -27,18 +27,18 @@ GRID = Grid(STEP, 8 * STEP * STEP, 120 * STEP * STEP)
 
 @pytest.fixture(scope="module")
 def projector() -> Iterator[Projector]:
-    """Of a family whose pictures libmtmd puts on a canvas, if its handler does not size them before."""
+    """Of a family whose images libmtmd puts on a canvas, if its handler does not size them before."""
     with Model.load(DEMO / "tiny-qwen2vl-Q8_0.gguf") as model:
         made = Projector(DEMO / "mmproj-tiny-qwen2vl-F16.gguf", model, EngineConfig(), BUDGET, 2)
         yield made
         made.close()
 
 
-def seen(projector: Projector, picture: Image.Image) -> np.ndarray:
-    part = PictureInput("p", picture.width, picture.height, picture.tobytes())
+def seen(projector: Projector, image: Image.Image) -> np.ndarray:
+    part = ImageInput("p", image.width, image.height, image.tobytes())
     chunks = projector.tokenize([part], add_special=False)
     try:
-        return np.array(next(projector.encode(chunk) for chunk in chunks if chunk.picture_id is not None))
+        return np.array(next(projector.encode(chunk) for chunk in chunks if chunk.image_id is not None))
     finally:
         chunks.close()
 
@@ -51,27 +51,27 @@ sides = st.integers(10, 3000)
 def test_it_has_the_size_that_libmtmd_counts(projector: Projector, width: int, height: int) -> None:
     if max(width, height) > 30 * min(width, height):
         return
-    chunks = projector.tokenize([PictureInput("p", width, height)], add_special=False)
-    counts = [(chunk.n_cells, chunk.n_pos) for chunk in chunks if chunk.picture_id is not None]
+    chunks = projector.tokenize([ImageInput("p", width, height)], add_special=False)
+    counts = [(chunk.n_cells, chunk.n_pos) for chunk in chunks if chunk.image_id is not None]
     chunks.close()
     columns, rows = (side // STEP for side in canvas_size(width, height, GRID))
     assert counts == [(columns * rows, max(columns, rows))]
 
 
 @pytest.mark.parametrize("size", [(122, 130), (130, 122), (155, 98), (400, 97), (97, 400), (1000, 730), (50, 70)])
-def test_the_picture_lies_on_it_where_libmtmd_puts_it(projector: Projector, size: tuple[int, int]) -> None:
+def test_the_image_lies_on_it_where_libmtmd_puts_it(projector: Projector, size: tuple[int, int]) -> None:
     rng = np.random.default_rng(5)
     small = rng.integers(0, 255, (6, 6, 3), dtype=np.uint8)
-    picture = Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+    image = Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
     view = letterbox(*size, canvas_size(*size, GRID))
 
     def canvas(shift: int = 0) -> Image.Image:
         drawn = Image.new("RGB", (int(view.width), int(view.height)))
-        shown = picture.resize((int(view.shown_width), int(view.shown_height)), Image.Resampling.BICUBIC)
+        shown = image.resize((int(view.shown_width), int(view.shown_height)), Image.Resampling.BICUBIC)
         drawn.paste(shown, (int(view.left) + shift, int(view.top) + shift))
         return drawn
 
-    theirs, ours, shifted = seen(projector, picture), seen(projector, canvas()), seen(projector, canvas(2))
+    theirs, ours, shifted = seen(projector, image), seen(projector, canvas()), seen(projector, canvas(2))
     assert np.abs(theirs - ours).max() < 1e-3 * np.abs(theirs).max()
     assert np.abs(theirs - shifted).max() > 1e-2 * np.abs(theirs).max()
 
@@ -103,7 +103,7 @@ def test_the_bounds_of_each_family() -> None:
     assert grid_of(header("dots_ocr", **scaled, **pixels), (5, 6)) == Grid(28, 3136, 11289600)
 
 
-def test_families_whose_handler_sizes_pictures_have_no_bars() -> None:
+def test_families_whose_handler_sizes_images_have_no_bars() -> None:
     for kind in ("qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger", "internvl", "gemma3", "idefics3"):
         assert grid_of(header(kind, patch_size=14), (None, None)) is None
 

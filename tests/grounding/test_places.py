@@ -1,4 +1,4 @@
-"""Coordinates go from the picture to what a model writes and back, whatever was done to the picture in between."""
+"""Coordinates go from the image to what a model writes and back, whatever was done to the image in between."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ggufvlm.grounding.conventions import CONVENTIONS
 from ggufvlm.grounding.letterbox import Grid, canvas_size, letterbox
 from ggufvlm.grounding.places import Box, Mark, Point, canvas_of, place, written
 from ggufvlm.grounding.view import View, of_plan, whole
-from ggufvlm.media import PicturePlan, load, prepare
+from ggufvlm.media import ImagePlan, load, prepare
 
 HANDLERS = (
     QwenVLHandler(ModelFacts(merge_size=2)),
@@ -39,19 +39,19 @@ conventions = st.sampled_from(list(CONVENTIONS.values()))
 
 @st.composite
 def views(draw: st.DrawFn) -> View:
-    """What a family's handler, or libmtmd's letterbox, makes of a picture of random size."""
+    """What a family's handler, or libmtmd's letterbox, makes of an image of random size."""
     width, height = draw(sides), draw(sides)
     handler = draw(st.sampled_from([None, *HANDLERS]))
     if handler is None:
         step = draw(st.sampled_from([28, 32, 48]))
         grid = Grid(step, 8 * step * step, draw(st.sampled_from([256, 1024, 4096])) * step * step)
         return letterbox(width, height, canvas_size(width, height, grid))
-    return of_plan(width, height, handler.picture_plan(width, height))
+    return of_plan(width, height, handler.image_plan(width, height))
 
 
 @st.composite
 def rectangles(draw: st.DrawFn, width: int, height: int) -> tuple[int, int, int, int]:
-    """Corners inside a picture, at least two pixels apart."""
+    """Corners inside an image, at least two pixels apart."""
     x0, y0 = draw(st.integers(0, width - 3)), draw(st.integers(0, height - 3))
     return x0, y0, draw(st.integers(x0 + 2, width)), draw(st.integers(y0 + 2, height))
 
@@ -75,9 +75,9 @@ def corners_of(box: Box) -> tuple[float, ...]:
 
 
 def half_a_unit(convention: Convention, view: View) -> float:
-    """By how many pixels of the picture a number may be off that is written without fractions."""
+    """By how many pixels of the image a number may be off that is written without fractions."""
     canvas = canvas_of(convention, view)
-    scale_x, scale_y = view.picture_width / canvas.shown_width, view.picture_height / canvas.shown_height
+    scale_x, scale_y = view.image_width / canvas.shown_width, view.image_height / canvas.shown_height
     if convention.scale is None:
         return 0.5 * max(scale_x, scale_y)
     if convention.scale == 1:
@@ -88,7 +88,7 @@ def half_a_unit(convention: Convention, view: View) -> float:
 @settings(deadline=None)
 @given(views(), conventions, st.data())
 def test_there_and_back(view: View, convention: Convention, data: st.DataObject) -> None:
-    corners = data.draw(rectangles(view.picture_width, view.picture_height))
+    corners = data.draw(rectangles(view.image_width, view.image_height))
     found = corners_of(read(tell(corners, convention, view), convention, view))
     assert found == pytest.approx(corners, abs=1e-6)
 
@@ -98,7 +98,7 @@ def test_there_and_back(view: View, convention: Convention, data: st.DataObject)
 def test_whole_numbers_are_off_by_less_than_a_pixel_or_half_a_unit(
     view: View, convention: Convention, data: st.DataObject
 ) -> None:
-    corners = data.draw(rectangles(view.picture_width, view.picture_height))
+    corners = data.draw(rectangles(view.image_width, view.image_height))
     numbers = tell(corners, convention, view)
     if convention.scale != 1:
         numbers = tuple(float(round(number)) for number in numbers)
@@ -111,10 +111,10 @@ def test_whole_numbers_are_off_by_less_than_a_pixel_or_half_a_unit(
     assert corners_of(placed.place) == pytest.approx(corners, abs=max(1.0, error + 1e-6))
 
 
-def stored(picture: Pillow.Image, orientation: int) -> bytes:
-    """A file that shows the picture when it is turned as its EXIF entry says."""
+def stored(image: Pillow.Image, orientation: int) -> bytes:
+    """A file that shows the image when it is turned as its EXIF entry says."""
     back = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # numbers of Pillow's Transpose that undo each orientation
-    turned = picture if orientation == 1 else picture.transpose(Pillow.Transpose(back[orientation]))
+    turned = image if orientation == 1 else image.transpose(Pillow.Transpose(back[orientation]))
     exif = Pillow.Exif()
     exif[0x0112] = orientation
     file = io.BytesIO()
@@ -128,8 +128,8 @@ def bright(pixels: np.ndarray) -> tuple[int, ...]:
     return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
 
 
-def pixels_of(picture: object) -> np.ndarray:
-    image = load(picture)  # type: ignore[arg-type]
+def pixels_of(image: object) -> np.ndarray:
+    image = load(image)  # type: ignore[arg-type]
     return np.frombuffer(image.rgb, np.uint8).reshape(image.height, image.width, 3)
 
 
@@ -145,10 +145,10 @@ def test_through_exif_and_the_resize_that_is_really_done(
     file = stored(Pillow.fromarray(drawn), orientation)
     assert bright(pixels_of(file)) == (x0, y0, x1, y1)
 
-    plan = handler.picture_plan(width, height)
+    plan = handler.image_plan(width, height)
     view = of_plan(width, height, plan)
     ground = None if plan.pad_color is None else (0, 0, 0)
-    plan = PicturePlan(width=plan.width, height=plan.height, by_way_of=plan.by_way_of, pad_color=ground)
+    plan = ImagePlan(width=plan.width, height=plan.height, by_way_of=plan.by_way_of, pad_color=ground)
     seen = bright(pixels_of(prepare(load(file), plan)))
     for convention in CONVENTIONS.values():
         if convention.frame == "seen":
@@ -157,15 +157,15 @@ def test_through_exif_and_the_resize_that_is_really_done(
             placed = place(Mark("cat", numbers), convention, view, "cat")
             assert placed is not None
             assert isinstance(placed.place, Box)
-            pixel = max(1.0, view.picture_width / view.shown_width, view.picture_height / view.shown_height)
+            pixel = max(1.0, view.image_width / view.shown_width, view.image_height / view.shown_height)
             assert corners_of(placed.place) == pytest.approx((x0, y0, x1, y1), abs=pixel + 1e-6)
 
 
-SEEN = View(picture_width=200, picture_height=100, width=400, height=400, top=100, shown_width=400, shown_height=200)
+SEEN = View(image_width=200, image_height=100, width=400, height=400, top=100, shown_width=400, shown_height=200)
 
 
 def test_a_known_case_by_hand() -> None:
-    # the lower right quarter of the picture, on a canvas with bars above and below
+    # the lower right quarter of the image, on a canvas with bars above and below
     expected = (100.0, 50.0, 200.0, 100.0)
     for name, numbers in {
         "qwen3_rel1000": (500, 500, 1000, 750),
@@ -173,7 +173,7 @@ def test_a_known_case_by_hand() -> None:
         "qwen25_abs_px": (200, 200, 400, 300),
         "json_rel1": (0.5, 0.5, 1.0, 0.75),
         "doctags": (250, 250, 500, 375),
-        "deepseek_det999": (499.5, 499.5, 999, 999),  # of the picture itself, whatever was padded
+        "deepseek_det999": (499.5, 499.5, 999, 999),  # of the image itself, whatever was padded
     }.items():
         box = read(tuple(map(float, numbers)), CONVENTIONS[name], SEEN)
         assert corners_of(box) == pytest.approx(expected), name
@@ -225,5 +225,5 @@ def test_no_numbers_are_too_odd(numbers: list[float], convention: Convention, vi
     placed = place(Mark("cat", tuple(numbers)), convention, view, "cat")
     if placed is not None:
         assert isinstance(placed.place, Box)
-        assert 0 <= placed.place.x0 < placed.place.x1 <= view.picture_width
-        assert 0 <= placed.place.y0 < placed.place.y1 <= view.picture_height
+        assert 0 <= placed.place.x0 < placed.place.x1 <= view.image_width
+        assert 0 <= placed.place.y0 < placed.place.y1 <= view.image_height

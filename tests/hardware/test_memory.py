@@ -121,7 +121,7 @@ def test_without_a_context_size_a_usual_one_is_reckoned_with() -> None:
     assert predict(read_header(MODEL), config=EngineConfig(n_ctx=300)).n_ctx == 512
 
 
-def test_a_larger_picture_takes_more_only_where_the_projector_follows_it() -> None:
+def test_a_larger_image_takes_more_only_where_the_projector_follows_it() -> None:
     projector = read_header(MMPROJ)
     small, large = (predict(read_header(MODEL), projector, image_tokens=n) for n in (64, 1024))
     assert large.projector_compute == 16 * small.projector_compute

@@ -1,4 +1,4 @@
-"""What is told of pictures without a projector is what libmtmd tells with one."""
+"""What is told of images without a projector is what libmtmd tells with one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import ggufvlm
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError, PairingError
-from ggufvlm.llama.chunks import PictureInput, TextInput
+from ggufvlm.llama.chunks import ImageInput, TextInput
 from ggufvlm.llama.layout import Layout, from_bytes, to_bytes
 from ggufvlm.llama.lazy_projector import LazyProjector
 from ggufvlm.llama.model import Model
@@ -59,13 +59,13 @@ texts = st.builds(
     st.one_of(st.text(max_size=20), st.sampled_from(["<|im_start|>user\n", "<|im_end|>\n", "Describe this image."])),
     st.booleans(),
 )
-pictures = st.builds(PictureInput, st.sampled_from("01"), st.integers(28, 400), st.integers(28, 400))
+images = st.builds(ImageInput, st.sampled_from("01"), st.integers(28, 400), st.integers(28, 400))
 
 
 @settings(max_examples=60, deadline=None)
-@given(parts=st.lists(st.one_of(texts, pictures), max_size=6), add_special=st.booleans(), start=st.integers(0, 3000))
+@given(parts=st.lists(st.one_of(texts, images), max_size=6), add_special=st.booleans(), start=st.integers(0, 3000))
 def test_known_layouts_give_the_same_chunks(
-    model: Model, projector: Projector, parts: list[TextInput | PictureInput], add_special: bool, start: int
+    model: Model, projector: Projector, parts: list[TextInput | ImageInput], add_special: bool, start: int
 ) -> None:
     kept = Kept()
     expected = LazyProjector(model.vocab, projector, not_needed, kept).tokenize(parts, add_special=add_special)
@@ -73,11 +73,11 @@ def test_known_layouts_give_the_same_chunks(
     told = lazy.tokenize(parts, add_special=add_special)
     assert len(told) == len(expected)
     for one, other in zip(told, expected, strict=True):
-        assert (one.n_cells, one.n_pos, one.tokens, one.picture_id) == (
+        assert (one.n_cells, one.n_pos, one.tokens, one.image_id) == (
             other.n_cells,
             other.n_pos,
             other.tokens,
-            other.picture_id,
+            other.image_id,
         )
         if one.tokens is None:
             assert lazy.is_causal(one) == projector.is_causal(other)
@@ -95,7 +95,7 @@ def test_an_unknown_size_loads_the_projector_once(model: Model, projector: Proje
 
     lazy = LazyProjector(model.vocab, None, load, Kept())
     for _ in range(2):
-        lazy.tokenize([PictureInput("0", 56, 56)], add_special=False).close()
+        lazy.tokenize([ImageInput("0", 56, 56)], add_special=False).close()
     assert n_loads == 1
     assert lazy.is_loaded
 
@@ -106,7 +106,7 @@ def test_a_projector_that_cannot_be_loaded_is_an_error_of_that_question(model: M
 
     lazy = LazyProjector(model.vocab, None, fail, Kept())
     with pytest.raises(EngineError, match=r"mmproj\.gguf: damaged"):
-        lazy.tokenize([PictureInput("0", 56, 56)], add_special=False)
+        lazy.tokenize([ImageInput("0", 56, 56)], add_special=False)
 
 
 def test_a_layout_of_another_version_is_not_read() -> None:

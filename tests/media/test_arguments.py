@@ -1,4 +1,4 @@
-"""What is a picture, what is a prompt, and what is a mistake."""
+"""What is an image, what is a prompt, and what is a mistake."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def folder(tmp_path, monkeypatch):
         ("-", IMAGE),
         ("clipboard:", IMAGE),
         ("http://example.org/a.png", IMAGE),
-        ("HTTPS://example.org/picture?id=3", IMAGE),
+        ("HTTPS://example.org/image?id=3", IMAGE),
         ("http://example.org/my cat.png", IMAGE),
         ("https://example.org is whose page?", TEXT),
         ("file:///no/such.png", IMAGE),
@@ -74,7 +74,7 @@ def folder(tmp_path, monkeypatch):
         ("My Photo 2.jpg", MISSING),
         ("shots/my cat.png", MISSING),
         ("Screenshot 2024-05-01 at 10.00.00.png", MISSING),
-        ("/home/nobody/My Pictures/a.png", MISSING),
+        ("/home/nobody/My Images/a.png", MISSING),
         # prompts
         ("", TEXT),
         (" ", TEXT),
@@ -84,7 +84,7 @@ def folder(tmp_path, monkeypatch):
         ("?", TEXT),
         ("What is in photo.jpg?", TEXT),
         ("what is odd in photo.jpg", TEXT),
-        ("look at pictures/2.png", TEXT),
+        ("look at images/2.png", TEXT),
         ("Is it *red* or **blue**?", TEXT),
         ("**bold**", TEXT),
         ("Read the text [briefly]", TEXT),
@@ -160,8 +160,8 @@ def test_suggestions_come_from_the_same_folder():
 
 
 @pytest.mark.parametrize("argument", ["empty", "empty/*"])
-def test_no_pictures_there(argument):
-    with pytest.raises(ImageError, match=r"^empty.*: no pictures there$"):
+def test_no_images_there(argument):
+    with pytest.raises(ImageError, match=r"^empty.*: no images there$"):
         expand([argument])
 
 
@@ -173,10 +173,10 @@ def test_two_texts_ask_for_quotes():
 
 
 @pytest.mark.parametrize("behind", ["photo.jpg", "shots", "-", "https://example.org/a.png"])
-def test_pictures_come_first(behind):
-    with pytest.raises(UsageError, match="a picture behind the prompt") as caught:
+def test_images_come_first(behind):
+    with pytest.raises(UsageError, match="an image behind the prompt") as caught:
         expand(["What?", behind])
-    assert "pictures come first" in caught.value.hint
+    assert "images come first" in caught.value.hint
 
 
 def test_messages_are_one_line():
@@ -208,7 +208,7 @@ def test_classify_takes_everything(argument):
 
 @quick
 @given(st.lists(st.sampled_from([*FILES, "my photo.jpg", "shots", "-"])), st.none() | st.just("What is this?"))
-def test_pictures_then_prompt_always_works(images, prompt):
+def test_images_then_prompt_always_works(images, prompt):
     sources, text = expand([*images, *([prompt] if prompt else [])])
     assert text == prompt
     assert len(sources) == len(images) + 2 * images.count("shots")
@@ -216,7 +216,7 @@ def test_pictures_then_prompt_always_works(images, prompt):
 
 @quick
 @given(st.lists(WORDS, max_size=4))
-def test_expand_gives_pictures_or_our_errors(arguments):
+def test_expand_gives_images_or_our_errors(arguments):
     try:
         sources, prompt = expand(arguments)
     except GGUFVLMError as error:
@@ -230,7 +230,7 @@ def test_expand_gives_pictures_or_our_errors(arguments):
 
 @quick
 @given(st.text("abcdefgh_", min_size=1, max_size=12), st.sampled_from([".png", ".JPG", ".heic", ".webp", ".svg"]))
-def test_a_word_that_ends_like_a_picture_is_never_a_prompt(stem, ending):
+def test_a_word_that_ends_like_a_image_is_never_a_prompt(stem, ending):
     assert classify(stem + ending) in (IMAGE, MISSING)
 
 

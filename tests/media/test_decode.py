@@ -34,7 +34,7 @@ def close(seen: tuple[int, int, int], wanted: tuple[int, int, int], tolerance: i
 
 
 def assert_halves(image: media.Image, tolerance: int = 0) -> None:
-    """The picture of ``halves()``, looked at away from the edges, where lossy formats blur."""
+    """The image of ``halves()``, looked at away from the edges, where lossy formats blur."""
     assert (image.width, image.height) == (40, 20)
     for (x, y), wanted in {(6, 14): RED, (33, 14): BLUE, (20, 1): GREEN, (38, 1): GREEN}.items():
         assert close(pixel(image, x, y), wanted, tolerance), (x, y, pixel(image, x, y))
@@ -81,11 +81,11 @@ def test_lossy_formats(format_name, options):
     assert image.original_format == format_name
 
 
-def heif(picture: PIL.Image.Image, **options) -> bytes:
+def heif(image: PIL.Image.Image, **options) -> bytes:
     import pillow_heif
 
     encoded = io.BytesIO()
-    pillow_heif.from_pillow(picture).save(encoded, quality=95, **options)
+    pillow_heif.from_pillow(image).save(encoded, quality=95, **options)
     return encoded.getvalue()
 
 
@@ -115,7 +115,7 @@ def test_heic_rotation_is_applied_once():
     assert close(pixel(upright, 10, 118), BLUE, 40)
 
 
-# Where the corners of the upright picture come from, by EXIF orientation: what a camera held that way would store.
+# Where the corners of the upright image come from, by EXIF orientation: what a camera held that way would store.
 ORIENTATIONS = {
     1: None,
     2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
@@ -159,9 +159,9 @@ def test_unknown_orientation_is_ignored(orientation):
 
 def half_transparent(mode: str) -> PIL.Image.Image:
     """Left half opaque black, right half fully transparent (of a colour that must not show)."""
-    picture = PIL.Image.new("RGBA", (40, 20), (0, 0, 0, 255))
-    picture.paste((9, 9, 9, 0), (20, 0, 40, 20))
-    return picture.convert(mode)
+    image = PIL.Image.new("RGBA", (40, 20), (0, 0, 0, 255))
+    image.paste((9, 9, 9, 0), (20, 0, 40, 20))
+    return image.convert(mode)
 
 
 @pytest.mark.parametrize(
@@ -181,18 +181,18 @@ def test_half_transparency_is_mixed():
 
 @pytest.mark.parametrize("transparency", [1, b"\xff\x00"])
 def test_transparent_palette_entry_is_white(transparency):
-    picture = PIL.Image.new("P", (40, 20), 0)
-    picture.putpalette([255, 0, 0, 0, 0, 255])
-    picture.paste(1, (20, 0, 40, 20))
-    image = decode(encode(picture, "PNG", transparency=transparency), "logo.png")
+    image = PIL.Image.new("P", (40, 20), 0)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.paste(1, (20, 0, 40, 20))
+    image = decode(encode(image, "PNG", transparency=transparency), "logo.png")
     assert (pixel(image, 5, 10), pixel(image, 35, 10)) == (RED, WHITE)
 
 
 @pytest.mark.parametrize(("mode", "key"), [("L", 7), ("RGB", (7, 7, 7)), ("1", 0)])
 def test_transparent_colour_is_white(mode, key):
-    picture = PIL.Image.new(mode, (4, 4), key)
-    picture.putpixel((0, 0), 255 if mode != "RGB" else (255, 0, 0))
-    image = decode(encode(picture, "PNG", transparency=key), "logo.png")
+    image = PIL.Image.new(mode, (4, 4), key)
+    image.putpixel((0, 0), 255 if mode != "RGB" else (255, 0, 0))
+    image = decode(encode(image, "PNG", transparency=key), "logo.png")
     assert pixel(image, 3, 3) == WHITE
     assert pixel(image, 0, 0) == (RED if mode == "RGB" else WHITE)
 
@@ -223,8 +223,8 @@ def test_plain_modes():
 def test_modes_that_only_pillow_holds(mode):
     start = half_transparent("RGBA") if mode in ("La", "RGBa") else halves()
     via = {"La": "LA"}.get(mode)
-    picture = (start.convert(via) if via else start).convert(mode)
-    image = media.load(picture)
+    image = (start.convert(via) if via else start).convert(mode)
+    image = media.load(image)
     if mode in ("La", "RGBa"):
         assert (pixel(image, 5, 10), pixel(image, 35, 10)) == ((0, 0, 0), WHITE)
     else:
@@ -234,13 +234,13 @@ def test_modes_that_only_pillow_holds(mode):
 @pytest.mark.parametrize(("value", "wanted"), [(0, 0), (257, 1), (32768, 128), (65535, 255), (65280, 254)])
 @pytest.mark.parametrize("format_name", ["PNG", "TIFF", "PPM"])
 def test_16_bit_grey_is_scaled(value, wanted, format_name):
-    picture = PIL.Image.fromarray(np.full((2, 3), value, dtype=np.uint16))
-    assert pixel(decode(encode(picture, format_name), "scan"), 1, 1) == (wanted,) * 3
+    image = PIL.Image.fromarray(np.full((2, 3), value, dtype=np.uint16))
+    assert pixel(decode(encode(image, format_name), "scan"), 1, 1) == (wanted,) * 3
 
 
 def test_big_endian_16_bit_grey():
-    picture = PIL.Image.frombytes("I;16B", (1, 1), b"\xff\xff")
-    assert pixel(media.load(picture), 0, 0) == WHITE
+    image = PIL.Image.frombytes("I;16B", (1, 1), b"\xff\xff")
+    assert pixel(media.load(image), 0, 0) == WHITE
 
 
 def test_16_bit_rgb():
@@ -262,9 +262,9 @@ def test_16_bit_rgb():
         ([0.0, 0.5, float("inf")], [0, 128, 255]),
     ],
 )
-def test_float_pictures_take_the_smallest_customary_range(values, wanted):
-    picture = PIL.Image.fromarray(np.array([values], dtype=np.float32))
-    image = decode(encode(picture, "TIFF"), "depth.tif")
+def test_float_images_take_the_smallest_customary_range(values, wanted):
+    image = PIL.Image.fromarray(np.array([values], dtype=np.float32))
+    image = decode(encode(image, "TIFF"), "depth.tif")
     assert all(close(pixel(image, x, 0), (w, w, w), 1) for x, w in enumerate(wanted)), image.rgb.hex()
 
 
@@ -272,9 +272,9 @@ def test_float_pictures_take_the_smallest_customary_range(values, wanted):
     ("values", "wanted"),
     [([0, 100, 255], [0, 100, 255]), ([0, 32768, 65535], [0, 128, 255]), ([-100, 0, 100], [0, 128, 255])],
 )
-def test_whole_number_pictures_take_the_smallest_customary_range(values, wanted):
-    picture = PIL.Image.fromarray(np.array([values], dtype=np.int32))
-    image = decode(encode(picture, "TIFF"), "counts.tif")
+def test_whole_number_images_take_the_smallest_customary_range(values, wanted):
+    image = PIL.Image.fromarray(np.array([values], dtype=np.int32))
+    image = decode(encode(image, "TIFF"), "counts.tif")
     assert [pixel(image, x, 0) for x in range(3)] == [(w, w, w) for w in wanted]
 
 
@@ -301,8 +301,8 @@ def test_cmyk_with_a_useless_profile():
 
 def test_lab():
     lab, srgb = PIL.ImageCms.createProfile("LAB"), PIL.ImageCms.createProfile("sRGB")
-    picture = PIL.ImageCms.profileToProfile(halves(), srgb, lab, outputMode="LAB")
-    assert_halves(decode(encode(picture, "TIFF"), "lab.tif"), tolerance=25)
+    image = PIL.ImageCms.profileToProfile(halves(), srgb, lab, outputMode="LAB")
+    assert_halves(decode(encode(image, "TIFF"), "lab.tif"), tolerance=25)
 
 
 @pytest.mark.parametrize("format_name", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
@@ -354,9 +354,9 @@ def test_zero_size(width, height):
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"Buy milk.\n", "not a picture in a format that can be read"),
-        (b"Python is a language", "not a picture in a format that can be read"),
-        (b"BMW is a car, and this is a note about it", "not a picture in a format that can be read"),
+        (b"Buy milk.\n", "not an image in a format that can be read"),
+        (b"Python is a language", "not an image in a format that can be read"),
+        (b"BMW is a car, and this is a note about it", "not an image in a format that can be read"),
         (b"<!DOCTYPE html><html><body>404</body></html>", "web page"),
         (b"\n <html lang='en'>", "web page"),
         (b"%PDF-1.7\n", "PDF"),
@@ -366,13 +366,13 @@ def test_zero_size(width, height):
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "Git LFS"),
         (b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2", "video"),
         (b"\x1a\x45\xdf\xa3\x01\0", "video"),
-        (b"GRIB\0\0\0\x01", "not a picture"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(30), "not a picture"),
+        (b"GRIB\0\0\0\x01", "not an image"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(30), "not an image"),
         (b"\x89PNG\r\n\x1a\n", "cut off"),
         (b"\xff\xd8\xff\xe0", "JPEG"),
     ],
 )
-def test_no_picture(data, says):
+def test_no_image(data, says):
     with pytest.raises(ImageError) as caught:
         decode(data, "thing.jpg")
     assert str(caught.value).startswith("thing.jpg: ")
@@ -420,7 +420,7 @@ def test_compressed_text_bomb():
 
 
 @pytest.mark.parametrize("format_name", ["PNG", "TIFF", "WEBP", "GIF", "JPEG", "AVIF"])
-def test_large_pictures_give_no_warning(format_name, monkeypatch):
+def test_large_images_give_no_warning(format_name, monkeypatch):
     # As if the 800 pixels were between Pillow's limits for its warning and for its error.
     data = encode(halves(), format_name)
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 500)

@@ -1,4 +1,4 @@
-"""Boxes and names on pictures: where they are, that they stand out, and that nothing else is touched."""
+"""Boxes and names on images: where they are, that they stand out, and that nothing else is touched."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def test_names_are_written_and_differ() -> None:
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (370, 0), (0, 270), (370, 270)])
-def test_names_stay_in_the_picture(corner: tuple[int, int]) -> None:
+def test_names_stay_in_the_image(corner: tuple[int, int]) -> None:
     x, y = corner
     image = plain(400, 300)
     small = draw_outlines(image, [Outline("a rather long name", x, y, x + 30, y + 30)])
-    # the whole name is there: the same pixels as in the middle of a picture
+    # the whole name is there: the same pixels as in the middle of an image
     middle = draw_outlines(image, [Outline("a rather long name", 150, 150, 180, 180)])
     dark = [(pixels(drawn).max(axis=2) > 250).sum() for drawn in (small, middle)]
     assert dark[0] > 0.6 * dark[1]
@@ -82,7 +82,7 @@ def test_names_lie_beside_each_other() -> None:
     assert (pixels(one)[top:bottom, left:right] == pixels(both)[top:bottom, left:right]).all()
 
 
-def test_lines_and_letters_grow_with_the_picture() -> None:
+def test_lines_and_letters_grow_with_the_image() -> None:
     def line_width(side: int) -> int:
         drawn = pixels(draw_outlines(plain(side, side), [Outline("x", side / 4, side / 4, side / 2, side / 2)]))
         row = drawn[3 * side // 8, 3 * side // 8 : 5 * side // 8]
@@ -94,12 +94,12 @@ def test_lines_and_letters_grow_with_the_picture() -> None:
 @pytest.mark.parametrize(
     ("width", "height", "growth"), [(24, 16, 14), (1, 1, 16), (319, 200, 2), (320, 200, 1), (40, 900, 4)]
 )
-def test_small_pictures_are_made_larger_by_a_whole_number(width: int, height: int, growth: int) -> None:
+def test_small_images_are_made_larger_by_a_whole_number(width: int, height: int, growth: int) -> None:
     drawn = draw_outlines(plain(width, height), [Outline("cat", 0, 0, width, height)])
     assert (drawn.width, drawn.height) == (growth * width, growth * height)
 
 
-def test_boxes_of_small_pictures_are_where_they_belong() -> None:
+def test_boxes_of_small_images_are_where_they_belong() -> None:
     drawn = pixels(draw_outlines(plain(32, 32), [Outline("x", 8, 16, 24, 24)]))
     assert drawn.shape == (320, 320, 3)
     color = drawn[239, 160]
@@ -136,7 +136,7 @@ def test_letters_that_no_font_has_become_numbers() -> None:
     assert numbered.rgb == unreadable.rgb
 
 
-def test_a_picture_without_boxes_stays_as_it_is() -> None:
+def test_a_image_without_boxes_stays_as_it_is() -> None:
     image = plain(400, 300)
     assert draw_outlines(image, []).rgb == image.rgb
 

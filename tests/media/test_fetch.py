@@ -14,7 +14,7 @@ from ggufvlm.errors import ImageError
 from ggufvlm.media.sources.fetch import FetchLimits, fetch
 from tests.support.images import encode, halves
 
-PICTURE = encode(halves(), "PNG")
+IMAGE = encode(halves(), "PNG")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -31,14 +31,14 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def get_picture(self) -> None:
-        self.answer(PICTURE, Content_Length=str(len(PICTURE)), Content_Type="image/png")
+    def get_image(self) -> None:
+        self.answer(IMAGE, Content_Length=str(len(IMAGE)), Content_Type="image/png")
 
     def get_unannounced(self) -> None:
-        self.answer(PICTURE)
+        self.answer(IMAGE)
 
     def get_gzip(self) -> None:
-        self.answer(gzip.compress(PICTURE), Content_Encoding="gzip")
+        self.answer(gzip.compress(IMAGE), Content_Encoding="gzip")
 
     def get_damaged_gzip(self) -> None:
         self.answer(b"no gzip at all", Content_Encoding="gzip")
@@ -56,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(b"<!doctype html><html>see here</html>", Content_Type="text/html")
 
     def get_redirect(self) -> None:
-        self.answer(b"", status=302, Location="/picture")
+        self.answer(b"", status=302, Location="/image")
 
     def get_loop(self) -> None:
         self.answer(b"", status=302, Location="/loop")
@@ -71,10 +71,10 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(b"", status=302, Location="http://[/")
 
     def get_short(self) -> None:
-        self.answer(PICTURE[:-20], Content_Length=str(len(PICTURE)))
+        self.answer(IMAGE[:-20], Content_Length=str(len(IMAGE)))
 
     def get_silent(self) -> None:
-        self.answer(PICTURE[:20], Content_Length=str(len(PICTURE)))
+        self.answer(IMAGE[:20], Content_Length=str(len(IMAGE)))
         self.server.finished.wait()
 
     def get_dribble(self) -> None:
@@ -128,18 +128,18 @@ def no_proxies(monkeypatch):
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-@pytest.mark.parametrize("path", ["picture", "unannounced", "gzip", "redirect", "picture?size=large"])
+@pytest.mark.parametrize("path", ["image", "unannounced", "gzip", "redirect", "image?size=large"])
 def test_fetch(server, path):
-    assert fetch(server.url(path)) == PICTURE
+    assert fetch(server.url(path)) == IMAGE
 
 
 def test_load_knows_urls(server):
-    image = media.load(server.url("picture"))
-    assert (image.width, image.source) == (40, server.url("picture"))
+    image = media.load(server.url("image"))
+    assert (image.width, image.source) == (40, server.url("image"))
 
 
 def test_it_says_who_it_is(server):
-    fetch(server.url("picture"))
+    fetch(server.url("image"))
     assert server.seen[-1]["User-Agent"].startswith("ggufvlm/")
 
 
@@ -159,7 +159,7 @@ def failure(url: str, **limits: float) -> ImageError:
         ("to_file", "leads to file:, only http and https are followed"),
         ("to_ftp", "leads to ftp:, only http and https are followed"),
         ("to_nonsense", ""),
-        ("short", "the connection broke before the picture was complete"),
+        ("short", "the connection broke before the image was complete"),
         ("announced_large", "larger than the limit of 50 MB"),
         ("garbage", ""),
         ("damaged_gzip", "the download failed"),
@@ -199,7 +199,7 @@ def test_unknown_host():
 
 
 def test_no_tls(server):
-    error = failure(server.url("picture").replace("http:", "https:"))
+    error = failure(server.url("image").replace("http:", "https:"))
     assert "no secure connection (TLS)" in str(error)
 
 
@@ -221,7 +221,7 @@ def test_passwords_stay_out_of_messages(server):
 
 
 def test_web_pages_are_named(server):
-    with pytest.raises(ImageError, match=r"/page: a web page \(HTML\), not a picture"):
+    with pytest.raises(ImageError, match=r"/page: a web page \(HTML\), not an image"):
         media.load(server.url("page"))
 
 

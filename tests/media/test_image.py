@@ -1,4 +1,4 @@
-"""The identity of a picture, and everything that load() takes."""
+"""The identity of an image, and everything that load() takes."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_image_is_frozen_and_shows_no_pixels():
         image.width = 3
 
 
-def test_same_picture_same_id_whatever_the_way(tmp_path):
+def test_same_image_same_id_whatever_the_way(tmp_path):
     path = tmp_path / "a.png"
     halves().save(path)
     data = path.read_bytes()
     ways = [str(path), path, path.as_uri(), data, bytearray(data), halves(), PIL.Image.open(path), np.asarray(halves())]
     images = [media.load(way) for way in ways]
     assert len({image.id for image in images}) == 1
-    assert [images[0].source, images[3].source, images[5].source] == [str(path), "<bytes>", "<picture>"]
+    assert [images[0].source, images[3].source, images[5].source] == [str(path), "<bytes>", "<image>"]
     assert images[6].source == str(path)
     assert images[7].source == "<array>"
 
@@ -54,7 +54,7 @@ def test_an_image_is_returned_as_it_is():
     assert media.load(image) is image
 
 
-def test_pillow_pictures_stand_as_their_file_or_as_they_were_made(tmp_path):
+def test_pillow_images_stand_as_their_file_or_as_they_were_made(tmp_path):
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
     path = tmp_path / "phone.jpg"
@@ -63,7 +63,7 @@ def test_pillow_pictures_stand_as_their_file_or_as_they_were_made(tmp_path):
     assert media.load(PIL.Image.open(path).rotate(0)).width == 40
 
 
-def test_heif_pictures_are_pillow_pictures():
+def test_heif_images_are_pillow_images():
     import io
 
     import pillow_heif
@@ -95,7 +95,7 @@ def test_views_of_arrays_are_copied_in_order():
 
 @pytest.mark.parametrize("thing", [None, 3, ["a.png"]])
 def test_other_things_are_type_errors(thing):
-    with pytest.raises(TypeError, match="cannot make a picture of"):
+    with pytest.raises(TypeError, match="cannot make an image of"):
         media.load(thing)
 
 

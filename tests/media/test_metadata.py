@@ -1,4 +1,4 @@
-"""Descriptions in picture files: what was put in comes back, and nothing else has changed."""
+"""Descriptions in image files: what was put in comes back, and nothing else has changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ggufvlm.media.metadata.iptc import description as iptc_description
 from ggufvlm.media.metadata.iptc import in_order, in_resources, of_resources
 from ggufvlm.media.metadata.jpeg import JpegFile
 from ggufvlm.media.metadata.tiff import NEW_BLOCK, TiffFile
-from ggufvlm.media.metadata.write import Field, describe_file, description_of, is_same_picture
+from ggufvlm.media.metadata.write import Field, describe_file, description_of, is_same_image
 from ggufvlm.media.metadata.xmp import described, description
 from tests.batch.conftest import scene
 
@@ -77,9 +77,9 @@ def rich(kind: str) -> bytes:
 
 
 def opened(data: bytes) -> Image.Image:
-    picture = Image.open(io.BytesIO(data))
-    picture.load()
-    return picture
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
 
 
 # -- what comes back
@@ -93,7 +93,7 @@ def test_a_description_comes_back_and_pixels_stay(kind: str, field: Field, make:
     assert description_of(after, field, "a") == CAPTION
     assert opened(after).tobytes() == opened(before).tobytes()
     assert load(after).id == load(before).id
-    assert is_same_picture(before, after)
+    assert is_same_image(before, after)
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -122,7 +122,7 @@ def test_twice_is_once(kind: str) -> None:
     for field in ALL[kind]:
         assert description_of(twice, field, "a") == CAPTION
     assert twice.count(b"first") <= 1 or kind != "PNG"
-    assert is_same_picture(once, twice)
+    assert is_same_image(once, twice)
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -150,31 +150,31 @@ def test_compressed_bytes_are_not_touched() -> None:
     assert before[before.index(b"IDAT") - 4 :] in describe_file(before, CAPTION, ALL["PNG"], "a")
 
 
-def test_what_follows_the_picture_stays() -> None:
+def test_what_follows_the_image_stays() -> None:
     for kind in ("JPEG", "PNG", "WEBP"):
         before = rich(kind) + b"\nwhat somebody has put behind it"
         assert describe_file(before, CAPTION, ALL[kind], "a").endswith(b"behind it")
 
 
-def test_further_pictures_in_a_file_are_found_again() -> None:
-    """As telephones write them: the index has the distance of the second picture."""
+def test_further_images_in_a_file_are_found_again() -> None:
+    """As telephones write them: the index has the distance of the second image."""
     out = io.BytesIO()
     first, second = scene(1).draw(120, 90), scene(2).draw(60, 45)
     first.save(out, "MPO", save_all=True, append_images=[second])
     after = describe_file(out.getvalue(), CAPTION, ALL["JPEG"], "a")
-    picture = Image.open(io.BytesIO(after))
-    assert (picture.format, picture.n_frames) == ("MPO", 2)  # type: ignore[attr-defined]
-    picture.seek(1)
-    assert picture.size == (60, 45)
+    image = Image.open(io.BytesIO(after))
+    assert (image.format, image.n_frames) == ("MPO", 2)  # type: ignore[attr-defined]
+    image.seek(1)
+    assert image.size == (60, 45)
 
 
 def test_a_simple_webp_becomes_an_extended_one() -> None:
     for mode, lossless in (("RGB", False), ("RGB", True), ("RGBA", True)):
         out = io.BytesIO()
         Image.new(mode, (37, 21), (10, 20, 30) + (40,) * (mode == "RGBA")).save(out, "WEBP", lossless=lossless)
-        picture = opened(describe_file(out.getvalue(), CAPTION, [Field.XMP], "a"))
-        assert (picture.size, picture.mode) == ((37, 21), opened(out.getvalue()).mode)
-        assert b"Birnen" in picture.info["xmp"]
+        image = opened(describe_file(out.getvalue(), CAPTION, [Field.XMP], "a"))
+        assert (image.size, image.mode) == ((37, 21), opened(out.getvalue()).mode)
+        assert b"Birnen" in image.info["xmp"]
 
 
 # -- what cannot be
@@ -356,9 +356,9 @@ def test_nothing_in_a_tiff_moves() -> None:
 def test_a_tiff_of_several_pages_keeps_them() -> None:
     out = io.BytesIO()
     scene(1).draw(60, 45).save(out, "TIFF", save_all=True, append_images=[scene(2).draw(30, 20)])
-    picture = Image.open(io.BytesIO(describe_file(out.getvalue(), CAPTION, ALL["TIFF"], "a")))
-    picture.seek(1)
-    assert (picture.n_frames, picture.size) == (2, (30, 20))  # type: ignore[attr-defined]
+    image = Image.open(io.BytesIO(describe_file(out.getvalue(), CAPTION, ALL["TIFF"], "a")))
+    image.seek(1)
+    assert (image.n_frames, image.size) == (2, (30, 20))  # type: ignore[attr-defined]
 
 
 def test_chunks_with_wrong_checksums_stay_wrong() -> None:

@@ -1,4 +1,4 @@
-"""Pages of PDFs as pictures."""
+"""Pages of PDFs as images."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_selections_that_make_no_sense(selection):
         page_numbers(selection, 10)
 
 
-def test_a_page_is_read_as_the_picture_that_was_printed_on_it(demo: VLM, tmp_path: Path):
+def test_a_page_is_read_as_the_image_that_was_printed_on_it(demo: VLM, tmp_path: Path):
     scenes = [random_scene(random.Random(seed), 196, 140) for seed in range(10)]
     path = write_pdf(tmp_path / "scenes.pdf", [scene.draw(196, 140) for scene in scenes])
     said = [demo.describe(image).text for image in pages(path)]
@@ -74,9 +74,9 @@ def test_a_page_is_read_as_the_picture_that_was_printed_on_it(demo: VLM, tmp_pat
 def test_content_decides_not_the_name(report):
     Path("report.jpg").write_bytes(b"\xef\xbb\xbf\n" + report.read_bytes())
     assert len(list(pages("report.jpg"))) == 3
-    Path("picture.pdf").write_bytes(b"GIF89a")
-    with pytest.raises(ImageError, match=r"^picture\.pdf: not a PDF$"):
-        next(pages("picture.pdf"))
+    Path("image.pdf").write_bytes(b"GIF89a")
+    with pytest.raises(ImageError, match=r"^image\.pdf: not a PDF$"):
+        next(pages("image.pdf"))
 
 
 def test_damaged_empty_and_encrypted_files_are_named(report):
@@ -103,7 +103,7 @@ def test_a_pdf_without_pages(tmp_path: Path):
         list(pages(path))
 
 
-def test_huge_and_tiny_pages_are_pictures_of_a_bounded_size(tmp_path: Path):
+def test_huge_and_tiny_pages_are_images_of_a_bounded_size(tmp_path: Path):
     document = pypdfium2.PdfDocument.new()
     for size in ((14400, 14400), (1, 14400), (0.01, 0.01)):
         document.new_page(*size)
@@ -171,7 +171,7 @@ def objects(*bodies: bytes, trailer: bytes = b"") -> bytes:
 
 
 def text_report(n_pages: int) -> bytes:
-    """Pages with a heading of their number, a table of ruled lines, a filled field and a picture: red beside blue."""
+    """Pages with a heading of their number, a table of ruled lines, a filled field and an image: red beside blue."""
     kids = b" ".join(b"%d 0 R" % (5 + 2 * i) for i in range(n_pages))
     bodies = [
         b"<</Type/Catalog/Pages 2 0 R>>",
@@ -192,7 +192,7 @@ def text_report(n_pages: int) -> bytes:
     return objects(*bodies)
 
 
-def test_text_tables_pictures_and_fills_are_drawn(tmp_path: Path):
+def test_text_tables_images_and_fills_are_drawn(tmp_path: Path):
     path = tmp_path / "report.pdf"
     path.write_bytes(text_report(30))
     found = list(pages(path, dpi=72))
@@ -204,7 +204,7 @@ def test_text_tables_pictures_and_fills_are_drawn(tmp_path: Path):
         assert (pixels[842 - 480, 80:490] < 200).all(), "a line of the table"
         assert pixels[842 - 105 - number, 90].tolist() == [255, 0, 0]
         assert (pixels[:50] == 255).all(), "paper is white"
-        assert [pixels[842 - 600, x].tolist() for x in (310, 490)] == [[255, 0, 0], [0, 0, 255]], "the picture"
+        assert [pixels[842 - 600, x].tolist() for x in (310, 490)] == [[255, 0, 0], [0, 0, 255]], "the image"
 
 
 def test_the_text_of_pages_is_read_line_by_line(tmp_path: Path):

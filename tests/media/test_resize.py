@@ -68,7 +68,7 @@ def test_to_png():
 
 def test_save_says_what_it_cannot_do(tmp_path):
     image = media.load(halves())
-    with pytest.raises(UsageError, match="cannot write a picture with this ending") as caught:
+    with pytest.raises(UsageError, match="cannot write an image with this ending") as caught:
         media.save(image, tmp_path / "out.xyz")
     assert ".png" in caught.value.hint
     with pytest.raises(OutputError, match="cannot be written"):
@@ -76,11 +76,11 @@ def test_save_says_what_it_cannot_do(tmp_path):
 
 
 def test_sixel_draws_the_same_pixels() -> None:
-    picture = media.load(halves(30, 14))
-    drawn = media.to_sixel(picture)
+    image = media.load(halves(30, 14))
+    drawn = media.to_sixel(image)
     assert drawn.startswith('\x1bP0;1q"1;1;30;14')
     assert drawn.endswith("\x1b\\")
-    assert read_sixel(drawn, 30, 14) == picture.rgb
+    assert read_sixel(drawn, 30, 14) == image.rgb
 
 
 def read_sixel(drawn: str, width: int, height: int) -> bytes:

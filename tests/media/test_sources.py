@@ -1,4 +1,4 @@
-"""Every way to name a picture, with real files, pipes and programs."""
+"""Every way to name an image, with real files, pipes and programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ggufvlm.errors import ImageError
 from ggufvlm.media.sources.read import read_source
 from tests.support.images import encode, halves
 
-PICTURE = encode(halves(), "PNG")
+IMAGE = encode(halves(), "PNG")
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have one clipboard")
 
@@ -29,7 +29,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other s
 @pytest.fixture
 def path(tmp_path):
     target = tmp_path / "a cat #1 50%.png"
-    target.write_bytes(PICTURE)
+    target.write_bytes(IMAGE)
     return target
 
 
@@ -41,39 +41,39 @@ def failure(source: object) -> ImageError:
 
 
 def test_paths(path, monkeypatch):
-    assert read_source(str(path)) == (PICTURE, str(path))
-    assert read_source(path) == (PICTURE, str(path))
+    assert read_source(str(path)) == (IMAGE, str(path))
+    assert read_source(path) == (IMAGE, str(path))
     monkeypatch.chdir(path.parent)
-    assert read_source(path.name) == (PICTURE, path.name)
-    assert read_source(f"./{path.name}") == (PICTURE, f"./{path.name}")
+    assert read_source(path.name) == (IMAGE, path.name)
+    assert read_source(f"./{path.name}") == (IMAGE, f"./{path.name}")
 
 
 def test_home(path, monkeypatch):
     monkeypatch.setenv("HOME", str(path.parent))
     monkeypatch.setenv("USERPROFILE", str(path.parent))
-    assert read_source(f"~/{path.name}") == (PICTURE, f"~/{path.name}")
+    assert read_source(f"~/{path.name}") == (IMAGE, f"~/{path.name}")
     assert str(failure("~nobody-of-that-name/a.png")).startswith("no such image: ~nobody")
 
 
 def test_file_urls(path):
     for url in (path.as_uri(), "FILE" + path.as_uri()[4:], path.as_uri().replace("file://", "file://localhost")):
-        assert read_source(url)[0] == PICTURE
+        assert read_source(url)[0] == IMAGE
     plain = path.with_name("plain.png")
-    plain.write_bytes(PICTURE)
-    assert read_source(f"file://{plain.as_posix()}")[0] == PICTURE
+    plain.write_bytes(IMAGE)
+    assert read_source(f"file://{plain.as_posix()}")[0] == IMAGE
     assert "another computer" in str(failure("file://server/share/a.png"))
     assert str(failure("file:///no/such/a%20cat.png")) == "no such image: file:///no/such/a%20cat.png"
 
 
 def test_a_pathlike_is_always_a_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "-").write_bytes(PICTURE)
-    assert read_source(Path("-")) == (PICTURE, "-")
+    (tmp_path / "-").write_bytes(IMAGE)
+    assert read_source(Path("-")) == (IMAGE, "-")
 
 
 def test_folders_and_missing_files(tmp_path):
     error = failure(str(tmp_path))
-    assert str(error) == f"{tmp_path}: a folder, not a picture"
+    assert str(error) == f"{tmp_path}: a folder, not an image"
     assert error.hint
     assert str(failure(str(tmp_path / "a.png"))) == f"no such image: {tmp_path / 'a.png'}"
     (tmp_path / "file").touch()
@@ -115,9 +115,9 @@ def test_sockets_and_devices_are_refused(tmp_path, monkeypatch):
 def test_fifo(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_bytes, args=(PICTURE,))
+    writer = threading.Thread(target=pipe.write_bytes, args=(IMAGE,))
     writer.start()
-    assert read_source(str(pipe))[0] == PICTURE
+    assert read_source(str(pipe))[0] == IMAGE
     writer.join()
 
 
@@ -135,7 +135,7 @@ def test_process_substitution(path, tmp_path):
 
 
 def test_stdin(path):
-    done = subprocess.run([sys.executable, "-c", LOAD, "-"], input=PICTURE, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", LOAD, "-"], input=IMAGE, capture_output=True)
     assert done.stdout.decode().split() == ["40", "20", "<stdin>"], done.stderr
 
 
@@ -171,16 +171,16 @@ def test_no_stdin(monkeypatch):
 @pytest.mark.parametrize(
     "uri",
     [
-        f"data:image/png;base64,{base64.b64encode(PICTURE).decode()}",
-        f"DATA:image/png;charset=x;BASE64,{base64.encodebytes(PICTURE).decode()}",
-        f"data:;base64,{quote(base64.b64encode(PICTURE).decode(), safe='')}",
-        f"data:image/png,{quote(PICTURE)}",
-        f"data:,{quote(PICTURE)}",
+        f"data:image/png;base64,{base64.b64encode(IMAGE).decode()}",
+        f"DATA:image/png;charset=x;BASE64,{base64.encodebytes(IMAGE).decode()}",
+        f"data:;base64,{quote(base64.b64encode(IMAGE).decode(), safe='')}",
+        f"data:image/png,{quote(IMAGE)}",
+        f"data:,{quote(IMAGE)}",
     ],
 )
 def test_data_uris(uri):
     data, name = read_source(uri)
-    assert data == PICTURE
+    assert data == IMAGE
     assert name in ("data:image/png;…", "data:;…")
 
 
@@ -226,7 +226,7 @@ def tool(target: Path, lines: str) -> None:
 @linux
 def test_clipboard_of_wayland(desktop, path):
     tool(desktop / "wl-paste", f"/bin/cat '{path}'")
-    assert read_source("clipboard:") == (PICTURE, "<clipboard>")
+    assert read_source("clipboard:") == (IMAGE, "<clipboard>")
 
 
 @linux
@@ -240,10 +240,10 @@ def test_clipboard_of_x11(desktop, path, monkeypatch):
 
 @linux
 @pytest.mark.parametrize("lines", ["echo 'No suitable type of content copied' >&2; exit 1", "exit 0"])
-def test_clipboard_without_a_picture(desktop, lines):
+def test_clipboard_without_a_image(desktop, lines):
     tool(desktop / "wl-paste", lines)
     error = failure("clipboard:")
-    assert str(error) == "<clipboard>: holds no picture"
+    assert str(error) == "<clipboard>: holds no image"
     assert error.hint
 
 
@@ -271,7 +271,7 @@ def test_clipboard_tool_that_hangs_or_does_not_run(desktop, monkeypatch):
 
 @pytest.mark.parametrize(
     ("grabbed", "says"),
-    [(None, "holds no picture"), (["C:\\a.png"], "holds a file"), (["a", "b"], "holds 2 files")],
+    [(None, "holds no image"), (["C:\\a.png"], "holds a file"), (["a", "b"], "holds 2 files")],
 )
 def test_clipboard_of_other_systems(grabbed, says, monkeypatch):
     monkeypatch.setattr("ggufvlm.media.sources.clipboard.sys.platform", "darwin")
@@ -279,7 +279,7 @@ def test_clipboard_of_other_systems(grabbed, says, monkeypatch):
     assert says in str(failure("clipboard:"))
 
 
-def test_clipboard_picture_of_other_systems(monkeypatch):
+def test_clipboard_image_of_other_systems(monkeypatch):
     monkeypatch.setattr("ggufvlm.media.sources.clipboard.sys.platform", "win32")
     monkeypatch.setattr("PIL.ImageGrab.grabclipboard", halves)
     assert media.load("clipboard:").id == media.load(halves()).id

@@ -1,4 +1,4 @@
-"""Frames of videos as pictures."""
+"""Frames of videos as images."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_long_clips_are_reached_by_seeking(demo: VLM):
     assert all(abs(grey - 2 * int(time)) <= 2 for time, grey in found)
 
 
-def test_uneven_frame_rate_and_a_picture_that_stands():
+def test_uneven_frame_rate_and_a_image_that_stands():
     timed = [
         (0, plain(RED)),
         (0.04, plain(RED)),
@@ -117,14 +117,14 @@ def test_damaged_and_foreign_files_are_named():
     Path("cut.mp4").write_bytes(whole[: len(whole) // 2])
     Path("cut.mkv").write_bytes(film[: len(film) // 2])
     Path("garbage.mp4").write_bytes(whole[:32] + random.Random(0).randbytes(4000))
-    Path("picture.mp4").write_bytes(b"GIF89a")
+    Path("image.mp4").write_bytes(b"GIF89a")
     Path("empty.mp4").touch()
     write_sound(Path("sound.m4a"))
     words = {
         "cut.mp4": "damaged",
         "cut.mkv": "cut off",
         "garbage.mp4": "damaged",
-        "picture.mp4": "not a video",
+        "image.mp4": "not a video",
         "empty.mp4": "not a video",
         "none.mp4": "no such",
         "sound.m4a": "only sound",
@@ -179,14 +179,14 @@ def test_cuts_are_found_where_they_are(name, codec, rate):
 
 
 def test_movement_is_no_cut():
-    """A block that crosses the picture, on a background that brightens, and one cut among it."""
+    """A block that crosses the image, on a background that brightens, and one cut among it."""
 
-    def picture(i: int) -> PIL.Image.Image:
+    def image(i: int) -> PIL.Image.Image:
         image = plain((3 * i, 80, 80) if i < 40 else (20, 20, 250 - 3 * i), (320, 180))
         image.paste((250, 250, 250), (6 * i, 60, 6 * i + 60, 120))
         return image
 
-    write_clip(Path("pan.mp4"), [(i / 10, picture(i)) for i in range(60)], 6)
+    write_clip(Path("pan.mp4"), [(i / 10, image(i)) for i in range(60)], 6)
     with Clip(identify("pan.mp4")) as clip:
         assert clip.cuts() == pytest.approx([4.0], abs=0.11)
 
@@ -203,7 +203,7 @@ def test_a_frame_of_each_scene_then_more_of_the_longest():
 
     def taken(**wanted) -> list[tuple[float, tuple[int, ...]]]:
         document = open_document(identify("lights.mp4"), Selection(scenes=True, **wanted))
-        return seen((time, image) for time, image in document.pictures())
+        return seen((time, image) for time, image in document.images())
 
     times, colors = zip(*taken(frames=3), strict=True)
     assert times == pytest.approx((0.5, 8.5, 9.5), abs=0.11)
@@ -258,7 +258,7 @@ def test_a_recording_that_does_not_say_how_long_it_is():
         stream = container.add_stream("libx264", rate=10)
         stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
         for number in range(60):
-            color = next(picture for start, picture in reversed(LIGHTS) if start <= number / 10)
+            color = next(image for start, image in reversed(LIGHTS) if start <= number / 10)
             container.mux(stream.encode(av.VideoFrame.from_image(color)))
         container.mux(stream.encode(None))
     with av.open("live.mkv") as container:

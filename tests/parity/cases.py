@@ -1,4 +1,4 @@
-"""Dialogues about pictures that the reference and ggufvlm both answer."""
+"""Dialogues about images that the reference and ggufvlm both answer."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Case:
-    """A dialogue: in each turn pictures by size, then a text; the roles alternate, the user begins."""
+    """A dialogue: in each turn images by size, then a text; the roles alternate, the user begins."""
 
     name: str
     turns: tuple[tuple[Size | str, ...], ...]
     keeps_embeddings: bool = True
 
     @property
-    def pictures(self) -> list[Size]:
+    def images(self) -> list[Size]:
         return [item for turn in self.turns for item in turn if not isinstance(item, str)]
 
     @property
@@ -38,7 +38,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Pictures of a family: one that its processor leaves as it is, and others that it resizes."""
+    """Images of a family: one that its processor leaves as it is, and others that it resizes."""
 
     fitted: Size
     odd: tuple[Size, ...]
@@ -48,7 +48,7 @@ def cases(sizes: Sizes) -> list[Case]:
     """``fitted`` compares the graphs alone; the others compare the resizing as well."""
     fitted, odd = sizes.fitted, sizes.odd
     return [
-        Case("fitted", ((fitted, "What is in this picture?"),)),
+        Case("fitted", ((fitted, "What is in this image?"),)),
         *(Case(f"odd-{w}x{h}", (((w, h), "Name the colors."),)) for w, h in odd),
         Case("two", ((fitted, odd[0], "Which of the two is larger?"),)),
         Case("turn", ((fitted, "What is on the left?"), ("A red bar.",), ("And on the right?",)), False),
@@ -56,12 +56,12 @@ def cases(sizes: Sizes) -> list[Case]:
 
 
 def _entry(item: Size | str) -> dict[str, Any]:
-    return {"type": "text", "text": item} if isinstance(item, str) else {"type": "image", "image": picture(item)}
+    return {"type": "text", "text": item} if isinstance(item, str) else {"type": "image", "image": image(item)}
 
 
-def picture(size: Size) -> PIL.Image.Image:
-    """The stored picture of this size."""
-    with PIL.Image.open(DATA / "pictures" / f"{size[0]}x{size[1]}.png") as image:
+def image(size: Size) -> PIL.Image.Image:
+    """The stored image of this size."""
+    with PIL.Image.open(DATA / "images" / f"{size[0]}x{size[1]}.png") as image:
         return image.convert("RGB")
 
 

@@ -24,7 +24,7 @@ class Built:
 
     model: Any
     processor: Any
-    picture_tokens: list[int]
+    image_tokens: list[int]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Family:
             Transformers does now.
         has_template: whether published GGUFs carry the template.
         write_projector: in place of the converter.
-        disturb: a known small difference of pictures, which shall not decide the answers.
+        disturb: a known small difference of images, which shall not decide the answers.
     """
 
     name: str
@@ -259,14 +259,14 @@ def _llava(template: str) -> Built:
 def _pixtral(template: str) -> Built:
     special = ("<s>", "</s>", "[INST]", "[/INST]", "[IMG]", "[IMG_BREAK]", "[IMG_END]")
     tokenizer = make_tokenizer(special, eos="</s>", bos="<s>")
-    picture_tokens = tokenizer.convert_tokens_to_ids(["[IMG]", "[IMG_BREAK]"])
+    image_tokens = tokenizer.convert_tokens_to_ids(["[IMG]", "[IMG_BREAK]"])
     vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
     vision |= {"image_size": 1024, "patch_size": 16, "hidden_act": "silu", "model_type": "pixtral"}
     vision |= {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
     config = hf.LlavaConfig(
         text_config={"model_type": "mistral", "head_dim": 16, "sliding_window": None, **_text(tokenizer)},
         vision_config=vision,
-        image_token_index=picture_tokens[0],
+        image_token_index=image_tokens[0],
         image_seq_length=1,
         vision_feature_layer=-1,
         vision_feature_select_strategy="full",
@@ -276,7 +276,7 @@ def _pixtral(template: str) -> Built:
     processor = hf.PixtralProcessor(
         image_processor=hf.PixtralImageProcessorPil(), tokenizer=tokenizer, patch_size=16, chat_template=template
     )
-    return Built(hf.LlavaForConditionalGeneration(config), processor, picture_tokens)
+    return Built(hf.LlavaForConditionalGeneration(config), processor, image_tokens)
 
 
 def _lfm2_vl(template: str) -> Built:

@@ -39,7 +39,7 @@ def make(family: Family, llama_cpp: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     dialogues = cases(SIZES[family.name])
     for case in dialogues:
-        _store_pictures(case)
+        _store_images(case)
     built = family.build(family.template)
     quiet = list(built.processor.tokenizer.added_tokens_decoder)
     seed, references = _first_clear(family, built, quiet, dialogues)
@@ -79,11 +79,11 @@ def _first_clear(
         references: dict[str, Reference] = {}
         for case in dialogues:
             model = built.model.eval()
-            one = compute(model, built.processor, case, built.picture_tokens)
+            one = compute(model, built.processor, case, built.image_tokens)
             if one.margins.min() < family.least_margin or len(set(one.answer.tolist())) < LEAST_DISTINCT:
                 break
             if family.disturb:
-                other = compute(model, built.processor, case, built.picture_tokens, family.disturb)
+                other = compute(model, built.processor, case, built.image_tokens, family.disturb)
                 if not np.array_equal(other.answer, one.answer):
                     break
             references[case.name] = one
@@ -92,10 +92,10 @@ def _first_clear(
     raise SystemExit(f"{family.name}: no seed gives clear answers")
 
 
-def _store_pictures(case: Case) -> None:
-    (DATA / "pictures").mkdir(parents=True, exist_ok=True)
-    for width, height in case.pictures:
-        draw((width, height)).save(DATA / "pictures" / f"{width}x{height}.png", optimize=True)
+def _store_images(case: Case) -> None:
+    (DATA / "images").mkdir(parents=True, exist_ok=True)
+    for width, height in case.images:
+        draw((width, height)).save(DATA / "images" / f"{width}x{height}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from ggufvlm import VLM, EngineConfig
 from ggufvlm.engine.sequence import TextSegment
 from tests.parity.cases import DATA, N_ANSWER, Case
 
-PICTURE_ROW = -1  # in place of a token
+IMAGE_ROW = -1  # in place of a token
 
 
 @dataclass
@@ -38,7 +38,7 @@ def load(family: str) -> VLM:
 
 
 def ask(vlm: VLM, case: Case) -> Ours:
-    """Answer a case; the embeddings are those of the pictures that this call encoded."""
+    """Answer a case; the embeddings are those of the images that this call encoded."""
     runner = vlm._worker.engine._runner
     taken = _Taken()
     spies = {
@@ -63,7 +63,7 @@ def _spy_tokenize(tokenize: Any, taken: _Taken) -> Any:
         prompt = tokenize(request)
         for segment in prompt.segments:
             is_text = isinstance(segment, TextSegment)
-            taken.tokens += segment.tokens if is_text else [PICTURE_ROW] * segment.n_cells
+            taken.tokens += segment.tokens if is_text else [IMAGE_ROW] * segment.n_cells
         return prompt
 
     return spy

@@ -1,4 +1,4 @@
-"""Picture sizes of each family."""
+"""Image sizes of each family."""
 
 from __future__ import annotations
 

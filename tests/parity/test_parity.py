@@ -1,6 +1,6 @@
 """The whole path from a question to tokens against Transformers, for a small random model of each family.
 
-``fitted`` pictures have the size that the reference's processor leaves alone, so they compare the computation; the
+``fitted`` images have the size that the reference's processor leaves alone, so they compare the computation; the
 others compare the resizing as well. ``python -m tests.parity.compare`` prints the figures.
 """
 
@@ -23,8 +23,8 @@ from tests.parity.ours import ask, load
 from tests.parity.sizes import SIZES
 
 LEAST_COSINE = 0.999
-MOST_LOGIT_DIFFERENCE = 0.2  # in standard deviations; a wrong picture or prompt gives 0.5 to 5
-# thumbnails, which libmtmd makes of the picture that we have stretched over the grid of its tiles
+MOST_LOGIT_DIFFERENCE = 0.2  # in standard deviations; a wrong image or prompt gives 0.5 to 5
+# thumbnails, which libmtmd makes of the image that we have stretched over the grid of its tiles
 LEAST_THUMBNAIL_COSINE = {("lfm2_vl", "odd-1100x560"): 0.95, ("internvl", "odd-300x140"): 0.99}
 ROWS_OF_SQUARE = {"llava": 64}  # the repair of the class token costs the last patch of each square
 

@@ -9,7 +9,7 @@ SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 PRE_TOKENIZER = "qwen2"  # llama.cpp's name for it
-_WORDS = ("system\nuser\nassistant\nmodel\n", "You are a helpful assistant.", " picture color left right\n\n", ".\n\n")
+_WORDS = ("system\nuser\nassistant\nmodel\n", "You are a helpful assistant.", " image color left right\n\n", ".\n\n")
 
 
 def make_tokenizer(special: tuple[str, ...], *, eos: str, bos: str | None = None) -> PreTrainedTokenizerFast:

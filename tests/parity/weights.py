@@ -1,4 +1,4 @@
-"""Random weights with which a small model behaves like a trained one: clear logits, pictures that matter."""
+"""Random weights with which a small model behaves like a trained one: clear logits, images that matter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LLaVA's pictures come out right from a llama.cpp that computes them wrongly (tests/data/llava)."""
+"""LLaVA's images come out right from a llama.cpp that computes them wrongly (tests/data/llava)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ggufvlm.cli.terminal.console import show_stats
 from ggufvlm.families import ChatHandler, ModelFacts, PlainHandler
 from ggufvlm.gguf.writer import encode_value
 from ggufvlm.llama.probe import library_fingerprint
-from ggufvlm.media import PicturePlan, load
+from ggufvlm.media import ImagePlan, load
 from ggufvlm.models.pairing import check_pair
 from ggufvlm.projectors import llava_probe
 from ggufvlm.projectors.llava_probe import Verdict
@@ -67,12 +67,12 @@ def test_other_families_are_left_alone(demo: VLM, data: Path) -> None:
         assert not find_repair(report, demo.files.model)
 
 
-def test_a_library_without_the_defect_gets_files_and_pictures_as_they_are(
+def test_a_library_without_the_defect_gets_files_and_images_as_they_are(
     monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     monkeypatch.setitem(llava_probe._verdicts, library_fingerprint(), Verdict("right", skips_last_block=False))
     with load_llava(cache) as vlm:
-        assert vlm.handler.picture_plan(224, 112).roll_patch is None
+        assert vlm.handler.image_plan(224, 112).roll_patch is None
         assert vlm.describe(noise(20, 20), max_tokens=1).repair is None
     assert not (cache / "projectors").exists()
 
@@ -89,29 +89,29 @@ def test_a_second_question_encodes_nothing(llava: VLM) -> None:
     assert two.text == row["reference"]
 
 
-# -- pictures that are not square
+# -- images that are not square
 
 
 @pytest.mark.parametrize("colors", [("red", "green"), ("green", "white"), ("white", "blue")])
-def test_sides_are_kept_in_a_wide_picture(llava: VLM, colors: tuple[str, str]) -> None:
+def test_sides_are_kept_in_a_wide_image(llava: VLM, colors: tuple[str, str]) -> None:
     for left, right in (colors, colors[::-1]):
         boxes = ((0.1, 0.3, 0.35, 0.8), (0.62, 0.3, 0.87, 0.8))
         blocks = tuple(Block(color, "square", box) for color, box in zip((left, right), boxes, strict=True))
-        picture = Scene("black", blocks).draw(224, 112)
-        assert llava.describe(picture, "What is on the left?", temperature=0.0).text == f"The {left} square."
-        assert llava.describe(picture, "What is on the right?", temperature=0.0).text == f"The {right} square."
+        image = Scene("black", blocks).draw(224, 112)
+        assert llava.describe(image, "What is on the left?", temperature=0.0).text == f"The {left} square."
+        assert llava.describe(image, "What is on the right?", temperature=0.0).text == f"The {right} square."
 
 
-def as_llava_does(picture: PIL.Image.Image) -> np.ndarray:
+def as_llava_does(image: PIL.Image.Image) -> np.ndarray:
     """LLaVA's expand2square and CLIPImageProcessor's resizing, then patches in the repair's order."""
     color = tuple(int(mean * 255) for mean in (0.48145466, 0.4578275, 0.40821073))
-    width, height = picture.size
+    width, height = image.size
     if width > height:
         square = PIL.Image.new("RGB", (width, width), color)
-        square.paste(picture, (0, (width - height) // 2))
+        square.paste(image, (0, (width - height) // 2))
     else:
         square = PIL.Image.new("RGB", (height, height), color)
-        square.paste(picture, ((height - width) // 2, 0))
+        square.paste(image, ((height - width) // 2, 0))
     pixels = np.asarray(square.resize((112, 112), PIL.Image.Resampling.BICUBIC))
     patches = [pixels[14 * y : 14 * y + 14, 14 * x : 14 * x + 14] for y in range(8) for x in range(8)]
     late = [patches[-1], *patches[:-1]]
@@ -119,18 +119,18 @@ def as_llava_does(picture: PIL.Image.Image) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [(224, 112), (113, 200), (112, 112), (37, 5), (301, 300)])
-def test_pictures_are_prepared_as_the_reference_does_it(llava: VLM, size: tuple[int, int]) -> None:
-    picture = noise(*size)
-    part = llava._picture(load(picture))
+def test_images_are_prepared_as_the_reference_does_it(llava: VLM, size: tuple[int, int]) -> None:
+    image = noise(*size)
+    part = llava._image(load(image))
     assert (part.width, part.height) == (112, 112)
     pixels = np.frombuffer(part.pixels(), np.uint8).reshape(112, 112, 3)
-    np.testing.assert_array_equal(pixels, as_llava_does(picture))
+    np.testing.assert_array_equal(pixels, as_llava_does(image))
 
 
-def test_without_a_template_pictures_are_prepared_all_the_same() -> None:
+def test_without_a_template_images_are_prepared_all_the_same() -> None:
     family = ChatHandler(ModelFacts(square=112, pad_color=(1, 2, 3), rolls_patches=True))
-    assert PlainHandler(family).picture_plan(5, 6) == family.picture_plan(5, 6)
-    assert family.picture_plan(5, 6) == PicturePlan(width=112, height=112, pad_color=(1, 2, 3), roll_patch=14)
+    assert PlainHandler(family).image_plan(5, 6) == family.image_plan(5, 6)
+    assert family.image_plan(5, 6) == ImagePlan(width=112, height=112, pad_color=(1, 2, 3), roll_patch=14)
 
 
 # -- other files of the family
@@ -152,7 +152,7 @@ def test_a_projector_of_2023_gets_its_type_without_the_repair_too(tmp_path: Path
         assert vlm.describe(noise(20, 20), max_tokens=1).repair == "projector type mlp"
 
 
-def test_llava_1_6_sees_the_whole_picture_as_one_tile(tmp_path: Path, cache: Path) -> None:
+def test_llava_1_6_sees_the_whole_image_as_one_tile(tmp_path: Path, cache: Path) -> None:
     grid = encode_value("[int32]", [112, 224, 224, 112, 224, 224])
     tiled = changed(tmp_path / "p.gguf", lambda pairs: pairs.update({"clip.vision.image_grid_pinpoints": grid}))
     with load_llava(cache, tiled) as vlm:
@@ -160,9 +160,9 @@ def test_llava_1_6_sees_the_whole_picture_as_one_tile(tmp_path: Path, cache: Pat
         answer = vlm.describe(noise(300, 200), max_tokens=1)
         assert answer.repair == "llava: class token, one tile"
         assert answer.images[0].n_tokens == 64
-        assert vlm.handler.picture_plan(300, 200) == PicturePlan(width=112, height=112, roll_patch=14)
+        assert vlm.handler.image_plan(300, 200) == ImagePlan(width=112, height=112, roll_patch=14)
     with load_llava(cache, tiled, GGUFVLM_NO_REPAIR="1") as vlm:
-        assert vlm.handler.picture_plan(300, 200) == PicturePlan(width=300, height=200)
+        assert vlm.handler.image_plan(300, 200) == ImagePlan(width=300, height=200)
 
 
 # -- what the user is told
@@ -171,7 +171,7 @@ def test_llava_1_6_sees_the_whole_picture_as_one_tile(tmp_path: Path, cache: Pat
 def test_doctor_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     finding = doctor._llava()
     assert (finding.topic, finding.status) == ("LLaVA", "ok")
-    assert finding.text == "this llama.cpp misplaces the class token of its pictures (#25814), which is repaired"
+    assert finding.text == "this llama.cpp misplaces the class token of its images (#25814), which is repaired"
     monkeypatch.setenv("GGUFVLM_NO_REPAIR", "1")
     finding = doctor._llava()
     assert (finding.status, finding.remedy) == ("warn", "unset GGUFVLM_NO_REPAIR")

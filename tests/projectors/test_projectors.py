@@ -26,7 +26,7 @@ from ggufvlm.hardware import system
 from ggufvlm.hardware.memory import predict
 from ggufvlm.hardware.offload import PROCESS
 from ggufvlm.llama import devices
-from ggufvlm.llama.chunks import PictureInput
+from ggufvlm.llama.chunks import ImageInput
 from ggufvlm.llama.model import LoadAborted
 from ggufvlm.llama.probe import encoder
 from ggufvlm.models.resolve import find_model
@@ -34,7 +34,7 @@ from ggufvlm.projectors import bf16_trial as projector_speed
 from ggufvlm.projectors import derive as projector_derived
 from ggufvlm.projectors import policy as projector_choice
 from ggufvlm.projectors import select as projector_setup
-from ggufvlm.projectors.derive import Wish, cosines, derive, trial_picture
+from ggufvlm.projectors.derive import Wish, cosines, derive, trial_image
 from ggufvlm.projectors.policy import MIN_SIZE, Situation, choose, is_alike, wins
 from ggufvlm.projectors.repair import Repair
 from ggufvlm.projectors.select import Setup, find_set_up, set_up
@@ -67,8 +67,8 @@ def load_demo() -> VLM:
 
 
 def projector_of(vlm: VLM, side: int = 112) -> str | None:
-    picture = random_scene(random.Random(1), side, side).draw(side, side)
-    return vlm.describe(picture, "Describe this image.", max_tokens=1).projector
+    image = random_scene(random.Random(1), side, side).draw(side, side)
+    return vlm.describe(image, "Describe this image.", max_tokens=1).projector
 
 
 # -- the decision
@@ -158,8 +158,8 @@ def test_a_lost_trial_leaves_the_projector_alone(
 
 
 def rows_of(mmproj: Path) -> np.ndarray:
-    picture = PictureInput("0", 112, 112, trial_picture())
-    with encoder(FILES.model, mmproj, picture, EngineConfig(mmproj_offload=False)) as (encode_it, _):
+    image = ImageInput("0", 112, 112, trial_image())
+    with encoder(FILES.model, mmproj, image, EngineConfig(mmproj_offload=False)) as (encode_it, _):
         return encode_it()
 
 
@@ -315,9 +315,9 @@ def test_ctrl_c_leaves_nothing(folder: Path, tmp_path: Path) -> None:
         "projector_derived.write_converted = slow\n"
         "sys.argv = ['ggufvlm', 'describe', '-m', 'demo', sys.argv[1]]; program()"
     )
-    picture = tmp_path / "picture.png"
-    random_scene(random.Random(1), 112, 112).draw(112, 112).save(picture)
-    command = [sys.executable, "-c", program, str(picture)]
+    image = tmp_path / "image.png"
+    random_scene(random.Random(1), 112, 112).draw(112, 112).save(image)
+    command = [sys.executable, "-c", program, str(image)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not list(folder.glob(".*.partial")):
             time.sleep(0.01)

@@ -15,9 +15,9 @@ from ggufvlm import EngineConfig
 from ggufvlm.errors import ModelError
 from ggufvlm.gguf.header import read_header
 from ggufvlm.gguf.writer import copied, encode_value
-from ggufvlm.llama.chunks import PictureInput
+from ggufvlm.llama.chunks import ImageInput
 from ggufvlm.llama.model import LoadAborted, Model
-from ggufvlm.llama.probe import encode_picture
+from ggufvlm.llama.probe import encode_image
 from ggufvlm.llama.projector import Projector, TokenBudget
 from ggufvlm.media import Image
 from ggufvlm.media.pixels.prepare import roll_patches
@@ -43,8 +43,8 @@ def test_this_library_has_the_defect() -> None:
 def test_the_repair_makes_the_probe_right(tmp_path: Path) -> None:
     llava_probe.write_probe(tmp_path / "probe.gguf", WIDTH)
     derived = derived_projector(tmp_path / "probe.gguf", REPAIR)
-    picture = Image.from_rgb(28, 28, llava_probe.probe_picture(), "probe")
-    found = llava_probe.read_rows(encode_picture(MODEL, derived, 28, 28, roll_patches(picture, 14).rgb))
+    image = Image.from_rgb(28, 28, llava_probe.probe_image(), "probe")
+    found = llava_probe.read_rows(encode_image(MODEL, derived, 28, 28, roll_patches(image, 14).rgb))
     # patch, row of the position table (4: the class token's own), the last block
     assert found == [(0, 5, 9), (1, 6, 9), (2, 7, 9), (3, 4, 9)]
 
@@ -89,11 +89,11 @@ def test_the_verdict_is_kept_for_other_processes(monkeypatch: pytest.MonkeyPatch
 
 def test_the_class_token_s_row_is_replaced() -> None:
     derived = derived_projector(MMPROJ, REPAIR)
-    picture = noise(112, 112).tobytes()
-    as_it_is = encode_picture(MODEL, derived, 112, 112, picture)
+    image = noise(112, 112).tobytes()
+    as_it_is = encode_image(MODEL, derived, 112, 112, image)
     skeleton = Model.skeleton(MODEL)
     projector = Projector(derived, skeleton, EngineConfig(), TokenBudget(), 1, drops_last_row=True)
-    chunks = projector.tokenize([PictureInput("0", 112, 112, picture)], add_special=False)
+    chunks = projector.tokenize([ImageInput("0", 112, 112, image)], add_special=False)
     repaired = projector.encode(next(chunk for chunk in chunks if chunk.tokens is None))
     chunks.close()
     projector.close()

@@ -105,7 +105,7 @@ def test_prompts_are_logged_only_if_asked_for(tmp_path: Path) -> None:
             server.post(question("Is there a\nsecret?"))
             wait_until(lambda log=server.log: "POST /v1/chat/completions 200" in log.read_text())
             assert ("secret" in server.text()) is is_there
-            assert "iVBORw0KGgoAAAANSUhEUg" not in server.text(), "pictures are not for logs"
+            assert "iVBORw0KGgoAAAANSUhEUg" not in server.text(), "images are not for logs"
             lines = server.text().splitlines()
             assert all(len(line) < 300 for line in lines)
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.support.running import SCENE, Running, encoded, endless, picture, question, started, user
+from tests.support.running import SCENE, Running, encoded, endless, image, question, started, user
 
 MEGA = 1_000_000
 
@@ -68,15 +68,15 @@ def test_an_endless_body_does_not_fill_the_memory(strict: Running) -> None:
     assert strict.post(question()).status_code == 200
 
 
-def test_too_many_pictures(strict: Running) -> None:
-    answer = strict.post({"messages": user(picture(), picture(), picture(), "Describe each image.")})
+def test_too_many_images(strict: Running) -> None:
+    answer = strict.post({"messages": user(image(), image(), image(), "Describe each image.")})
     assert answer.status_code == 400
-    assert "3 pictures" in answer.json()["error"]["message"]
+    assert "3 images" in answer.json()["error"]["message"]
 
 
-def test_a_picture_that_is_too_large_is_named(strict: Running) -> None:
+def test_a_image_that_is_too_large_is_named(strict: Running) -> None:
     huge = encoded(Image.new("RGB", (1001, 1000), "red"))
-    answer = strict.post({"messages": user(picture(), picture(huge), "Describe each image.")})
+    answer = strict.post({"messages": user(image(), image(huge), "Describe each image.")})
     assert answer.status_code == 400
     message = answer.json()["error"]["message"]
     assert "image 2" in message
@@ -91,12 +91,12 @@ def test_a_decompression_bomb(strict: Running) -> None:
     bomb = (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
     )
-    answer = strict.post({"messages": user(picture(bomb), "What?")})
+    answer = strict.post({"messages": user(image(bomb), "What?")})
     assert answer.status_code == 400
     assert "100000x100000" in answer.json()["error"]["message"]
 
 
-def test_damaged_pictures_of_many_kinds(strict: Running) -> None:
+def test_damaged_images_of_many_kinds(strict: Running) -> None:
     good = encoded(SCENE.draw(140, 140))
     for data in (b"", good[:50], good[:-40], b"%PDF-1.7", b"<svg/>", b"GIF89a", bytes(1000), good[::-1]):
         answer = strict.post(question(scene=data))
@@ -145,10 +145,10 @@ def test_an_answer_that_takes_too_long(tmp_path: Path) -> None:
         assert server.post(question()).json()["choices"][0]["message"]["content"] == SCENE.caption
 
 
-def test_pictures_beyond_the_limit_together(tmp_path: Path) -> None:
+def test_images_beyond_the_limit_together(tmp_path: Path) -> None:
     big = encoded(SCENE.draw(1000, 1000))
     with started(tmp_path, "--max-pixels", "1") as server:
-        many = server.post({"messages": user(*[picture(big)] * 5, "Describe each image.")})
+        many = server.post({"messages": user(*[image(big)] * 5, "Describe each image.")})
         assert many.status_code == 400
         assert "5000000 pixels together" in many.json()["error"]["message"]
         with ThreadPoolExecutor(8) as pool:  # far more than may be in memory at a time

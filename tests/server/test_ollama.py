@@ -28,7 +28,7 @@ from tests.support.small_server import LONG, SmallServer
 
 ollama = pytest.importorskip("ollama")
 
-LIMITS = Limits(pictures=4)
+LIMITS = Limits(images=4)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def client(url):
 
 
 def drawn(seed: int) -> tuple[bytes, str]:
-    """A picture file, and what is on it."""
+    """An image file, and what is on it."""
     scene = random_scene(random.Random(seed), 196, 140)
     file = io.BytesIO()
     scene.draw(196, 140).save(file, "PNG")
@@ -66,16 +66,16 @@ def scene_b():
     return drawn(8)
 
 
-def about(picture: bytes, question: str = "Describe this image.") -> dict:
-    return {"role": "user", "content": question, "images": [picture]}
+def about(image: bytes, question: str = "Describe this image.") -> dict:
+    return {"role": "user", "content": question, "images": [image]}
 
 
 # -- Ollama's client
 
 
 def test_chat(client, scene_a):
-    picture, caption = scene_a
-    answer = client.chat("demo", [about(picture)])
+    image, caption = scene_a
+    answer = client.chat("demo", [about(image)])
     assert answer.message.content == caption
     assert answer.message.role == "assistant"
     assert (answer.model, answer.done, answer.done_reason) == ("demo", True, "stop")
@@ -84,8 +84,8 @@ def test_chat(client, scene_a):
 
 
 def test_chat_streams_by_pieces(client, scene_a):
-    picture, caption = scene_a
-    *pieces, last = client.chat("demo", [about(picture)], stream=True)
+    image, caption = scene_a
+    *pieces, last = client.chat("demo", [about(image)], stream=True)
     assert "".join(piece.message.content for piece in pieces) == caption
     assert len(pieces) > 3
     assert not any(piece.done for piece in pieces)
@@ -93,17 +93,17 @@ def test_chat_streams_by_pieces(client, scene_a):
     assert last.eval_count > 5
 
 
-def test_a_dialogue_keeps_its_picture(client, scene_a):
-    picture, caption = scene_a
+def test_a_dialogue_keeps_its_image(client, scene_a):
+    image, caption = scene_a
     said = {"role": "assistant", "content": caption}
-    dialogue = [about(picture), said, {"role": "user", "content": "How many blocks are there?"}]
+    dialogue = [about(image), said, {"role": "user", "content": "How many blocks are there?"}]
     assert client.chat("demo", dialogue).message.content == "3."
 
 
 def test_generate(client, scene_b):
-    picture, caption = scene_b
-    assert client.generate("demo", "Describe this image.", images=[picture]).response == caption
-    *pieces, last = client.generate("demo", "Describe this image.", images=[picture], stream=True)
+    image, caption = scene_b
+    assert client.generate("demo", "Describe this image.", images=[image]).response == caption
+    *pieces, last = client.generate("demo", "Describe this image.", images=[image], stream=True)
     assert "".join(piece.response for piece in pieces) == caption
     assert (last.done, last.response) == (True, "")
 
@@ -113,26 +113,26 @@ def test_requests_at_the_same_time_each_get_their_own_answer(url, client):
 
     async def ask_all() -> list[str]:
         async with ollama.AsyncClient(url) as client:
-            answers = await asyncio.gather(*(client.chat("demo", [about(picture)]) for picture, _ in scenes))
+            answers = await asyncio.gather(*(client.chat("demo", [about(image)]) for image, _ in scenes))
         return [answer.message.content for answer in answers]
 
     answers = asyncio.run(ask_all())
-    alone = [client.chat("demo", [about(picture)]).message.content for picture, _ in scenes]
+    alone = [client.chat("demo", [about(image)]).message.content for image, _ in scenes]
     assert answers == alone
     assert len(set(answers)) == len(scenes)
 
 
 def test_options_reach_the_sampler(client, scene_a):
-    picture, caption = scene_a
-    short = client.chat("demo", [about(picture)], options={"num_predict": 2})
+    image, caption = scene_a
+    short = client.chat("demo", [about(image)], options={"num_predict": 2})
     assert (short.eval_count, short.done_reason) == (2, "length")
     assert caption.startswith(short.message.content)
-    stopped = client.chat("demo", [about(picture)], options={"stop": [","]})
+    stopped = client.chat("demo", [about(image)], options={"stop": [","]})
     assert stopped.message.content == caption.partition(",")[0]
     hot = {"temperature": 3.0, "top_k": 0, "seed": 5}
-    wild = [client.chat("demo", [about(picture)], options=hot).message.content for _ in range(2)]
+    wild = [client.chat("demo", [about(image)], options=hot).message.content for _ in range(2)]
     assert wild[0] == wild[1] != caption
-    assert client.chat("demo", [about(picture)], options={**hot, "top_k": 1}).message.content == caption
+    assert client.chat("demo", [about(image)], options={**hot, "top_k": 1}).message.content == caption
 
 
 def test_answers_that_fit_a_schema(client, scene_a):
@@ -251,8 +251,8 @@ def test_unknown_models(client, call):
         (lambda client: client.generate("demo", "a", options={"temperature": "hot"}), '"temperature" must be a number'),
         (lambda client: client.generate("demo", "a", options={"temperature": -1}), "temperature must not be negative"),
         (lambda client: client.generate("demo", "a", options={"stop": "x"}), "list of strings"),
-        (lambda client: client.generate("demo", "a", images=[b"no picture"]), "image 1"),
-        (lambda client: client.generate("demo", "a", images=[b"x"] * 5), "5 pictures are more"),
+        (lambda client: client.generate("demo", "a", images=[b"no image"]), "image 1"),
+        (lambda client: client.generate("demo", "a", images=[b"x"] * 5), "5 images are more"),
         (lambda client: client.generate("demo", "a", format={"type": "nonsense"}), "nonsense"),
         (lambda client: client.generate("demo", "a", keep_alive="soon"), "length of time"),
         (lambda client: client.chat("demo", [{"role": "king", "content": "a"}]), "king"),
@@ -271,8 +271,8 @@ def test_what_is_refused_says_so(client, call, says):
 
 
 def test_streaming_is_the_default_and_is_json_lines(url, scene_a):
-    picture = base64.b64encode(scene_a[0]).decode()
-    body = {"model": "demo", "prompt": "Describe this image.", "images": [picture]}
+    image = base64.b64encode(scene_a[0]).decode()
+    body = {"model": "demo", "prompt": "Describe this image.", "images": [image]}
     answer = httpx.post(f"{url}/api/generate", content=json.dumps(body))  # as curl -d: no JSON content type
     assert answer.headers["Content-Type"].startswith("application/x-ndjson")
     lines = [json.loads(line) for line in answer.text.splitlines()]
@@ -358,9 +358,9 @@ def test_an_engine_that_ends_in_the_middle_is_told_and_replaced(scene_a):
 # -- the reading of bodies alone
 
 
-def test_texts_for_a_log_hold_no_pictures(scene_a):
-    picture = base64.b64encode(scene_a[0]).decode()
-    dialogue = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Why?", "images": [picture]}]
+def test_texts_for_a_log_hold_no_images(scene_a):
+    image = base64.b64encode(scene_a[0]).decode()
+    dialogue = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Why?", "images": [image]}]
     assert "".join(read_chat({"model": "demo", "messages": dialogue}, LIMITS).texts) == "Be short.Why?"
     assert "".join(read_generate({"model": "demo", "prompt": "Why?", "raw": True}, LIMITS).texts) == "Why?"
 

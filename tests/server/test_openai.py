@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.running import LONG, OTHER, SCENE, Running, picture, question, started, text, uri, user
+from tests.support.running import LONG, OTHER, SCENE, Running, image, question, started, text, uri, user
 
 openai = pytest.importorskip("openai")
 
@@ -19,7 +19,7 @@ def client(server: Running) -> Any:
 
 
 def test_an_answer(client: Any) -> None:
-    answer = client.chat.completions.create(model="demo", messages=user(picture(), "Describe this image."))
+    answer = client.chat.completions.create(model="demo", messages=user(image(), "Describe this image."))
     (choice,) = answer.choices
     assert choice.message.content == SCENE.caption
     assert (choice.message.role, choice.finish_reason) == ("assistant", "stop")
@@ -30,12 +30,12 @@ def test_an_answer(client: Any) -> None:
 
 def test_a_stream_says_the_same_in_pieces(client: Any) -> None:
     stream = client.chat.completions.create(
-        model="demo", messages=user(picture(), LONG), stream=True, stream_options={"include_usage": True}
+        model="demo", messages=user(image(), LONG), stream=True, stream_options={"include_usage": True}
     )
     *chunks, last = list(stream)
     assert chunks[0].choices[0].delta.role == "assistant"
     said = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices[0].delta.content]
-    whole = client.chat.completions.create(model="demo", messages=user(picture(), LONG))
+    whole = client.chat.completions.create(model="demo", messages=user(image(), LONG))
     assert "".join(said) == whole.choices[0].message.content
     assert len(said) > 20, "the answer came in one piece"
     assert [chunk.choices[0].finish_reason for chunk in chunks][-2:] == [None, "stop"]
@@ -44,39 +44,39 @@ def test_a_stream_says_the_same_in_pieces(client: Any) -> None:
     assert {chunk.id for chunk in chunks} == {last.id}
 
 
-def test_several_pictures_in_one_dialogue(client: Any) -> None:
+def test_several_images_in_one_dialogue(client: Any) -> None:
     messages = [
-        {"role": "system", "content": "You describe pictures."},
-        *user(picture(SCENE), picture(OTHER), "Describe each image."),
+        {"role": "system", "content": "You describe images."},
+        *user(image(SCENE), image(OTHER), "Describe each image."),
     ]
     answer = client.chat.completions.create(model="demo", messages=messages)
     assert answer.choices[0].message.content == f"Image 1: {SCENE.caption} Image 2: {OTHER.caption}"
 
 
 def test_a_second_turn_computes_only_what_is_new(client: Any) -> None:
-    messages: list[dict[str, Any]] = user(picture(), "Describe this image.")
+    messages: list[dict[str, Any]] = user(image(), "Describe this image.")
     messages += [{"role": "assistant", "content": SCENE.caption}, {"role": "user", "content": "What is on the left?"}]
     answer = client.chat.completions.create(model="demo", messages=messages)
     assert answer.choices[0].message.content == "The blue column."
-    assert answer.usage.prompt_tokens_details.cached_tokens >= 25, "the picture was computed again"
+    assert answer.usage.prompt_tokens_details.cached_tokens >= 25, "the image was computed again"
 
 
 def test_an_answer_that_is_begun_is_continued(client: Any) -> None:
-    messages = [*user(picture(), "Describe this image."), {"role": "assistant", "content": "A blue column"}]
+    messages = [*user(image(), "Describe this image."), {"role": "assistant", "content": "A blue column"}]
     answer = client.chat.completions.create(model="demo", messages=messages)
     assert "A blue column" + answer.choices[0].message.content == SCENE.caption
 
 
 @pytest.mark.parametrize("more", [{"stop": " on a"}, {"stop": ["purple", " on a"]}])
 def test_stop_strings(client: Any, more: dict[str, Any]) -> None:
-    answer = client.chat.completions.create(model="demo", messages=user(picture(), "Describe this image."), **more)
+    answer = client.chat.completions.create(model="demo", messages=user(image(), "Describe this image."), **more)
     assert answer.choices[0].message.content == SCENE.caption.split(" on a")[0]
     assert answer.choices[0].finish_reason == "stop"
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_the_longest_answer(client: Any, name: str) -> None:
-    answer = client.chat.completions.create(model="demo", messages=user(picture(), "Describe this image."), **{name: 3})
+    answer = client.chat.completions.create(model="demo", messages=user(image(), "Describe this image."), **{name: 3})
     assert answer.choices[0].finish_reason == "length"
     assert answer.usage.completion_tokens == 3
     assert SCENE.caption.startswith(answer.choices[0].message.content)
@@ -111,7 +111,7 @@ def test_several_answers_in_one_stream(client: Any) -> None:
     said = ["", ""]
     ends = ["", ""]
     for chunk in client.chat.completions.create(
-        model="demo", messages=user(picture(), "Describe this image."), n=2, stream=True
+        model="demo", messages=user(image(), "Describe this image."), n=2, stream=True
     ):
         (choice,) = chunk.choices
         said[choice.index] += choice.delta.content or ""
@@ -122,7 +122,7 @@ def test_several_answers_in_one_stream(client: Any) -> None:
 
 def test_logprobs(client: Any) -> None:
     answer = client.chat.completions.create(
-        model="demo", messages=user(picture(), "What is on the left?"), logprobs=True, top_logprobs=3
+        model="demo", messages=user(image(), "What is on the left?"), logprobs=True, top_logprobs=3
     )
     tokens = answer.choices[0].logprobs.content
     assert b"".join(bytes(token.bytes) for token in tokens).decode() == "The blue column."
@@ -135,7 +135,7 @@ def test_logprobs(client: Any) -> None:
 
 
 def test_logprobs_of_a_stream_are_those_of_the_whole(client: Any) -> None:
-    messages, more = user(picture(), "What is on the left?"), {"logprobs": True, "top_logprobs": 0}
+    messages, more = user(image(), "What is on the left?"), {"logprobs": True, "top_logprobs": 0}
     whole = client.chat.completions.create(model="demo", messages=messages, **more)
     streamed = []
     for chunk in client.chat.completions.create(model="demo", messages=messages, stream=True, **more):
@@ -153,7 +153,7 @@ def test_structured_output(client: Any) -> None:
     }
     answer = client.chat.completions.create(
         model="demo",
-        messages=user(picture(), "What is on the left?"),
+        messages=user(image(), "What is on the left?"),
         response_format={"type": "json_schema", "json_schema": {"name": "row", "schema": schema, "strict": True}},
     )
     found = json.loads(answer.choices[0].message.content)
@@ -167,7 +167,7 @@ def test_a_pydantic_model(client: Any) -> None:
     pydantic = pytest.importorskip("pydantic")
     row = pydantic.create_model("Row", color=(str, ...), count=(int, ...))
     answer = client.chat.completions.parse(
-        model="demo", messages=user(picture(), "What is on the left?"), response_format=row, max_tokens=500
+        model="demo", messages=user(image(), "What is on the left?"), response_format=row, max_tokens=500
     )
     assert isinstance(answer.choices[0].message.parsed, row)
 
@@ -189,7 +189,7 @@ def test_a_schema_that_cannot_be_kept_is_refused(client: Any) -> None:
 def test_a_json_object(client: Any) -> None:
     pytest.importorskip("llguidance")
     answer = client.chat.completions.create(
-        model="demo", messages=user(picture(), LONG), response_format={"type": "json_object"}, max_tokens=300
+        model="demo", messages=user(image(), LONG), response_format={"type": "json_object"}, max_tokens=300
     )
     assert answer.choices[0].message.content.startswith("{")
 
@@ -204,7 +204,7 @@ def test_models(client: Any) -> None:
 def test_low_detail_takes_fewer_tokens(client: Any) -> None:
     def n_prompt(**detail: str) -> int:
         answer = client.chat.completions.create(
-            model="demo", messages=user(picture(**detail), "Describe this image."), max_tokens=1
+            model="demo", messages=user(image(**detail), "Describe this image."), max_tokens=1
         )
         return int(answer.usage.prompt_tokens)
 
@@ -219,7 +219,7 @@ def test_errors_are_the_client_s_own_classes(client: Any, stream: bool) -> None:
     with pytest.raises(openai.NotFoundError, match="no model 'gpt-4o'"):
         ask(model="gpt-4o")
     with pytest.raises(openai.BadRequestError, match="image 1") as bad:
-        ask(user(picture(b"not a picture"), "What?"))
+        ask(user(image(b"not an image"), "What?"))
     assert (bad.value.code, bad.value.type) == ("invalid_image", "invalid_request_error")
     with pytest.raises(openai.BadRequestError, match="does not do 'tools'") as bad:
         ask(tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}])
@@ -249,9 +249,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no content": ({"messages": [{"role": "user"}]}, "messages.0.content"),
     "audio": ({"messages": user({"type": "input_audio", "input_audio": {}})}, "messages.0.content.0.type"),
     "an image part of another kind": ({"messages": user({"type": "image", "image": "x"})}, "messages.0.content.0.type"),
-    "a picture of the system": ({"messages": [{"role": "system", "content": [picture()]}]}, "messages.0.content.0"),
+    "an image of the system": ({"messages": [{"role": "system", "content": [image()]}]}, "messages.0.content.0"),
     "a url that is none": ({"messages": user({"type": "image_url"})}, "messages.0.content.0.image_url"),
-    "a detail": ({"messages": user(picture(detail="best"))}, "messages.0.content.0.image_url.detail"),
+    "a detail": ({"messages": user(image(detail="best"))}, "messages.0.content.0.image_url.detail"),
     "too many answers": (question(n=9), "n"),
     "no answer": (question(n=0), "n"),
     "top_logprobs alone": (question(top_logprobs=2), "top_logprobs"),

@@ -109,7 +109,7 @@ def test_pixels_wait_for_room_and_large_ones_come_alone() -> None:
     assert sorted(entered) == [5, 50]
 
 
-def test_pictures_are_counted_by_their_headers() -> None:
+def test_images_are_counted_by_their_headers() -> None:
     decoder = Decoder(20_000)
     good = encoded(SCENE.draw(100, 100))
     assert decoder.count_pixels([good, good]) == 20_000

@@ -112,8 +112,8 @@ def in_pool(
 
 
 def asked(name: str | None) -> Asked:
-    picture = {"type": "image", "image": encoded(SCENE.draw(140, 140))}
-    content = [picture, {"type": "text", "text": "Describe this image."}]
+    image = {"type": "image", "image": encoded(SCENE.draw(140, 140))}
+    content = [image, {"type": "text", "text": "Describe this image."}]
     return Asked(model=name, messages=[{"role": "user", "content": content}])
 
 

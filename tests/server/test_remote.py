@@ -1,4 +1,4 @@
-"""Fetching for clients: public pictures from real servers on this machine, and nothing of this machine's networks."""
+"""Fetching for clients: public images from real servers on this machine, and nothing of this machine's networks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from ggufvlm.errors import ImageError
 from ggufvlm.server.fetch import remote
-from ggufvlm.server.fetch.remote import RemoteRules, fetch_picture, resolve
+from ggufvlm.server.fetch.remote import RemoteRules, fetch_image, resolve
 from ggufvlm.server.fetch.remote_address import is_public, literal_address
 
-PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20
+IMAGE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20
 PUBLIC = "93.184.216.34"
 
 
@@ -41,17 +41,17 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def get_picture(self) -> None:
-        self.answer(PICTURE, Content_Length=str(len(PICTURE)))
+    def get_image(self) -> None:
+        self.answer(IMAGE, Content_Length=str(len(IMAGE)))
 
     def get_unnamed(self) -> None:
-        self.answer(PICTURE, kind="application/octet-stream")
+        self.answer(IMAGE, kind="application/octet-stream")
 
     def get_untyped(self) -> None:
-        self.answer(PICTURE, kind="")
+        self.answer(IMAGE, kind="")
 
     def get_gzip(self) -> None:
-        self.answer(gzip.compress(PICTURE), Content_Encoding="gzip")
+        self.answer(gzip.compress(IMAGE), Content_Encoding="gzip")
 
     def get_bomb(self) -> None:
         self.answer(gzip.compress(bytes(3_000_000)), Content_Encoding="gzip")
@@ -77,7 +77,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(bytes(65536))
 
     def get_short(self) -> None:
-        self.answer(PICTURE[:-20], Content_Length=str(len(PICTURE)))
+        self.answer(IMAGE[:-20], Content_Length=str(len(IMAGE)))
 
     def get_dribble(self) -> None:
         self.answer(b"", Content_Length="1000000")
@@ -106,7 +106,7 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, *args: object) -> None:
         """Clients that hang up are what these tests are about."""
 
-    def url(self, path: str, host: str = "pictures.example") -> str:
+    def url(self, path: str, host: str = "images.example") -> str:
         return f"http://{host}:{self.server_port}/{path}"
 
 
@@ -133,7 +133,7 @@ def permits(address: str) -> bool:
 
 def fetched(url: str, *, resolver=at_home, permits=permits, **rules: float) -> bytes:
     return asyncio.run(
-        fetch_picture(url, RemoteRules(allowed=True, **{"timeout_s": 20, **rules}), resolver=resolver, permits=permits)
+        fetch_image(url, RemoteRules(allowed=True, **{"timeout_s": 20, **rules}), resolver=resolver, permits=permits)
     )
 
 
@@ -146,29 +146,29 @@ def failure(url: str, **options) -> str:
     return text
 
 
-@pytest.mark.parametrize("path", ["picture", "unnamed", "untyped", "gzip", "to?/picture", "picture?size=large#top"])
-def test_it_fetches_pictures(server, path):
-    assert fetched(server.url(path)) == PICTURE
+@pytest.mark.parametrize("path", ["image", "unnamed", "untyped", "gzip", "to?/image", "image?size=large#top"])
+def test_it_fetches_images(server, path):
+    assert fetched(server.url(path)) == IMAGE
 
 
 def test_nothing_is_fetched_unless_allowed(server):
     with pytest.raises(ImageError, match="does not fetch URLs"):
-        asyncio.run(fetch_picture(server.url("picture"), RemoteRules(), resolver=at_home, permits=permits))
+        asyncio.run(fetch_image(server.url("image"), RemoteRules(), resolver=at_home, permits=permits))
     assert server.seen == []
 
 
 def test_the_server_sees_the_name_and_nothing_of_ours(server, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    assert fetched(server.url("to?/picture")) == PICTURE
-    assert [headers["Host"] for _, headers in server.seen] == [f"pictures.example:{server.server_port}"] * 2
+    assert fetched(server.url("to?/image")) == IMAGE
+    assert [headers["Host"] for _, headers in server.seen] == [f"images.example:{server.server_port}"] * 2
     assert all(headers["Cookie"] is None and headers["Authorization"] is None for _, headers in server.seen)
 
 
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        ("page", "it is text/html, not a picture"),
+        ("page", "it is text/html, not an image"),
         ("missing", "answered 404"),
         ("announced", "larger than the limit of 20 MB"),
         ("short", "the connection broke"),
@@ -177,7 +177,7 @@ def test_the_server_sees_the_name_and_nothing_of_ours(server, monkeypatch):
         ("loop", "more than 3 redirects"),
         ("to?file:///etc/passwd", "only http and https"),
         ("to?ftp://127.0.0.1/a.png", "only http and https"),
-        ("to?http://me:secret@pictures.example/picture", "user name or password"),
+        ("to?http://me:secret@images.example/image", "user name or password"),
         ("to?http://[/", "leads to one"),
         ("to?http://a:b:c/", "broke the rules of HTTP"),
     ],
@@ -199,7 +199,7 @@ def test_a_resolver_that_never_answers(server):
         await asyncio.sleep(60)
         return []
 
-    assert "took longer than 0.1 s" in failure(server.url("picture"), resolver=silent, timeout_s=0.1)
+    assert "took longer than 0.1 s" in failure(server.url("image"), resolver=silent, timeout_s=0.1)
 
 
 INSIDE = [
@@ -291,9 +291,9 @@ def test_a_name_that_leads_inside(server, address):
     async def resolver(host: str, port: int) -> list[str]:
         return [address]
 
-    text = failure(server.url("picture"), resolver=resolver, permits=is_public)
+    text = failure(server.url("image"), resolver=resolver, permits=is_public)
     assert "no public address" in text
-    assert address not in text.replace("http://pictures.example", "")
+    assert address not in text.replace("http://images.example", "")
     assert server.seen == []
 
 
@@ -301,7 +301,7 @@ def test_one_bad_address_among_good_ones_is_enough(server):
     async def resolver(host: str, port: int) -> list[str]:
         return ["127.0.0.1", "10.0.0.1"]
 
-    assert "no public address" in failure(server.url("picture"), resolver=resolver)
+    assert "no public address" in failure(server.url("image"), resolver=resolver)
     assert server.seen == []
 
 
@@ -345,9 +345,9 @@ def test_one_bad_address_among_good_ones_is_enough(server):
 )
 def test_every_spelling_of_this_machine(server, host):
     """With the real resolver and the real list: nothing connects."""
-    failure(server.url("picture", host), resolver=resolve, permits=is_public)
-    failure(server.url(f"to?http://{host}:{server.server_port}/picture"), permits=_only_the_first_hop(server))
-    assert [path for path, _ in server.seen if path == "/picture"] == []
+    failure(server.url("image", host), resolver=resolve, permits=is_public)
+    failure(server.url(f"to?http://{host}:{server.server_port}/image"), permits=_only_the_first_hop(server))
+    assert [path for path, _ in server.seen if path == "/image"] == []
 
 
 def _only_the_first_hop(server: Server):
@@ -362,7 +362,7 @@ def test_a_redirect_is_checked_anew(server):
     async def rebinding(host: str, port: int) -> list[str]:
         return next(answers)
 
-    assert "no public address" in failure(server.url("to?/picture"), resolver=rebinding)
+    assert "no public address" in failure(server.url("to?/image"), resolver=rebinding)
     assert len(server.seen) == 1
 
 
@@ -375,7 +375,7 @@ def test_the_connection_goes_to_the_address_that_was_checked(server):
         return ["127.0.0.1"] if len(asked) == 1 else ["10.0.0.1"]
 
     # A name that no resolver but the test's knows: a second look-up could not have found the server.
-    assert fetched(server.url("picture", "rebinding.invalid"), resolver=changing) == PICTURE
+    assert fetched(server.url("image", "rebinding.invalid"), resolver=changing) == IMAGE
     assert asked == ["rebinding.invalid"]
 
 
@@ -383,7 +383,7 @@ def test_the_next_address_is_tried(server):
     async def two(host: str, port: int) -> list[str]:
         return ["127.0.0.3", "127.0.0.1"]  # nobody listens at the first
 
-    assert fetched(server.url("picture"), resolver=two, permits=lambda address: True) == PICTURE
+    assert fetched(server.url("image"), resolver=two, permits=lambda address: True) == IMAGE
 
 
 def test_unknown_names_and_names_that_lead_inside_look_the_same(server):
@@ -393,7 +393,7 @@ def test_unknown_names_and_names_that_lead_inside_look_the_same(server):
     async def inside(host: str, port: int) -> list[str]:
         return ["10.1.2.3"]
 
-    url = server.url("picture")
+    url = server.url("image")
     assert failure(url, resolver=unknown) == failure(url, resolver=inside)
 
 
@@ -402,20 +402,20 @@ def test_unknown_names_and_names_that_lead_inside_look_the_same(server):
     [
         "file:///etc/passwd",
         "FILE:///etc/passwd",
-        "ftp://pictures.example/a.png",
-        "gopher://pictures.example/a.png",
-        "//pictures.example/a.png",
+        "ftp://images.example/a.png",
+        "gopher://images.example/a.png",
+        "//images.example/a.png",
         "/etc/passwd",
-        "http:/picture",
-        "http:///picture",
+        "http:/image",
+        "http:///image",
         "http://",
         "http://[::1/a.png",
         "http://a:port/b.png",
         "http://\x00/",
-        "http://pictures.example\r\nX-Bad: 1/",
+        "http://images.example\r\nX-Bad: 1/",
         "http://" + "a" * 70 + ".example/a.png",
-        "http://me:secret@pictures.example/a.png",
-        "http://me@pictures.example/a.png",
+        "http://me:secret@images.example/a.png",
+        "http://me@images.example/a.png",
     ],
 )
 def test_urls_that_are_not_fetched(url):
@@ -428,24 +428,24 @@ def test_no_text_gets_anything_but_an_image_error(text):
         return []
 
     with pytest.raises(ImageError):
-        asyncio.run(fetch_picture(f"http://{text}", RemoteRules(allowed=True), resolver=nowhere))
+        asyncio.run(fetch_image(f"http://{text}", RemoteRules(allowed=True), resolver=nowhere))
 
 
-@pytest.mark.parametrize("host", ["pictures.example", "a.b.c", "1password.com", "0x.example", "x0x7f", "localhost"])
+@pytest.mark.parametrize("host", ["images.example", "a.b.c", "1password.com", "0x.example", "x0x7f", "localhost"])
 def test_names_are_names(host):
     assert literal_address(host) is None
 
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """Key and certificate of pictures.example, signed by itself."""
+    """Key and certificate of images.example, signed by itself."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl makes the certificate")
-    file = tmp_path / "pictures.pem"
+    file = tmp_path / "images.pem"
     made = (
         f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -keyout {file} -out {file}.crt"
     )
-    names = ["-subj", "/CN=pictures.example", "-addext", "subjectAltName=DNS:pictures.example"]
+    names = ["-subj", "/CN=images.example", "-addext", "subjectAltName=DNS:images.example"]
     subprocess.run([*made.split(), *names], check=True, capture_output=True)
     file.write_bytes(file.read_bytes() + Path(f"{file}.crt").read_bytes())
     return file
@@ -464,14 +464,14 @@ def secure_server(server: Server, certificate: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_certificates_are_checked_against_the_name_of_the_url(secure_server):
-    url = secure_server.url("picture").replace("http:", "https:")
-    assert fetched(url) == PICTURE
-    assert secure_server.seen[0][1]["Host"] == f"pictures.example:{secure_server.server_port}"
-    assert "no connection to its server" in failure(url.replace("pictures.example", "others.example"))
+    url = secure_server.url("image").replace("http:", "https:")
+    assert fetched(url) == IMAGE
+    assert secure_server.seen[0][1]["Host"] == f"images.example:{secure_server.server_port}"
+    assert "no connection to its server" in failure(url.replace("images.example", "others.example"))
     assert len(secure_server.seen) == 1
 
 
 def test_certificates_that_nobody_signed(secure_server, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE")
-    assert "no connection to its server" in failure(secure_server.url("picture").replace("http:", "https:"))
+    assert "no connection to its server" in failure(secure_server.url("image").replace("http:", "https:"))
     assert secure_server.seen == []

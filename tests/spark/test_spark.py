@@ -38,9 +38,9 @@ SCENES = [random_scene(random.Random(seed), 196, 140) for seed in range(40)]
 CAPTIONS = [scene.caption for scene in SCENES]
 
 
-def png(picture: PIL.Image.Image) -> bytes:
+def png(image: PIL.Image.Image) -> bytes:
     encoded = io.BytesIO()
-    picture.save(encoded, "PNG")
+    image.save(encoded, "PNG")
     return encoded.getvalue()
 
 
@@ -165,7 +165,7 @@ def test_prompts_of_rows_and_several_images(spark: SparkSession, folder: Path) -
 def test_bad_images_get_no_answer_and_a_reason(spark: SparkSession) -> None:
     good = bytearray(FILES[0])
     data = spark.createDataFrame(
-        [(0, good), (1, bytearray(b"not a picture")), (2, None), (3, good[:300]), (4, bytearray()), (5, good)],
+        [(0, good), (1, bytearray(b"not an image")), (2, None), (3, good[:300]), (4, bytearray()), (5, good)],
         "id int, image binary",
     )
     rows = sorted(stage(errorCol="why").transform(data).collect())

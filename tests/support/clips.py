@@ -11,7 +11,7 @@ import av
 import PIL.Image
 
 Timed = Sequence[tuple[float, PIL.Image.Image]]
-"""Pictures with the seconds at which they come on."""
+"""Images with the seconds at which they come on."""
 
 TURNS = {
     90: (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30),
@@ -21,16 +21,16 @@ TURNS = {
 """Matrices of a QuickTime track that turn it clockwise."""
 
 
-def write_pdf(path: Path, pictures: Sequence[PIL.Image.Image], dpi: float = 150) -> Path:
-    """A page for each picture: at this resolution it comes back as it is."""
-    pictures[0].save(path, "PDF", save_all=True, append_images=pictures[1:], resolution=dpi, quality=95)
+def write_pdf(path: Path, images: Sequence[PIL.Image.Image], dpi: float = 150) -> Path:
+    """A page for each image: at this resolution it comes back as it is."""
+    images[0].save(path, "PDF", save_all=True, append_images=images[1:], resolution=dpi, quality=95)
     return path
 
 
 def write_clip(
     path: Path, timed: Timed, end: float, *, rate: int = 10, codec: str = "libx264", key_every: int = 25
 ) -> Path:
-    """A video of these pictures with a constant frame rate."""
+    """A video of these images with a constant frame rate."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate)
         stream.width, stream.height = timed[0][1].size
@@ -38,8 +38,8 @@ def write_clip(
         stream.codec_context.gop_size = key_every
         stream.codec_context.bit_rate = 2_000_000
         for number in range(round(end * rate)):
-            picture = [picture for start, picture in timed if start <= number / rate + 1e-9][-1]
-            frame = av.VideoFrame.from_image(picture)
+            image = [image for start, image in timed if start <= number / rate + 1e-9][-1]
+            frame = av.VideoFrame.from_image(image)
             frame.pts = number
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -47,14 +47,14 @@ def write_clip(
 
 
 def write_uneven_clip(path: Path, timed: Timed) -> Path:
-    """A video with one frame for each picture, at its time: the frame rate varies."""
+    """A video with one frame for each image, at its time: the frame rate varies."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=1000)
         stream.width, stream.height = timed[0][1].size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
-        for start, picture in timed:
-            frame = av.VideoFrame.from_image(picture)
+        for start, image in timed:
+            frame = av.VideoFrame.from_image(image)
             frame.pts, frame.time_base = round(start * 1000), Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -13,7 +13,7 @@ import numpy as np
 import ggufvlm
 from ggufvlm.config import EngineConfig, SamplingParams
 from ggufvlm.engine.engine import Engine
-from ggufvlm.engine.request import Part, PicturePart, Request, TextPart
+from ggufvlm.engine.request import ImagePart, Part, Request, TextPart
 from ggufvlm.engine.runner import Runner
 from ggufvlm.engine.sequence import Sequence
 from ggufvlm.engine.snapshots import Snapshots
@@ -39,9 +39,9 @@ def make_engine(weights: Path = DEMO, snapshots: Snapshots | None = None, **sett
     return Engine(Runner(model, projector, config, n_threads=2), config, snapshots=snapshots)
 
 
-def picture(seed: int, width: int = 196, height: int = 140) -> PicturePart:
+def image(seed: int, width: int = 196, height: int = 140) -> ImagePart:
     rgb = random_scene(random.Random(seed), width, height).draw(width, height).tobytes()
-    return PicturePart(f"scene-{seed}-{width}x{height}", f"{seed}.png", width, height, lambda: rgb)
+    return ImagePart(f"scene-{seed}-{width}x{height}", f"{seed}.png", width, height, lambda: rgb)
 
 
 def prompt(*turns: tuple[Part | str, ...]) -> tuple[Part, ...]:

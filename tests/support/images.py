@@ -1,4 +1,4 @@
-"""Pictures for the tests of this folder: made here, never stored."""
+"""Images for the tests of this folder: made here, never stored."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ BLUE = (0, 0, 255)
 
 def halves(width: int = 40, height: int = 20) -> PIL.Image.Image:
     """Left half red, right half blue; a green band along the top, so that every orientation looks different."""
-    picture = PIL.Image.new("RGB", (width, height), RED)
-    picture.paste(BLUE, (width // 2, 0, width, height))
-    picture.paste((0, 255, 0), (0, 0, width, height // 4))
-    return picture
+    image = PIL.Image.new("RGB", (width, height), RED)
+    image.paste(BLUE, (width // 2, 0, width, height))
+    image.paste((0, 255, 0), (0, 0, width, height // 4))
+    return image
 
 
-def encode(picture: PIL.Image.Image, format_name: str, **options: Any) -> bytes:
+def encode(image: PIL.Image.Image, format_name: str, **options: Any) -> bytes:
     encoded = io.BytesIO()
-    picture.save(encoded, format_name, **options)
+    image.save(encoded, format_name, **options)
     return encoded.getvalue()
 
 

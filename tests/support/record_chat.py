@@ -1,4 +1,4 @@
-"""Makes the picture of a chat for the README, from a real session with the built-in model.
+"""Makes the image of a chat for the README, from a real session with the built-in model.
 
 ::
 

@@ -128,13 +128,13 @@ def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
 
 
 def uri(scene: Scene | bytes = SCENE) -> str:
-    """A picture as a data URI."""
+    """An image as a data URI."""
     data = encoded(scene.draw(140, 140)) if isinstance(scene, Scene) else scene
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
-def picture(scene: Scene | bytes = SCENE, **more: Any) -> dict[str, Any]:
-    """A picture as a part of a message."""
+def image(scene: Scene | bytes = SCENE, **more: Any) -> dict[str, Any]:
+    """An image as a part of a message."""
     return {"type": "image_url", "image_url": {"url": uri(scene), **more}}
 
 
@@ -149,7 +149,7 @@ def user(*parts: dict[str, Any] | str) -> list[dict[str, Any]]:
 
 def question(words: str = "Describe this image.", scene: Scene | bytes = SCENE, **more: Any) -> dict[str, Any]:
     """A body for ``/v1/chat/completions``."""
-    return {"messages": user(picture(scene), words), **more}
+    return {"messages": user(image(scene), words), **more}
 
 
 def endless(**more: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Pictures with known answers: one to three coloured blocks in a row on a plain background.
+"""Images with known answers: one to three coloured blocks in a row on a plain background.
 
-The built-in model was trained on such pictures, so what it says about a freshly drawn one can be checked exactly.
+The built-in model was trained on such images, so what it says about a freshly drawn one can be checked exactly.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RATIOS = {"square": (1.0, 1.0), "column": (0.3, 0.5), "bar": (2.0, 3.0)}  # widt
 
 
 Box = tuple[float, float, float, float]
-"""Left, top, right, bottom, as fractions of the picture."""
+"""Left, top, right, bottom, as fractions of the image."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _a(word: str) -> str:
 
 
 def random_scene(rng: random.Random, width: int, height: int) -> Scene:
-    """Blocks that keep their shape in a picture of these sides."""
+    """Blocks that keep their shape in an image of these sides."""
     aspect = width / height
     background, *inks = rng.sample(list(COLORS), len(COLORS))
     count = rng.randint(1, 3)

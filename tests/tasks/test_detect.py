@@ -25,7 +25,7 @@ from tests.vlm.test_scenes import odd_size, overlap
 
 SCENE = Scene("white", (Block("blue", "column", (0.1, 0.15, 0.25, 0.9)), Block("red", "square", (0.5, 0.3, 0.8, 0.72))))
 NEEDED = 0.6
-Picture = Pillow.Image | bytes
+Image = Pillow.Image | bytes
 
 
 def overlaps(found: Detections, scene: Scene, width: int, height: int) -> list[float]:
@@ -36,7 +36,7 @@ def overlaps(found: Detections, scene: Scene, width: int, height: int) -> list[f
     return [overlap(boxes[name], box) if name in boxes else 0.0 for name, box in true.items()] + invented
 
 
-def mean_overlap(demo: VLM, shown: Callable[[Pillow.Image, int], Picture], growth: int = 1) -> float:
+def mean_overlap(demo: VLM, shown: Callable[[Pillow.Image, int], Image], growth: int = 1) -> float:
     """Over a hundred scenes."""
     rng = random.Random(11)
     found = []
@@ -49,47 +49,47 @@ def mean_overlap(demo: VLM, shown: Callable[[Pillow.Image, int], Picture], growt
     return float(np.mean(found))
 
 
-def stored(picture: Pillow.Image, orientation: int) -> bytes:
-    """A file that shows the picture when it is turned as its EXIF entry says."""
+def stored(image: Pillow.Image, orientation: int) -> bytes:
+    """A file that shows the image when it is turned as its EXIF entry says."""
     back = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # numbers of Pillow's Transpose that undo each orientation
     exif = Pillow.Exif()
     exif[0x0112] = orientation
-    turned = picture if orientation == 1 else picture.transpose(Pillow.Transpose(back[orientation]))
+    turned = image if orientation == 1 else image.transpose(Pillow.Transpose(back[orientation]))
     file = io.BytesIO()
     turned.save(file, "PNG", exif=exif)
     return file.getvalue()
 
 
 def test_boxes_of_a_hundred_scenes_of_many_sizes(demo: VLM) -> None:
-    assert mean_overlap(demo, lambda picture, _: picture) >= NEEDED
+    assert mean_overlap(demo, lambda image, _: image) >= NEEDED
 
 
 @pytest.mark.slow
-def test_boxes_of_a_hundred_turned_pictures(demo: VLM) -> None:
-    assert mean_overlap(demo, lambda picture, number: stored(picture, 1 + number % 8)) >= NEEDED
+def test_boxes_of_a_hundred_turned_images(demo: VLM) -> None:
+    assert mean_overlap(demo, lambda image, number: stored(image, 1 + number % 8)) >= NEEDED
 
 
 @pytest.mark.slow
-def test_boxes_of_a_hundred_pictures_three_times_as_large(demo: VLM) -> None:
-    def enlarged(picture: Pillow.Image, _number: int) -> Pillow.Image:
-        return picture.resize((3 * picture.width, 3 * picture.height), Pillow.Resampling.BICUBIC)
+def test_boxes_of_a_hundred_images_three_times_as_large(demo: VLM) -> None:
+    def enlarged(image: Pillow.Image, _number: int) -> Pillow.Image:
+        return image.resize((3 * image.width, 3 * image.height), Pillow.Resampling.BICUBIC)
 
     assert mean_overlap(demo, enlarged, growth=3) >= NEEDED
 
 
-def test_boxes_are_those_of_the_picture_as_it_is_shown(demo: VLM) -> None:
-    picture = SCENE.draw(333, 219)
-    upright = detect(demo, picture).boxes
+def test_boxes_are_those_of_the_image_as_it_is_shown(demo: VLM) -> None:
+    image = SCENE.draw(333, 219)
+    upright = detect(demo, image).boxes
     assert len(upright) == 2
     for orientation in range(1, 9):
-        assert detect(demo, stored(picture, orientation)).boxes == upright
+        assert detect(demo, stored(image, orientation)).boxes == upright
 
 
-def test_an_enlarged_picture_has_enlarged_boxes(demo: VLM) -> None:
-    picture = SCENE.draw(280, 280)
+def test_an_enlarged_image_has_enlarged_boxes(demo: VLM) -> None:
+    image = SCENE.draw(280, 280)
     small, large = (
-        detect(demo, picture).boxes,
-        detect(demo, picture.resize((840, 840), Pillow.Resampling.NEAREST)).boxes,
+        detect(demo, image).boxes,
+        detect(demo, image.resize((840, 840), Pillow.Resampling.NEAREST)).boxes,
     )
     assert [box.label for box in small] == [box.label for box in large]
     for one, other in zip(small, large, strict=True):
@@ -103,7 +103,7 @@ def test_the_view_is_what_the_projector_got(demo: VLM) -> None:
     (seen,) = found.answer.images
     view = viewer(demo)(333, 219)
     assert (view.width, view.height) == (seen.seen_width, seen.seen_height)
-    assert (view.picture_width, view.picture_height) == (333, 219)
+    assert (view.image_width, view.image_height) == (333, 219)
 
 
 def test_everything_with_its_names(demo: VLM) -> None:
@@ -201,11 +201,11 @@ def test_control_tokens_of_a_question_are_parsed_and_a_user_s_are_not(demo: VLM)
     assert n_text("What is ", token, "red") > plain + 5
 
 
-def test_many_pictures_come_in_their_order_with_their_errors(tmp_path: Path) -> None:
+def test_many_images_come_in_their_order_with_their_errors(tmp_path: Path) -> None:
     scenes = [random_scene(random.Random(seed), 280, 280) for seed in range(7)]
     for number, scene in enumerate(scenes):
         scene.draw(280, 280).save(tmp_path / f"{number}.png")
-    (tmp_path / "3.png").write_bytes(b"no picture")
+    (tmp_path / "3.png").write_bytes(b"no image")
     paths = [str(tmp_path / f"{number}.png") for number in (*range(7), 9)]
     with VLM.load("demo", config=EngineConfig(n_slots=3, priority="throughput")) as vlm:
         results = list(Detector(vlm).map(paths))
@@ -218,7 +218,7 @@ def test_many_pictures_come_in_their_order_with_their_errors(tmp_path: Path) -> 
     assert (last.boxes, last.source) == (alone.boxes, paths[6])
 
 
-def test_nothing_is_asked_of_no_pictures(demo: VLM) -> None:
+def test_nothing_is_asked_of_no_images(demo: VLM) -> None:
     assert list(Detector(demo).map([])) == []
 
 

@@ -85,8 +85,8 @@ def test_what_happens_is_told_in_the_order_in_which_it_does(demo: VLM, clip: Pat
     }
 
 
-def test_two_frames_of_a_window_are_two_pictures_in_order(demo: VLM, clip: Path) -> None:
-    """Their times stand before them, which the built-in model has never seen; it counts the pictures all the same."""
+def test_two_frames_of_a_window_are_two_images_in_order(demo: VLM, clip: Path) -> None:
+    """Their times stand before them, which the built-in model has never seen; it counts the images all the same."""
     (first, *_) = watch(demo, identify(clip), "Describe each image.", length=4.0, selection=Selection(frames=2))
     assert first.used == (1.0, 3.0)
     sources = [image.source.rpartition("/")[2] for image in first.answer.images]

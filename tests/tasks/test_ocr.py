@@ -20,7 +20,7 @@ from ggufvlm.models.resolve import find_model
 from ggufvlm.tasks.ocr.family import PAGE_TOKENS, find_family, page_budget
 from ggufvlm.tasks.ocr.ocr import needs_model, read_pages
 from ggufvlm.tasks.ocr.page import Page, Reading
-from ggufvlm.tasks.ocr.places import find_places, find_sources, pictures
+from ggufvlm.tasks.ocr.places import find_places, find_sources, images
 from ggufvlm.tasks.ocr.turns import turned
 from tests.media.test_pdf import LOCKED, objects, text_report
 from tests.support.clips import plain, write_clip, write_pdf
@@ -60,7 +60,7 @@ def test_pages_come_in_order_and_right(slots: VLM) -> None:
     assert [page.text for page in read(slots, "scenes.pdf", pages="7,2-3")] == [CAPTIONS[i] for i in (6, 1, 2)]
 
 
-def test_pictures_pdfs_and_folders_mixed(slots: VLM) -> None:
+def test_images_pdfs_and_folders_mixed(slots: VLM) -> None:
     Path("scans").mkdir()
     for name, scene in zip(("2.png", "10.png", "1.jpg"), SCENES, strict=False):
         scene.draw(196, 140).save(Path("scans") / name, quality=95)
@@ -91,7 +91,7 @@ def test_scans_of_several_pages(slots: VLM) -> None:
 
 
 def test_thumbnails_in_a_tiff_are_no_pages(slots: VLM) -> None:
-    """As cameras and scanners add them: marked as a reduced picture of the page before."""
+    """As cameras and scanners add them: marked as a reduced image of the page before."""
     with PIL.TiffImagePlugin.AppendingTiffWriter("both.tif", new=True) as writer:
         SCENES[0].draw(196, 140).save(writer, "TIFF")
         writer.newFrame()
@@ -240,13 +240,13 @@ def test_one_file_is_open_at_a_time_and_errors_come_in_place() -> None:
     places = find_places(["a.pdf", "b.pdf", "a.pdf"])
     found = [
         (place.name, image.rgb[:3] if not isinstance(image, ImageError) else None)
-        for place, image in pictures(places, 72)
+        for place, image in images(places, 72)
     ]
     assert [name for name, _ in found] == [
         *("a.pdf page 1", "a.pdf page 2", "b.pdf page 1", "a.pdf page 1", "a.pdf page 2")
     ]
     Path("b.pdf").write_bytes(b"%PDF-1.4 gone")
-    kinds = [isinstance(image, ImageError) for _, image in pictures(places, 72)]
+    kinds = [isinstance(image, ImageError) for _, image in images(places, 72)]
     assert kinds == [False, False, True, False, False]
 
 
@@ -255,7 +255,7 @@ def test_one_file_is_open_at_a_time_and_errors_come_in_place() -> None:
     [
         (["none.pdf"], ImageError, "none.pdf"),
         (["no such thing"], ImageError, "no such file"),
-        (["empty"], ImageError, "no pictures and no PDFs"),
+        (["empty"], ImageError, "no images and no PDFs"),
         (["locked.pdf"], ImageError, "password"),
         (["cut.pdf"], ImageError, "damaged"),
         (["clip.mp4"], ImageError, "a video"),

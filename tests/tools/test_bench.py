@@ -12,7 +12,7 @@ from ggufvlm.media import load
 from ggufvlm.models.resolve import find_model
 from ggufvlm.tools.bench.against import compare_all, n_said
 from ggufvlm.tools.bench.concurrency import common_steps
-from ggufvlm.tools.bench.images import make_picture, variant, variants
+from ggufvlm.tools.bench.images import make_image, variant, variants
 from ggufvlm.tools.bench.job import Job, make_job
 from ggufvlm.tools.bench.peers import find_program, mtmd_command, server_arguments
 from ggufvlm.tools.bench.plot import check_target, save_plot
@@ -28,7 +28,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="the programs are scr
 
 @pytest.fixture
 def job() -> Job:
-    return make_job(find_model("demo"), EngineConfig(n_threads=1), make_picture(), repeat=2, n_tokens=6)
+    return make_job(find_model("demo"), EngineConfig(n_threads=1), make_image(), repeat=2, n_tokens=6)
 
 
 def say(_text: str) -> None:
@@ -68,24 +68,24 @@ def test_three_digits_count(value: float, text: str) -> None:
     assert number(value) == text
 
 
-# -- pictures
+# -- images
 
 
-def test_the_picture_is_the_same_everywhere() -> None:
-    image = make_picture()
+def test_the_image_is_the_same_everywhere() -> None:
+    image = make_image()
     assert (image.width, image.height) == (448, 448)
     assert image.id.startswith("1822063107b028cc")
 
 
 def test_variants_differ_in_one_pixel() -> None:
-    image = make_picture(28, 28)
+    image = make_image(28, 28)
     made = variants(image, 3, first=7)
-    assert len({picture.id for picture in made}) == 3
+    assert len({image.id for image in made}) == 3
     assert made[0].id == variant(image, 7).id
     assert all(other.rgb[3:] == image.rgb[3:] for other in made)
 
 
-# -- what a token reads and a picture computes
+# -- what a token reads and an image computes
 
 
 def test_bytes_and_operations_follow_from_the_headers() -> None:
@@ -221,7 +221,7 @@ def report() -> Report:
     return Report(machine={"cpu": "a CPU"}, model={"name": "demo"}, settings={"n_threads": 2}, results=results)
 
 
-def test_a_plot_is_a_picture(report: Report, tmp_path: Path) -> None:
+def test_a_plot_is_a_image(report: Report, tmp_path: Path) -> None:
     save_plot(report, tmp_path / "speeds.png")
     assert load(tmp_path / "speeds.png").width > 400
     save_plot(report, tmp_path / "speeds.svg")

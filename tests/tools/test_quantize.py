@@ -15,15 +15,15 @@ from ggufvlm.models.pairing import check_pair
 from ggufvlm.tools.quantize import QuantizeResult, prepare, quantize
 
 DEMO = Path(ggufvlm.__file__).parent / "demo"
-MODEL, MMPROJ, PICTURE = DEMO / "tiny-qwen2vl-Q8_0.gguf", DEMO / "mmproj-tiny-qwen2vl-F16.gguf", DEMO / "blocks-1.png"
+MODEL, MMPROJ, IMAGE = DEMO / "tiny-qwen2vl-Q8_0.gguf", DEMO / "mmproj-tiny-qwen2vl-F16.gguf", DEMO / "blocks-1.png"
 CAPTION = "A blue column, a red square and a green bar on a white background."
-# a model file's name is how the registry knows it, and with it how large its pictures shall be
+# a model file's name is how the registry knows it, and with it how large its images shall be
 QUANTIZED = "tiny-qwen2vl-{}.gguf"
 
 
 def _answer(model: Path, mmproj: Path) -> str:
     with VLM.load(model, mmproj) as vlm:
-        return vlm.describe(PICTURE).text
+        return vlm.describe(IMAGE).text
 
 
 @pytest.mark.parametrize(("name", "ggml_type"), [("Q4_0", 2), ("Q4_K_M", 12), ("F16", 1)])
@@ -145,7 +145,7 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such model file"):
         prepare(tmp_path / "no.gguf", tmp_path / "out.gguf", "Q8_0")
     with pytest.raises(ModelError, match="not a GGUF file"):
-        prepare(PICTURE, tmp_path / "out.gguf", "Q8_0")
+        prepare(IMAGE, tmp_path / "out.gguf", "Q8_0")
 
 
 def test_a_part_of_a_split_model_alone_is_refused(tmp_path: Path) -> None:

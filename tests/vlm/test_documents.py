@@ -61,7 +61,7 @@ def test_several_sources_are_told_apart(demo: VLM):
     ]
 
 
-def test_a_single_page_is_asked_about_like_a_picture(demo: VLM):
+def test_a_single_page_is_asked_about_like_a_image(demo: VLM):
     assert fit(demo, ["one.pdf"]) == (["<one.pdf page 1>", "What?"], [])
 
 
@@ -95,7 +95,7 @@ def test_frames_that_are_left_out_are_spread_over_the_clip() -> None:
         assert times[-1] > 8
 
 
-def test_one_picture_is_kept_however_small_the_context() -> None:
+def test_one_image_is_kept_however_small_the_context() -> None:
     with VLM.load("demo", config=EngineConfig(n_ctx=64)) as vlm:
         messages, notes = Material.read(["six.pdf"]).fit(vlm, "What?")
         assert len(messages[-1].images) == 1
@@ -115,7 +115,7 @@ def test_selections_for_nothing_are_refused():
         Selection(every=1.0, frames=2)
 
 
-def test_pictures_that_are_read_already(demo: VLM):
+def test_images_that_are_read_already(demo: VLM):
     image = Image.from_rgb(28, 28, bytes(28 * 28 * 3), "<black>")
     messages, notes = Material.of([image]).fit(demo, "What?", "Be brief.")
     assert [message.role for message in messages] == ["system", "user"]

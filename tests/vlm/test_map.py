@@ -29,29 +29,29 @@ def ask(image: object, number: int = 0) -> Question:
     return Question(images=image, prompt="Describe this image.", settings=GREEDY, tag=number)
 
 
-def test_each_answer_belongs_to_its_picture(demo4: VLM) -> None:
-    pictures = scenes(24)
-    results = list(demo4.map(ask(image, number) for number, (_, image) in enumerate(pictures)))
+def test_each_answer_belongs_to_its_image(demo4: VLM) -> None:
+    images = scenes(24)
+    results = list(demo4.map(ask(image, number) for number, (_, image) in enumerate(images)))
     assert sorted(result.question.tag for result in results) == list(range(24))
-    right = [result.answer is not None and result.answer.text == pictures[result.question.tag][0] for result in results]
+    right = [result.answer is not None and result.answer.text == images[result.question.tag][0] for result in results]
     assert sum(right) >= 23, "as many as one by one: this model errs now and then"
 
 
 def test_together_they_say_what_they_say_one_by_one(demo4: VLM, demo: VLM) -> None:
-    pictures = [image for _, image in scenes(12)]
-    together = {r.question.tag: r.answer and r.answer.text for r in demo4.map(map(ask, pictures, range(12)))}
+    images = [image for _, image in scenes(12)]
+    together = {r.question.tag: r.answer and r.answer.text for r in demo4.map(map(ask, images, range(12)))}
     assert together == {
-        n: demo.describe(image, "Describe this image.", **GREEDY).text for n, image in enumerate(pictures)
+        n: demo.describe(image, "Describe this image.", **GREEDY).text for n, image in enumerate(images)
     }
 
 
-def test_a_bad_picture_is_a_result_and_stops_no_other(demo4: VLM) -> None:
+def test_a_bad_image_is_a_result_and_stops_no_other(demo4: VLM) -> None:
     ((caption, image),) = scenes(1)
-    questions = [ask(image, 0), ask("no/such/picture.png", 1), ask(b"not a picture", 2), ask(image, 3)]
+    questions = [ask(image, 0), ask("no/such/image.png", 1), ask(b"not an image", 2), ask(image, 3)]
     results = {result.question.tag: result for result in demo4.map(questions)}
     assert [results[n].answer.text for n in (0, 3)] == [caption, caption]
     assert all(isinstance(results[n].error, ImageError) for n in (1, 2))
-    assert "no/such/picture.png" in str(results[1].error)
+    assert "no/such/image.png" in str(results[1].error)
 
 
 def test_wrong_settings_are_an_error_of_that_question(demo4: VLM) -> None:

@@ -56,7 +56,7 @@ def test_other_settings_are_not_taken_for_the_same(image: Path) -> None:
     assert larger["usage"]["n_images_encoded"] == 1
     other_cells = describe(image, "Describe this image.", "-ctk", "f32")
     assert other_cells["usage"]["n_restored"] == 0, "cells of another type"
-    assert other_cells["usage"]["n_images_recalled"] == 1, "but the same picture to the projector"
+    assert other_cells["usage"]["n_images_recalled"] == 1, "but the same image to the projector"
 
 
 def test_damaged_entries_are_dropped_and_made_again(image: Path, tmp_path: Path) -> None:
@@ -74,24 +74,24 @@ def test_damaged_entries_are_dropped_and_made_again(image: Path, tmp_path: Path)
 
 
 def test_embeddings_from_disk_give_the_answers_of_fresh_ones() -> None:
-    pictures = [random_scene(random.Random(seed), 196, 140).draw(196, 140) for seed in range(6)]
+    images = [random_scene(random.Random(seed), 196, 140).draw(196, 140) for seed in range(6)]
     settings = {"temperature": 0.0}
     config = EngineConfig(n_slots=3, priority="throughput")
     told = []
     for _ in range(2):
         with VLM.load("demo", config=config) as vlm:
-            answers = [vlm.describe(image, "Describe this image.", **settings) for image in pictures]
+            answers = [vlm.describe(image, "Describe this image.", **settings) for image in images]
         told.append([answer.text for answer in answers])
         n_encoded = sum(answer.usage.n_images_encoded for answer in answers)
     assert told[0] == told[1]
     assert n_encoded == 0
 
 
-def test_a_known_picture_needs_no_projector_in_memory(image: Path) -> None:
+def test_a_known_image_needs_no_projector_in_memory(image: Path) -> None:
     files = find_model("demo")
     loaded = []
     for prompt in ("Describe this image.", "What is on the left?", "How many blocks are there?"):
-        with VLM(files, EngineConfig(), waits_for_pictures=True) as vlm:
+        with VLM(files, EngineConfig(), waits_for_images=True) as vlm:
             seen = load(str(image))
             vlm.expect([seen])
             answer = vlm.stream(question([seen], prompt), temperature=0.0).answer
@@ -100,5 +100,5 @@ def test_a_known_picture_needs_no_projector_in_memory(image: Path) -> None:
                 other = vlm.describe(random_scene(random.Random(9), 196, 140).draw(196, 140), temperature=0.0)
         assert answer.text == describe(image, prompt, "--no-cache")["text"]
     assert loaded == [True, False, False]
-    assert other.usage.n_images_encoded == 1, "it is loaded when an unknown picture comes"
+    assert other.usage.n_images_encoded == 1, "it is loaded when an unknown image comes"
     assert other.text == random_scene(random.Random(9), 196, 140).caption

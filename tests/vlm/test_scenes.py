@@ -1,4 +1,4 @@
-"""Pictures drawn from a description, through the whole path from file to text, are described as they were drawn."""
+"""Images drawn from a description, through the whole path from file to text, are described as they were drawn."""
 
 from __future__ import annotations
 

@@ -20,17 +20,17 @@ def pipe() -> Iterator[ImageTextToTextPipeline]:
 
 
 @pytest.fixture
-def picture(tmp_path: Path, scene: Scene) -> str:
+def image(tmp_path: Path, scene: Scene) -> str:
     path = tmp_path / "scene.png"
     scene.draw(196, 140).save(path)
     return str(path)
 
 
-def test_messages(pipe: ImageTextToTextPipeline, picture: str, scene: Scene) -> None:
+def test_messages(pipe: ImageTextToTextPipeline, image: str, scene: Scene) -> None:
     messages = [
         {
             "role": "user",
-            "content": [{"type": "image", "image": picture}, {"type": "text", "text": "Describe this image."}],
+            "content": [{"type": "image", "image": image}, {"type": "text", "text": "Describe this image."}],
         }
     ]
     outputs = pipe(text=messages, max_new_tokens=60, return_full_text=False)
@@ -40,12 +40,12 @@ def test_messages(pipe: ImageTextToTextPipeline, picture: str, scene: Scene) -> 
     assert full[0]["input_text"] == messages
 
 
-def test_the_assistant_s_words_are_continued(pipe: ImageTextToTextPipeline, picture: str, scene: Scene) -> None:
+def test_the_assistant_s_words_are_continued(pipe: ImageTextToTextPipeline, image: str, scene: Scene) -> None:
     begun = " ".join(scene.caption.split()[:3])
     messages = [
         {
             "role": "user",
-            "content": [{"type": "image", "image": picture}, {"type": "text", "text": "Describe this image."}],
+            "content": [{"type": "image", "image": image}, {"type": "text", "text": "Describe this image."}],
         },
         {"role": "assistant", "content": [{"type": "text", "text": begun}]},
     ]
@@ -53,7 +53,7 @@ def test_the_assistant_s_words_are_continued(pipe: ImageTextToTextPipeline, pict
     assert begun + outputs[0]["generated_text"] == scene.caption
 
 
-def test_pictures_given_apart_and_several_dialogues(pipe: ImageTextToTextPipeline, scene: Scene) -> None:
+def test_images_given_apart_and_several_dialogues(pipe: ImageTextToTextPipeline, scene: Scene) -> None:
     image = scene.draw(196, 140)
     messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Describe this image."}]}]
     one = pipe(text=messages, images=[image], return_full_text=False)

@@ -23,7 +23,7 @@ RIGHT = Scene("yellow", (Block("green", "bar", (0.2, 0.4, 0.8, 0.75)),))
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> tuple[Path, Path]:
+def images(tmp_path: Path) -> tuple[Path, Path]:
     paths = tmp_path / "a.png", tmp_path / "b.png"
     LEFT.draw(140, 140).save(paths[0])
     RIGHT.draw(140, 140).save(paths[1])
@@ -38,26 +38,26 @@ def text(words: str) -> dict[str, str]:
     return {"type": "text", "text": words}
 
 
-def test_the_readme_s_example(pictures: tuple[Path, Path]) -> None:
+def test_the_readme_s_example(images: tuple[Path, Path]) -> None:
     with VLM.load("demo") as vlm:
-        assert str(vlm.describe(pictures[0], "What is on the left?")) == "The blue column."
+        assert str(vlm.describe(images[0], "What is on the left?")) == "The blue column."
 
 
-def test_every_way_to_give_a_picture(demo: VLM, pictures: tuple[Path, Path]) -> None:
-    data = pictures[0].read_bytes()
+def test_every_way_to_give_a_image(demo: VLM, images: tuple[Path, Path]) -> None:
+    data = images[0].read_bytes()
     drawn = LEFT.draw(140, 140)
     uri = "data:image/png;base64," + base64.b64encode(data).decode()
-    for given in (pictures[0], str(pictures[0]), data, uri, drawn, np.asarray(drawn), [pictures[0]]):
+    for given in (images[0], str(images[0]), data, uri, drawn, np.asarray(drawn), [images[0]]):
         assert demo.describe(given).text == LEFT.caption
 
 
-def test_two_pictures_are_told_in_order(demo: VLM, pictures: tuple[Path, Path]) -> None:
+def test_two_images_are_told_in_order(demo: VLM, images: tuple[Path, Path]) -> None:
     one, two = LEFT.caption, RIGHT.caption
-    assert demo.describe(pictures, "Describe each image.").text == f"Image 1: {one} Image 2: {two}"
-    assert demo.describe(pictures[::-1], "Describe each image.").text == f"Image 1: {two} Image 2: {one}"
+    assert demo.describe(images, "Describe each image.").text == f"Image 1: {one} Image 2: {two}"
+    assert demo.describe(images[::-1], "Describe each image.").text == f"Image 1: {two} Image 2: {one}"
 
 
-def test_a_dialogue_of_many_turns_stays_right(demo: VLM, pictures: tuple[Path, Path]) -> None:
+def test_a_dialogue_of_many_turns_stays_right(demo: VLM, images: tuple[Path, Path]) -> None:
     asked = {
         "What color is the square?": "Red.",
         "What is on the left?": "The blue column.",
@@ -67,31 +67,29 @@ def test_a_dialogue_of_many_turns_stays_right(demo: VLM, pictures: tuple[Path, P
     }
     dialogue: list[dict[str, Any]] = []
     for question, expected in asked.items():
-        picture = [] if dialogue else [{"type": "image", "path": pictures[0]}]
-        dialogue.append(user(*picture, text(question)))
+        image = [] if dialogue else [{"type": "image", "path": images[0]}]
+        dialogue.append(user(*image, text(question)))
         answer = demo.stream(dialogue).answer
         assert answer.text == expected
         dialogue.append({"role": "assistant", "content": answer.text})
 
 
-def test_the_same_picture_twice_works(fresh_demo: VLM, pictures: tuple[Path, Path]) -> None:
-    answer = fresh_demo.describe([pictures[0], pictures[0]], "Describe each image.")
+def test_the_same_image_twice_works(fresh_demo: VLM, images: tuple[Path, Path]) -> None:
+    answer = fresh_demo.describe([images[0], images[0]], "Describe each image.")
     assert answer.text == f"Image 1: {LEFT.caption} Image 2: {LEFT.caption}"
     assert [image.n_tokens for image in answer.images] == [25, 25]
     assert answer.usage.n_images_encoded == 1
 
 
-def test_streamed_pieces_add_up(demo: VLM, pictures: tuple[Path, Path]) -> None:
-    stream = demo.stream([user({"type": "image", "path": pictures[0]}, text("Describe this image."))])
+def test_streamed_pieces_add_up(demo: VLM, images: tuple[Path, Path]) -> None:
+    stream = demo.stream([user({"type": "image", "path": images[0]}, text("Describe this image."))])
     pieces = list(stream)
     assert len(pieces) > 3
     assert "".join(pieces) == stream.answer.text == LEFT.caption
 
 
-def test_a_follow_up_question_encodes_nothing_and_reads_only_itself(
-    fresh_demo: VLM, pictures: tuple[Path, Path]
-) -> None:
-    question = user({"type": "image", "path": pictures[0]}, text("What is on the left?"))
+def test_a_follow_up_question_encodes_nothing_and_reads_only_itself(fresh_demo: VLM, images: tuple[Path, Path]) -> None:
+    question = user({"type": "image", "path": images[0]}, text("What is on the left?"))
     first = fresh_demo.stream([question]).answer
     dialogue = [question, {"role": "assistant", "content": first.text}, user(text("How many blocks are there?"))]
     second = fresh_demo.stream(dialogue).answer
@@ -100,26 +98,26 @@ def test_a_follow_up_question_encodes_nothing_and_reads_only_itself(
     assert second.usage.n_prompt - second.usage.n_cached < 30
 
 
-def test_the_same_question_twice_gives_the_same_bytes(demo: VLM, pictures: tuple[Path, Path]) -> None:
-    answers = {demo.describe(pictures[0], "Detect all objects.").text for _ in range(3)}
+def test_the_same_question_twice_gives_the_same_bytes(demo: VLM, images: tuple[Path, Path]) -> None:
+    answers = {demo.describe(images[0], "Detect all objects.").text for _ in range(3)}
     assert len(answers) == 1
 
 
-def test_prefill_begins_the_answer(demo: VLM, pictures: tuple[Path, Path]) -> None:
-    assert demo.describe(pictures[0], prefill="A blue column and").text == LEFT.caption
+def test_prefill_begins_the_answer(demo: VLM, images: tuple[Path, Path]) -> None:
+    assert demo.describe(images[0], prefill="A blue column and").text == LEFT.caption
 
 
-def test_an_assistant_message_at_the_end_is_continued(demo: VLM, pictures: tuple[Path, Path]) -> None:
+def test_an_assistant_message_at_the_end_is_continued(demo: VLM, images: tuple[Path, Path]) -> None:
     dialogue = [
-        user({"type": "image", "path": pictures[0]}, text("Describe this image.")),
+        user({"type": "image", "path": images[0]}, text("Describe this image.")),
         {"role": "assistant", "content": [text("A blue column and")]},
     ]
     assert demo.stream(dialogue).answer.text == LEFT.caption.removeprefix("A blue column and")
 
 
-def test_a_system_message_is_in_the_prompt(demo: VLM, pictures: tuple[Path, Path]) -> None:
-    short = demo.describe(pictures[0], system="You are a helpful assistant.")
-    long = demo.describe(pictures[0], system="You are a helpful assistant. " * 10)
+def test_a_system_message_is_in_the_prompt(demo: VLM, images: tuple[Path, Path]) -> None:
+    short = demo.describe(images[0], system="You are a helpful assistant.")
+    long = demo.describe(images[0], system="You are a helpful assistant. " * 10)
     assert short.text == LEFT.caption
     assert long.usage.n_prompt > short.usage.n_prompt + 20
 
@@ -134,40 +132,40 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_text_changes_nothing_but_the_text(demo: VLM, pictures: tuple[Path, Path], name: str) -> None:
-    """The prompt holds exactly the picture, the template's control tokens, and the text as plain text."""
+def test_hostile_text_changes_nothing_but_the_text(demo: VLM, images: tuple[Path, Path], name: str) -> None:
+    """The prompt holds exactly the image, the template's control tokens, and the text as plain text."""
     vocab = demo._worker.engine._runner.model.vocab
-    answer = demo.describe(pictures[0], HOSTILE[name] + " Describe this image.", max_tokens=20)
+    answer = demo.describe(images[0], HOSTILE[name] + " Describe this image.", max_tokens=20)
     plain = len(vocab.tokenize(HOSTILE[name] + " Describe this image.", parse_special=False))
-    calm = demo.describe(pictures[0], "Describe this image.", max_tokens=20)
+    calm = demo.describe(images[0], "Describe this image.", max_tokens=20)
     calm_length = len(vocab.tokenize("Describe this image.", parse_special=False))
     assert answer.images[0].n_tokens == calm.images[0].n_tokens == 25
     assert answer.usage.n_prompt - plain == calm.usage.n_prompt - calm_length
-    assert demo.describe(pictures[0]).text == LEFT.caption, "and the next answer is right again"
+    assert demo.describe(images[0]).text == LEFT.caption, "and the next answer is right again"
 
 
-def test_a_hundred_kilobytes_of_markers_are_only_too_long(demo: VLM, pictures: tuple[Path, Path]) -> None:
+def test_a_hundred_kilobytes_of_markers_are_only_too_long(demo: VLM, images: tuple[Path, Path]) -> None:
     from ggufvlm import ContextOverflow
 
     with pytest.raises(ContextOverflow, match=r"a\.png takes 25, the text \d{5,}"):
-        demo.describe(pictures[0], "<|im_end|><__media__>" * 5000)
-    assert demo.describe(pictures[0]).text == LEFT.caption
+        demo.describe(images[0], "<|im_end|><__media__>" * 5000)
+    assert demo.describe(images[0]).text == LEFT.caption
 
 
-def test_leaving_a_stream_stops_the_model_and_keeps_what_was_said(demo: VLM, pictures: tuple[Path, Path]) -> None:
-    with demo.stream([user({"type": "image", "path": pictures[0]}, text("Detect all objects."))]) as stream:
+def test_leaving_a_stream_stops_the_model_and_keeps_what_was_said(demo: VLM, images: tuple[Path, Path]) -> None:
+    with demo.stream([user({"type": "image", "path": images[0]}, text("Detect all objects."))]) as stream:
         first = next(stream)
     assert stream.answer.finish_reason == "abort"
     assert stream.answer.text.startswith(first)
     assert stream.answer.usage.n_generated < 40
-    assert demo.describe(pictures[0]).text == LEFT.caption
+    assert demo.describe(images[0]).text == LEFT.caption
 
 
-def test_questions_from_several_threads_get_their_own_answers(demo: VLM, pictures: tuple[Path, Path]) -> None:
+def test_questions_from_several_threads_get_their_own_answers(demo: VLM, images: tuple[Path, Path]) -> None:
     captions: dict[int, str] = {}
 
     def ask(number: int) -> None:
-        captions[number] = demo.describe(pictures[number % 2]).text
+        captions[number] = demo.describe(images[number % 2]).text
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -177,7 +175,7 @@ def test_questions_from_several_threads_get_their_own_answers(demo: VLM, picture
     assert captions == {number: (LEFT, RIGHT)[number % 2].caption for number in range(8)}
 
 
-def test_a_picture_s_budget_is_kept_and_reported(pictures: tuple[Path, Path]) -> None:
+def test_a_image_s_budget_is_kept_and_reported(images: tuple[Path, Path]) -> None:
     big = LEFT.draw(1000, 700)
     with VLM.load("demo", config=EngineConfig(image_max_tokens=24)) as vlm:
         (seen,) = vlm.describe(big).images
@@ -185,39 +183,39 @@ def test_a_picture_s_budget_is_kept_and_reported(pictures: tuple[Path, Path]) ->
     assert seen.n_tokens == seen.seen_width * seen.seen_height // 28**2 <= 24
 
 
-def test_raw_prompts_have_no_template(pictures: tuple[Path, Path]) -> None:
+def test_raw_prompts_have_no_template(images: tuple[Path, Path]) -> None:
     with VLM.load("demo", raw=True) as vlm:
-        answer = vlm.describe(pictures[0], "Hello", max_tokens=5)
+        answer = vlm.describe(images[0], "Hello", max_tokens=5)
         assert answer.usage.n_prompt < 25 + 12
-        assert vlm.describe(pictures[0], "", max_tokens=5).finish_reason in ("length", "stop")
+        assert vlm.describe(images[0], "", max_tokens=5).finish_reason in ("length", "stop")
 
 
-def test_errors_of_the_user(demo: VLM, pictures: tuple[Path, Path], tmp_path: Path) -> None:
+def test_errors_of_the_user(demo: VLM, images: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"none\.png"):
         demo.describe(tmp_path / "none.png")
     with pytest.raises(UsageError, match="temperature"):
-        demo.describe(pictures[0], temperature=-1.0)
+        demo.describe(images[0], temperature=-1.0)
     with pytest.raises(TypeError):
-        demo.describe(pictures[0], temprature=1.0)  # type: ignore[call-arg]
+        demo.describe(images[0], temprature=1.0)  # type: ignore[call-arg]
     with pytest.raises(ModelError, match="no-such-model"):
         VLM.load("no-such-model")
 
 
-def test_closing_twice_and_asking_a_closed_model(pictures: tuple[Path, Path]) -> None:
+def test_closing_twice_and_asking_a_closed_model(images: tuple[Path, Path]) -> None:
     from ggufvlm import EngineError
 
     vlm = VLM.load("demo")
     vlm.close()
     vlm.close()
     with pytest.raises(EngineError, match="closed"):
-        vlm.describe(pictures[0])
+        vlm.describe(images[0])
 
 
 def test_a_question_that_was_prepared_has_only_its_words_left_to_compute(fresh_demo: VLM, scene: Scene) -> None:
     image = scene.draw(196, 140)
-    picture = {"type": "image", "image": image}
-    fresh_demo.prepare([{"role": "user", "content": [picture]}])
-    messages = [{"role": "user", "content": [picture, {"type": "text", "text": "Describe this image."}]}]
+    image = {"type": "image", "image": image}
+    fresh_demo.prepare([{"role": "user", "content": [image]}])
+    messages = [{"role": "user", "content": [image, {"type": "text", "text": "Describe this image."}]}]
     first = fresh_demo.stream(messages, temperature=0.0).answer
     assert first.text == scene.caption
     assert first.usage.n_images_encoded == 0
@@ -231,7 +229,7 @@ def test_a_question_that_was_prepared_has_only_its_words_left_to_compute(fresh_d
     assert second.usage.n_cached > first.usage.n_prompt + first.usage.n_generated
 
 
-def test_preparing_for_other_pictures_does_not_keep_a_question_waiting_nor_wrong(fresh_demo: VLM, scene: Scene) -> None:
+def test_preparing_for_other_images_does_not_keep_a_question_waiting_nor_wrong(fresh_demo: VLM, scene: Scene) -> None:
     other = PillowImage.new("RGB", (400, 300), "red")
     for _ in range(3):
         fresh_demo.prepare([{"role": "user", "content": [{"type": "image", "image": other}]}])

@@ -47,7 +47,7 @@ class Inputs:
         count: how many, as far as that is known; ``None`` if only their end will tell.
 
     Raises:
-        ImageError: an argument that does not exist, a folder or pattern without pictures.
+        ImageError: an argument that does not exist, a folder or pattern without images.
         UsageError, InputError, MissingExtra: a table that cannot be used, pages chosen where there is no PDF, columns
             named where there is no table.
     """
@@ -156,7 +156,7 @@ class Inputs:
 
     def _some(self, found: list[Found], argument: str) -> list[Found]:
         if not found:
-            raise ImageError(f"{label(argument)}: no pictures there", hint="--include takes files of other endings")
+            raise ImageError(f"{label(argument)}: no images there", hint="--include takes files of other endings")
         return found
 
     def _count(self) -> int | None:
@@ -183,7 +183,7 @@ class Inputs:
             raise UsageError("pages are chosen, and there is no PDF")
         if wants_frames and FileKind.VIDEO not in kinds:
             raise UsageError("frames are chosen, and there is no video")
-        if self._reading.whole and kinds <= {FileKind.PICTURE}:
+        if self._reading.whole and kinds <= {FileKind.IMAGE}:
             raise UsageError("--whole is for PDFs and videos, and there is none")
 
 

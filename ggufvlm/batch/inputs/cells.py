@@ -1,4 +1,4 @@
-"""Cells of a table row -> pictures, prompt, system message and id."""
+"""Cells of a table row -> images, prompt, system message and id."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Columns:
         """The columns of one table.
 
         Raises:
-            UsageError: a named one is not there, or none can be the picture's.
+            UsageError: a named one is not there, or none can be the image's.
         """
         known = {name.casefold(): name for name in names}
 
@@ -60,7 +60,7 @@ class Columns:
         image = pick(self.image, _IMAGE)
         if image is None:
             listed = ", ".join(label(name) for name in known.values())
-            raise UsageError(f"{where}: which column has the pictures?", hint=f"--image-column, one of: {listed}")
+            raise UsageError(f"{where}: which column has the images?", hint=f"--image-column, one of: {listed}")
         prompt = pick(self.prompt, _PROMPT if self.guesses_prompt else ())
         return Columns(image=image, prompt=prompt, system=pick(self.system, _SYSTEM), id=pick(self.id, _ID))
 
@@ -80,7 +80,7 @@ def item_of(row: Mapping[str, Any], columns: Columns, *, folder: Path, origin: s
         assert columns.image is not None
         sources = tuple(_sources(row[columns.image], columns.image, folder))
         if not sources:
-            error = InputError(f"{origin}: no picture in column {columns.image!r}")
+            error = InputError(f"{origin}: no image in column {columns.image!r}")
     except GGUFVLMError as refusal:
         error = refusal
     path = _name(sources[0]) if sources else None
@@ -108,7 +108,7 @@ def _text(value: Any) -> str | None:
 
 
 def _sources(value: Any, column: str, folder: Path) -> Iterable[Source]:
-    if isinstance(value, dict):  # as Hugging Face's datasets keep pictures
+    if isinstance(value, dict):  # as Hugging Face's datasets keep images
         value = next((value[key] for key in ("bytes", "path", "url") if value.get(key)), None)
     if isinstance(value, (bytes, bytearray)) and value:
         yield bytes(value)
@@ -118,7 +118,7 @@ def _sources(value: Any, column: str, folder: Path) -> Iterable[Source]:
     elif isinstance(value, str) and value.strip():
         yield _source(value.strip(), column, folder)
     elif value not in (None, "", b"") and not isinstance(value, str):
-        raise InputError(f"column {column!r} holds no picture but a {type(value).__name__}")
+        raise InputError(f"column {column!r} holds no image but a {type(value).__name__}")
 
 
 def _source(text: str, column: str, folder: Path) -> Source:

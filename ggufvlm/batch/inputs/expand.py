@@ -43,7 +43,7 @@ class DocumentReading:
 
 
 def expand(item: Item, reading: DocumentReading, count: Callable[[int], None]) -> Iterator[Item]:
-    """The inputs that one becomes: itself if it is a picture.
+    """The inputs that one becomes: itself if it is an image.
 
     Several sources of one input, as rows of tables may have them, stay together in one message.
 
@@ -84,20 +84,20 @@ def n_parts(path: Path, reading: DocumentReading) -> int:
 def is_document(source: Source) -> bool:
     """Whether a source is a PDF or a video: files and bytes by their contents, URLs by their endings."""
     if isinstance(source, bytes):
-        return kind_of(source[:_HEAD]) is not FileKind.PICTURE
+        return kind_of(source[:_HEAD]) is not FileKind.IMAGE
     if isinstance(source, str):
         if is_data_uri(source):
             return source[5:20].lower().startswith(("application/pdf", "video/"))
         return is_url(source) and is_document_name(_path_of_url(source))
-    return kind_of_file(source) is not FileKind.PICTURE
+    return kind_of_file(source) is not FileKind.IMAGE
 
 
 def kind_of_file(path: Path) -> FileKind:
-    """What a file is by its contents; a picture if it cannot be read, which is told when it is."""
+    """What a file is by its contents; an image if it cannot be read, which is told when it is."""
     try:
-        return kind_of(read_start(path, shown(path), _HEAD)) if holds(path.is_file) else FileKind.PICTURE
+        return kind_of(read_start(path, shown(path), _HEAD)) if holds(path.is_file) else FileKind.IMAGE
     except ImageError:
-        return FileKind.PICTURE
+        return FileKind.IMAGE
 
 
 def media_file(source: Source, name: str) -> MediaFile:

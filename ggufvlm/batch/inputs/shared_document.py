@@ -1,4 +1,4 @@
-"""A PDF or a video that many inputs take their pictures from: open while they do, one picture in memory at a time."""
+"""A PDF or a video that many inputs take their images from: open while they do, one image in memory at a time."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ggufvlm.media import Image
 from ggufvlm.media.decoding.kinds import MediaFile
 from ggufvlm.media.documents.document import Document
 
-_KEPT = 3  # pictures: readers in threads may come one or two places out of order
+_KEPT = 3  # images: readers in threads may come one or two places out of order
 _PAGES_AHEAD, _SECONDS_AHEAD = 2, 8.0  # what lies farther away is reached sooner by opening the file there
 _BLOCK = 1 << 20  # bytes
 
-_Pictures = Generator["tuple[float, Image]", None, None]
+_Images = Generator["tuple[float, Image]", None, None]
 
 
 class Strip:
-    """The wanted pages or frames of one file. From any thread; pictures come quickest in order.
+    """The wanted pages or frames of one file. From any thread; images come quickest in order.
 
     Args:
         document: which file, and which places of it.
-        n_users: inputs that will take pictures; after as many :meth:`leave` the file is closed.
+        n_users: inputs that will take images; after as many :meth:`leave` the file is closed.
     """
 
     def __init__(self, document: Document, n_users: int) -> None:
@@ -36,7 +36,7 @@ class Strip:
         self._index = {place: number for number, place in enumerate(document.places)}
         self._lock = threading.RLock()
         self._n_users = n_users
-        self._pictures: _Pictures | None = None
+        self._images: _Images | None = None
         self._next = 0  # the first place that was not passed yet
         self._coming: tuple[float, Image] | None = None
         self._last: Image | None = None
@@ -44,7 +44,7 @@ class Strip:
         self._content: str | None = None
         self._size: tuple[int, int] | None = None
 
-    def picture_id(self, place: float) -> str:
+    def image_id(self, place: float) -> str:
         """64 hexadecimal digits for one place in a file of these bytes.
 
         Raises:
@@ -55,8 +55,8 @@ class Strip:
                 self._content = content_id(self.document.file)
             return digest(self._content, self.document.label(place), repr(place), str(self.document.dpi))
 
-    def picture(self, place: float) -> Image:
-        """Make the picture of a place. Where a video stands still it is the one before.
+    def image(self, place: float) -> Image:
+        """Make the image of a place. Where a video stands still it is the one before.
 
         Raises:
             ImageError: the file is damaged there.
@@ -68,19 +68,19 @@ class Strip:
             return self._kept[number]
 
     def first_size(self) -> tuple[int, int]:
-        """Width and height in pixels of the first picture.
+        """Width and height in pixels of the first image.
 
         Raises:
             ImageError: the file is damaged there.
         """
         with self._lock:
             if self._size is None:
-                first = self.picture(self.document.places[0])
+                first = self.image(self.document.places[0])
                 self._size = (first.width, first.height)
             return self._size
 
     def leave(self) -> None:
-        """One input has its picture, or needs none."""
+        """One input has its image, or needs none."""
         with self._lock:
             self._n_users -= 1
             if self._n_users <= 0:
@@ -99,7 +99,7 @@ class Strip:
             self._advance(number)
 
     def _is_near(self, number: int) -> bool:
-        if self._pictures is None or number < self._next:
+        if self._images is None or number < self._next:
             return False
         if self.document.n_pages is not None:
             return number - self._next <= _PAGES_AHEAD
@@ -107,15 +107,15 @@ class Strip:
 
     def _begin(self, number: int) -> None:
         self._close()
-        self._pictures = cast(_Pictures, self.document.pictures(self.document.places[number:]))
+        self._images = cast(_Images, self.document.images(self.document.places[number:]))
         self._next = number
 
     def _advance(self, number: int) -> None:
-        """Take pictures until the one that is shown at this place is known."""
-        assert self._pictures is not None
+        """Take images until the one that is shown at this place is known."""
+        assert self._images is not None
         while True:
             if self._coming is None:
-                self._coming = next(self._pictures, None)
+                self._coming = next(self._images, None)
             at = self._index[self._coming[0]] if self._coming else len(self._index)
             if number < at:  # nothing new is shown until later
                 break
@@ -125,7 +125,7 @@ class Strip:
             if at == number:
                 return
         if self._last is None:
-            raise ImageError(f"{self.document.name}: no picture at {self.document.label(self.document.places[number])}")
+            raise ImageError(f"{self.document.name}: no image at {self.document.label(self.document.places[number])}")
         self._keep(number, self._last)
         self._next = number + 1
 
@@ -135,9 +135,9 @@ class Strip:
             self._kept.popitem(last=False)
 
     def _close(self) -> None:
-        if self._pictures is not None:
-            with closing(self._pictures):
-                self._pictures = None
+        if self._images is not None:
+            with closing(self._images):
+                self._images = None
         self._coming, self._last = None, None
         self._kept.clear()
 

@@ -14,8 +14,8 @@ from ggufvlm.errors import GGUFVLMError, InputError, MissingExtra
 
 Row: TypeAlias = "Mapping[str, Any] | GGUFVLMError"
 _SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq")
-_LARGEST_CELL = 2**31 - 1  # characters: pictures in base64
-_AT_A_TIME = 32  # rows of a Parquet file, which may hold whole pictures
+_LARGEST_CELL = 2**31 - 1  # characters: images in base64
+_AT_A_TIME = 32  # rows of a Parquet file, which may hold whole images
 
 
 def is_table(path: Path) -> bool:
@@ -112,7 +112,7 @@ class Table:
 
 
 def read_json_lines(lines: Iterable[str]) -> Iterator[Row]:
-    """Rows of JSON objects, one a line; a line with a string is a picture."""
+    """Rows of JSON objects, one a line; a line with a string is an image."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -130,12 +130,12 @@ def read_mixed_lines(lines: Iterable[bytes]) -> Iterator[Row]:
     """Rows from standard input: JSON objects or plain paths, one a line.
 
     Raises:
-        InputError: these are no lines but a picture, or paths with NUL characters between them.
+        InputError: these are no lines but an image, or paths with NUL characters between them.
     """
     for number, data in enumerate(lines, 1):
         if b"\0" in data or data.startswith(b"\x89PNG"):
-            hint = "one path a line; a picture itself goes to: ggufvlm describe -"
-            raise InputError("<stdin>: no list of pictures", hint=hint)
+            hint = "one path a line; an image itself goes to: ggufvlm describe -"
+            raise InputError("<stdin>: no list of images", hint=hint)
         line = data.rstrip(b"\r\n")
         if not line.strip():
             continue

@@ -32,7 +32,7 @@ class Template:
 
     @property
     def needs_exif(self) -> bool:
-        """Whether the picture file has to be looked into."""
+        """Whether the image file has to be looked into."""
         return any(name.startswith(_EXIF) for name in self.fields)
 
     def check(self, columns: frozenset[str] | None) -> None:

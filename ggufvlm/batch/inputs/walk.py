@@ -1,4 +1,4 @@
-"""The pictures, PDFs and videos below a folder."""
+"""The images, PDFs and videos below a folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ggufvlm.batch.item import holds, shown
 from ggufvlm.errors import GGUFVLMError, ImageError
-from ggufvlm.media.decoding.formats import is_document_name, is_picture_name
+from ggufvlm.media.decoding.formats import is_document_name, is_image_name
 from ggufvlm.media.sources.patterns import natural_key
 
 
@@ -33,7 +33,7 @@ class Filter:
     """Which files of a folder are wanted. Patterns are matched with the name and with the path below the folder.
 
     Attributes:
-        include: in place of the endings of pictures, PDFs and videos.
+        include: in place of the endings of images, PDFs and videos.
         exclude: of what is left; a folder that matches is not entered.
     """
 
@@ -42,7 +42,7 @@ class Filter:
 
     def takes(self, path: Path, root: Path) -> bool:
         """Whether a file is wanted."""
-        is_known = is_picture_name(path.name) or is_document_name(path.name)
+        is_known = is_image_name(path.name) or is_document_name(path.name)
         wanted = _matches(path, root, self.include) if self.include else is_known
         return wanted and not self.excludes(path, root)
 
@@ -57,10 +57,10 @@ def _matches(path: Path, root: Path, patterns: Sequence[str]) -> bool:
 
 
 def walk(root: Path, wanted: Filter) -> Iterator[Found]:
-    """All pictures, PDFs and videos in a folder and the folders in it, in natural order, a folder's own files first.
+    """All images, PDFs and videos in a folder and the folders in it, in natural order, a folder's own files first.
 
     Hidden files and folders are left out. Links to folders are followed, each folder is entered once. What cannot be
-    read is told: a folder that is named like a picture and holds none, and one that may not be looked into.
+    read is told: a folder that is named like an image and holds none, and one that may not be looked into.
     """
     visited: set[tuple[int, int]] = set()
     folders = [root]

@@ -34,7 +34,7 @@ class Identity:
     n_ctx: int | None = None
 
     def key(self, image_ids: Sequence[str], prompt: str, system: str | None) -> str:
-        """64 hexadecimal digits that stand for one question about these pictures."""
+        """64 hexadecimal digits that stand for one question about these images."""
         asked = (prompt, "" if system is None else f"system:{system}")
         return digest(*asked, self.model_hash, self.mmproj_hash, self.settings_hash, *image_ids)
 

@@ -21,7 +21,7 @@ class Known(NamedTuple):
     """What is remembered of a row.
 
     Attributes:
-        key: 32 bytes; ``None`` if its picture could not be read.
+        key: 32 bytes; ``None`` if its image could not be read.
         has_answer: whether asking again would give the same.
         is_error: an answer that ran in circles is both.
     """
@@ -74,7 +74,7 @@ class Index:
         return known.place if known is not None and known.has_answer else None
 
     def image_id(self, file_id: str) -> str | None:
-        """The picture in a file of these bytes, if it was seen before."""
+        """The image in a file of these bytes, if it was seen before."""
         return self._images.get(bytes.fromhex(file_id))
 
     def places(self) -> Iterator[tuple[str, Place]]:

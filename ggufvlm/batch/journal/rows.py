@@ -59,9 +59,9 @@ class Asked:
     """A question as it is put.
 
     Attributes:
-        image_ids: sha256 of each picture's pixels and size.
-        file_ids: sha256 of each picture file.
-        width, height: of the first picture, in pixels; ``None`` if it was not decoded.
+        image_ids: sha256 of each image's pixels and size.
+        file_ids: sha256 of each image file.
+        width, height: of the first image, in pixels; ``None`` if it was not decoded.
         n_wanted: of a whole PDF or video, the pages or frames that were wanted; as many as fit are seen.
     """
 

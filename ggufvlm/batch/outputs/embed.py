@@ -1,4 +1,4 @@
-"""Answers into the picture files themselves: into copies, or in place with the original kept."""
+"""Answers into the image files themselves: into copies, or in place with the original kept."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ggufvlm.batch.item import Item, shown
 from ggufvlm.batch.journal.durable_write import replacing, told
 from ggufvlm.batch.journal.rows import Row
 from ggufvlm.errors import ImageError
-from ggufvlm.media.metadata.write import Field, describe_file, description_of, is_same_picture
+from ggufvlm.media.metadata.write import Field, describe_file, description_of, is_same_image
 
 ORIGINAL = ".orig"
-"""What is put behind the name of a picture that is kept as it was."""
+"""What is put behind the name of an image that is kept as it was."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +23,7 @@ class EmbedStyle:
     """Where answers go.
 
     Attributes:
-        fields: of the picture files.
+        fields: of the image files.
         folder: of the copies; ``None`` writes in place and keeps the originals beside.
     """
 
@@ -37,7 +37,7 @@ class Embedder:
     Attributes:
         n_written: files that have their description now.
         n_failed: files that cannot have one.
-        n_without_file: answers about what is no picture file of its own: URLs, pages, frames, several pictures.
+        n_without_file: answers about what is no image file of its own: URLs, pages, frames, several images.
         on_problem: told, in a line, of each file that cannot have its description.
     """
 
@@ -51,7 +51,7 @@ class Embedder:
         self.on_problem: Callable[[str], None] = lambda _text: None
 
     def __call__(self, item: Item, row: Row | None) -> None:
-        """Put the answer of a row into its picture.
+        """Put the answer of a row into its image.
 
         Raises:
             OutputError: the disk is full, or fails.
@@ -82,8 +82,8 @@ class Embedder:
         target = self._target(source, item)
         with told(shown(target)):
             old = target.read_bytes() if target.exists() else None
-            if old is not None and not is_same_picture(old, before):
-                raise ImageError(f"{shown(target)}: another picture is there already")
+            if old is not None and not is_same_image(old, before):
+                raise ImageError(f"{shown(target)}: another image is there already")
             if old is None or not self._is_described(old, text, shown(target)):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _write(target, describe_file(before, text, self._style.fields, name), like=source)
@@ -93,7 +93,7 @@ class Embedder:
         return all(description_of(data, field, name) == text for field in self._style.fields)
 
     def _target(self, source: Path, item: Item) -> Path:
-        """The copy's place: below the folder as the picture lies below the one that was named, else as it was named."""
+        """The copy's place: below the folder as the image lies below the one that was named, else as it was named."""
         assert self._style.folder is not None
         target = self._style.folder / (item.below or _as_named(source))
         if target.resolve() == source.resolve():
@@ -123,13 +123,13 @@ def _write(target: Path, data: bytes, *, like: Path) -> None:
 
 
 def _keep(path: Path, data: bytes) -> None:
-    """Have the original beside its picture, unless it is there: ``photo.jpg.orig``, else ``photo.jpg.orig2`` ..."""
+    """Have the original beside its image, unless it is there: ``photo.jpg.orig``, else ``photo.jpg.orig2`` ..."""
     number = 1
     while True:
         backup = path.with_name(f"{path.name}{ORIGINAL}{number if number > 1 else ''}")
         if not backup.exists():
             break
-        if is_same_picture(backup.read_bytes(), data):
+        if is_same_image(backup.read_bytes(), data):
             return
         number += 1
     partial = backup.with_name(f".{backup.name[:100]}.partial")

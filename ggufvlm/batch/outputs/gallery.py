@@ -1,4 +1,4 @@
-"""A page that shows all rows: pictures, answers, errors, a filter. One file, which asks nothing of the network."""
+"""A page that shows all rows: images, answers, errors, a filter. One file, which asks nothing of the network."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def write_gallery(path: Path, rows: Iterable[Row], *, title: str) -> None:
     """Write the page in one step.
 
     Args:
-        rows: in the order they are shown. Pictures that are files of this machine get a thumbnail.
+        rows: in the order they are shown. Images that are files of this machine get a thumbnail.
         title: what stands above.
 
     Raises:

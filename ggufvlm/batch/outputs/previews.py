@@ -1,4 +1,4 @@
-"""Small pictures of rows, for pages that show many."""
+"""Small images of rows, for pages that show many."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def preview(row: Row) -> bytes | None:
     if path is None or not row["image"]:
         return None
     try:
-        if kind_of_file(path) is FileKind.PICTURE:
+        if kind_of_file(path) is FileKind.IMAGE:
             return thumbnail(path, _SIDE)
         return _small(_page_or_frame(path, row))
     except GGUFVLMError:
@@ -33,7 +33,7 @@ def _page_or_frame(path: Path, row: Row) -> Image:
     document = open_document(identify(path), Selection(dpi=_DPI, frames=1))
     place = row["page"] if document.n_pages else row["time"]
     places = document.places[:1] if place is None else (place,)
-    return next(image for _, image in document.pictures(places))
+    return next(image for _, image in document.images(places))
 
 
 def _small(image: Image) -> bytes:

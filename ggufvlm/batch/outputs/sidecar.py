@@ -1,4 +1,4 @@
-"""Answers beside their pictures: ``photo.jpg`` -> ``photo.txt``, as trainers of image models want them."""
+"""Answers beside their images: ``photo.jpg`` -> ``photo.txt``, as trainers of image models want them."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def beside(item: Item, source: Path, kind: str) -> Path:
 
 
 class Sidecars:
-    """Writes them as rows come. Pictures that are no files of this machine have none.
+    """Writes them as rows come. Images that are no files of this machine have none.
 
     Attributes:
         n_written: how many.
         n_failed: XMP files that are there and cannot be read.
         on_problem: told of each of these, in a line.
 
-    Two pictures of one name and different endings share a text file: the later one finds it there.
+    Two images of one name and different endings share a text file: the later one finds it there.
     """
 
     def __init__(self, style: SidecarStyle, journal: Journal) -> None:

@@ -1,11 +1,11 @@
-"""How much decoded pictures may take: threads that read ahead wait while too much of it lies unused."""
+"""How much decoded images may take: threads that read ahead wait while too much of it lies unused."""
 
 from __future__ import annotations
 
 import threading
 
 READ_AHEAD_BYTES = 512 << 20
-"""Of decoded pictures that wait for the engine."""
+"""Of decoded images that wait for the engine."""
 
 
 class Budget:

@@ -1,6 +1,6 @@
-"""How many tokens a picture takes, from its size and the projector's header: what libmtmd will do, without libmtmd.
+"""How many tokens an image takes, from its size and the projector's header: what libmtmd will do, without libmtmd.
 
-Each formula is llama.cpp's own preprocessing (``tools/mtmd/mtmd-image.cpp``) of a picture as our handler gives it.
+Each formula is llama.cpp's own preprocessing (``tools/mtmd/mtmd-image.cpp``) of an image as our handler gives it.
 Tokens of the text that stands between tiles are not counted.
 """
 
@@ -14,7 +14,7 @@ from ggufvlm.families import ChatHandler
 from ggufvlm.families.smolvlm import long_size
 
 _LFM2_TILE, _LFM2_MIN, _LFM2_MAX = 512, 64, 256
-_LFM2_TOLERANCE = 2.0  # a picture so much larger than one tile may be is cut
+_LFM2_TOLERANCE = 2.0  # an image so much larger than one tile may be is cut
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,13 +41,13 @@ def counting_for(projector_type: str) -> Counting | None:
 
 
 def _free(handler: ChatHandler, grid: Grid, width: int, height: int) -> int:
-    plan = handler.picture_plan(width, height)
+    plan = handler.image_plan(width, height)
     return -(-plan.width // grid.factor) * -(-plan.height // grid.factor)
 
 
 def _pixtral(handler: ChatHandler, grid: Grid, width: int, height: int) -> int:
     """Each row but the last ends with a token of its own."""
-    plan = handler.picture_plan(width, height)
+    plan = handler.image_plan(width, height)
     rows = -(-plan.height // grid.factor)
     return -(-plan.width // grid.factor) * rows + rows - 1
 
@@ -58,7 +58,7 @@ def _gemma(_handler: ChatHandler, grid: Grid, _width: int, _height: int) -> int:
 
 def _internvl(handler: ChatHandler, grid: Grid, width: int, height: int) -> int:
     tile = grid.image_size or 448
-    plan = handler.picture_plan(width, height)
+    plan = handler.image_plan(width, height)
     return _with_overview(plan.width // tile * (plan.height // tile)) * (tile // grid.factor) ** 2
 
 
@@ -67,14 +67,14 @@ def _smolvlm(handler: ChatHandler, grid: Grid, width: int, height: int) -> int:
     if grid.longest_edge is not None:
         width, height = long_size(width, height, longest_edge=grid.longest_edge)
     else:
-        plan = handler.picture_plan(width, height)
+        plan = handler.image_plan(width, height)
         width, height = plan.width, plan.height
     return _with_overview(-(-width // tile) * -(-height // tile)) * (tile // grid.factor) ** 2
 
 
 def _lfm2(handler: ChatHandler, grid: Grid, width: int, height: int) -> int:
     """Tiles and a thumbnail if it is large, else whole: as the handler decides."""
-    plan, most = handler.picture_plan(width, height), handler.facts.image_max_tokens or _LFM2_MAX
+    plan, most = handler.image_plan(width, height), handler.facts.image_max_tokens or _LFM2_MAX
     whole = _lfm2_whole(plan.width, plan.height, grid.factor, most)
     columns, rows = (max(1, round(side / grid.factor)) for side in (width, height))
     if columns * rows <= _LFM2_TOLERANCE * most:

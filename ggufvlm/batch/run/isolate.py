@@ -1,6 +1,6 @@
 """An engine in a process of its own: when llama.cpp takes its process down, the run goes on.
 
-Pictures that were being answered when the process ended are asked again one by one; the one that ends it again is
+Images that were being answered when the process ended are asked again one by one; the one that ends it again is
 marked and passed over.
 """
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _HOPELESS = 4
-"""Pictures in a row that end the process, none answered between: then it is not the pictures."""
+"""Images in a row that end the process, none answered between: then it is not the images."""
 
 
 class EngineCrash(EngineError):  # noqa: N818 - reads as what happened
-    """A picture ended the engine's process twice."""
+    """An image ended the engine's process twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class IsolatedEngine:
                     yield Result(killer, error=EngineCrash(f"it ended the engine's process twice: {self._reason}"))
                     if self._n_crashed >= _HOPELESS:
                         raise EngineError(
-                            f"the engine's process ends on every picture: {self._reason}",
+                            f"the engine's process ends on every image: {self._reason}",
                             hint="ggufvlm doctor; --no-isolate --debug shows more",
                         )
 

@@ -31,7 +31,7 @@ _READERS = 2
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """An input after its pictures were read.
+    """An input after its images were read.
 
     Attributes:
         asked: ``None`` if there is an error before a question can be put.
@@ -47,17 +47,17 @@ class Looked:
 
     @property
     def n_bytes(self) -> int:
-        """Of its decoded pictures."""
+        """Of its decoded images."""
         images = self.material.first_images if self.material else self.images
         return sum(len(image.rgb) for image in images)
 
-    def without_pictures(self) -> Looked:
+    def without_images(self) -> Looked:
         """What is left of it when it is asked."""
         return replace(self, images=(), material=None)
 
 
 class _EncodedImage(NamedTuple):
-    """A picture that is not decoded yet."""
+    """An image that is not decoded yet."""
 
     file_id: str
     decode: Callable[[], Image]
@@ -66,7 +66,7 @@ class _EncodedImage(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Looker:
-    """Reads the pictures of one input and finds out what to ask. From any thread.
+    """Reads the images of one input and finds out what to ask. From any thread.
 
     Attributes:
         template: the run's prompt; a row's own comes first.
@@ -102,7 +102,7 @@ class Looker:
                 return index.place_of_id(item.id) is not None
             if item.whole is not None:
                 return index.place_of_key(self._asked_at_all(item, item.whole).key) is not None
-            asked = self._known(item, self._pictures(item))
+            asked = self._known(item, self._images(item))
             return asked is not None
         except GGUFVLMError:
             return False
@@ -122,7 +122,7 @@ class Looker:
 
     def _look(self, item: Item) -> Looked:
         index = self.journal.index
-        encoded = self._pictures(item)
+        encoded = self._images(item)
         known = self._known(item, encoded)
         if known is not None:
             return Looked(item, known)
@@ -131,7 +131,7 @@ class Looker:
         sized = replace(asked, width=images[0].width, height=images[0].height)
         return Looked(item, sized, () if index.place_of_key(asked.key) is not None else images)
 
-    def _pictures(self, item: Item) -> list[_EncodedImage]:
+    def _images(self, item: Item) -> list[_EncodedImage]:
         return _of_part(item.part) if item.part else [_read(source, item.id) for source in item.sources]
 
     def _known(self, item: Item, encoded: list[_EncodedImage]) -> Asked | None:
@@ -148,7 +148,7 @@ class Looker:
         return self._asked(item, image_ids, [one.file_id for one in encoded], exif)
 
     def _asked_at_all(self, item: Item, whole: Whole) -> Asked:
-        """PDFs and videos are known by their bytes: which of their pictures fit, only the loaded model can tell."""
+        """PDFs and videos are known by their bytes: which of their images fit, only the loaded model can tell."""
         chosen = f"{whole.selection} in {self.identity.n_ctx} cells"
         file_ids = [digest(content_id(media_file(source, item.id)), chosen) for source in item.sources]
         return replace(self._asked(item, file_ids, file_ids, {}), image_ids=())
@@ -184,7 +184,7 @@ def _place(file: MediaFile) -> Source:
 
 def _of_part(part: Part) -> list[_EncodedImage]:
     strip, place = part.strip, part.place
-    return [_EncodedImage(strip.picture_id(place), lambda: strip.picture(place), b"")]
+    return [_EncodedImage(strip.image_id(place), lambda: strip.image(place), b"")]
 
 
 def _read(source: Source, name: str) -> _EncodedImage:
@@ -202,7 +202,7 @@ def look_ahead(
     """Look at inputs in threads, at most ``window`` ahead; they come as they are finished.
 
     Args:
-        budget: bytes of decoded pictures that may wait here; each thread may hold one picture more.
+        budget: bytes of decoded images that may wait here; each thread may hold one image more.
     """
     pool = ThreadPoolExecutor(_READERS, "ggufvlm-batch")
     done: SimpleQueue[Future[Looked]] = SimpleQueue()

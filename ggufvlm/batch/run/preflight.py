@@ -1,4 +1,4 @@
-"""What a run will take, told from headers of pictures and of the model's files. Nothing is decoded or loaded."""
+"""What a run will take, told from headers of images and of the model's files. Nothing is decoded or loaded."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Preflight:
     Attributes:
         count: inputs.
         n_done: of these, answered already; they count for nothing below.
-        sizes: width and height in pixels of each picture that has a header, and how often. All pages of a PDF and
+        sizes: width and height in pixels of each image that has a header, and how often. All pages of a PDF and
             all frames of a video are taken to be as large as the first.
         unreadable: inputs that have none, and why; the first few.
         n_unreadable: all of them.
-        image_tokens: of all pictures together; ``None`` where only the loaded model can tell.
-        largest: tokens of the largest picture.
+        image_tokens: of all images together; ``None`` where only the loaded model can tell.
+        largest: tokens of the largest image.
         prompt_tokens: of the prompt, about.
-        too_large: ids whose picture and prompt exceed ``limit``; the first few.
+        too_large: ids whose image and prompt exceed ``limit``; the first few.
         limit: tokens of context for one answer.
         projector_type: the projector's kind, which decides whether tokens can be told.
         memory: bytes that model, projector and context will take.
@@ -107,7 +107,7 @@ def preflight(
 
 
 class TokenCounter:
-    """How many tokens a picture takes, where that follows from its size and the projector's header."""
+    """How many tokens an image takes, where that follows from its size and the projector's header."""
 
     def __init__(self, engine: Engine) -> None:
         from ggufvlm.models.pairing import check_pair
@@ -135,10 +135,10 @@ class TokenCounter:
         return self._square is not None or self._counting is not None
 
     def tokens(self, width: int, height: int) -> int:
-        """Of one picture; 0 where only the loaded model can tell.
+        """Of one image; 0 where only the loaded model can tell.
 
         Raises:
-            UsageError: the model does not take a picture of this shape.
+            UsageError: the model does not take an image of this shape.
         """
         if self._square is not None or self._counting is None:
             return self._square or 0
@@ -183,11 +183,11 @@ def _handler(engine: Engine, report: PairReport) -> ChatHandler:
 
 
 class _Seen(NamedTuple):
-    """Width and height in pixels of an input's first picture, and how many there are."""
+    """Width and height in pixels of an input's first image, and how many there are."""
 
     width: int
     height: int
-    n_pictures: int = 1
+    n_images: int = 1
 
 
 def _look(item: Item, is_done: Callable[[Item], bool]) -> _Seen | GGUFVLMError | None:
@@ -228,9 +228,9 @@ def _count(found: Preflight, item: Item, seen: _Seen | GGUFVLMError | None, coun
             found.unreadable.append((item.id, str(error)))
         return
     if item.whole is not None:  # no more of it is taken than fits
-        n_tokens = max(n_tokens, min(seen.n_pictures * n_tokens, counter.limit - found.prompt_tokens))
+        n_tokens = max(n_tokens, min(seen.n_images * n_tokens, counter.limit - found.prompt_tokens))
     else:
-        n_tokens *= seen.n_pictures
+        n_tokens *= seen.n_images
     found.sizes[seen.width, seen.height] += 1
     found.image_tokens = (found.image_tokens or 0) + n_tokens
     found.largest = max(found.largest, n_tokens)
@@ -251,7 +251,7 @@ def _advice(found: Preflight, engine: Engine, free: int | None) -> list[str]:
         advice.append(f"{found.memory / 2**30:.1f} GiB are needed and {free / 2**30:.1f} GiB are free: {smaller}")
     if found.too_large:
         fits = max(64, found.limit - found.prompt_tokens - 256)
-        advice.append(f"--image-max-tokens {fits} makes all pictures fit into the context")
+        advice.append(f"--image-max-tokens {fits} makes all images fit into the context")
     elif found.largest > _MANY_TOKENS // 2 and engine.config.image_max_tokens is None:
         advice.append(f"--image-max-tokens {_SMALL} is several times faster, and sees less")
     if found.n_unreadable:

@@ -40,7 +40,7 @@ class Task:
         prefill: every answer starts with this.
         n_retries: how far up the ladder an answer goes that runs in circles.
         max_errors: end the run after so many rows with errors.
-        window: pictures in hand before the engine takes them.
+        window: images in hand before the engine takes them.
     """
 
     template: Template
@@ -185,9 +185,9 @@ class Run:
             self._copy(looked, self._journal.read(place))
             return None
         if asked.key in self._open:
-            self._open[asked.key].waiting.append(looked.without_pictures())
+            self._open[asked.key].waiting.append(looked.without_images())
             return None
-        self._open[asked.key] = _Open(looked.without_pictures(), asked)
+        self._open[asked.key] = _Open(looked.without_images(), asked)
         return self._question(looked, asked)
 
     def _question(self, looked: Looked, asked: Asked) -> Question:

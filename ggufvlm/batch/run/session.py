@@ -36,7 +36,7 @@ class Output:
         ordered: rows in the order of the inputs when the run has ended; until then as they are finished.
         restart: begin anew; the old file is kept as ``.bak``.
         sync_every: seconds after which rows are on the disk.
-        embed: puts answers into the picture files.
+        embed: puts answers into the image files.
         html: a gallery page to make as well.
     """
 
@@ -117,7 +117,7 @@ class Session:
         Args:
             on_progress: told after each input.
             on_row: told of each row.
-            on_problem: told, in a line, of answers that could not be put beside or into their picture.
+            on_problem: told, in a line, of answers that could not be put beside or into their image.
             load: makes the engine when the first question is there, closed with the stack.
 
         Raises:

@@ -94,7 +94,7 @@ def _ask(
     hardware: HardwareOptions,
     output: OutputOptions,
 ) -> dict[Path | str, str]:
-    """The text of each picture; what cannot be read becomes a problem. Loads a model only if there is a picture."""
+    """The text of each image; what cannot be read becomes a problem. Loads a model only if there is an image."""
     from ggufvlm.models.resolve import find_model
     from ggufvlm.vlm.map import Question
     from ggufvlm.vlm.vlm import VLM

@@ -1,4 +1,4 @@
-"""What describe, demo and compare have in common: load while reading pictures, stream, report, choose the exit code."""
+"""What describe, demo and compare have in common: load while reading images, stream, report, choose the exit code."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ SOME_FAILED = 5
 def read_question(
     arguments: Sequence[str], asked: PromptOptions, *, raw: bool, default: str | None = None
 ) -> tuple[list[str], str]:
-    """Pictures and prompt of a command that takes ``IMAGE... [PROMPT]``; without a prompt it is ``default``.
+    """Images and prompt of a command that takes ``IMAGE... [PROMPT]``; without a prompt it is ``default``.
 
     Raises:
-        UsageError: no picture, two prompts, stdin twice.
-        ImageError: a picture that does not exist.
+        UsageError: no image, two prompts, stdin twice.
+        ImageError: an image that does not exist.
         InputError: a prompt file that cannot be read.
     """
     from ggufvlm.media import expand
@@ -48,7 +48,7 @@ def read_question(
 
     sources, words = expand(arguments)
     if not sources:
-        raise UsageError("no picture given", hint='pictures first: photo.jpg "What is this?"; - reads one from stdin')
+        raise UsageError("no image given", hint='images first: photo.jpg "What is this?"; - reads one from stdin')
     if sources.count("-") > 1:
         raise UsageError("- can be given once: there is one stdin")
     if words is not None and asked.prompt is not None:
@@ -95,7 +95,7 @@ def answer_question(
                         raw=model.raw,
                         on_load=spinner.on_load,
                         on_progress=spinner.on_progress,
-                        waits_for_pictures=True,
+                        waits_for_images=True,
                     )
                 )
                 material = read()  # while the model loads
@@ -179,7 +179,7 @@ def print_json(data: Any) -> None:
 
 
 class Complaints:
-    """What went wrong with single ones of several pictures or pages: a line for each on stderr, a hint once.
+    """What went wrong with single ones of several images or pages: a line for each on stderr, a hint once.
 
     Attributes:
         errors: all of them.
@@ -194,7 +194,7 @@ class Complaints:
         """Tell the user.
 
         Args:
-            name: of the picture, for errors that do not name it themselves.
+            name: of the image, for errors that do not name it themselves.
         """
         self.errors.append(error)
         text = str(error)
@@ -207,7 +207,7 @@ class Complaints:
         """End the command if there was an error.
 
         Args:
-            n_done: pictures or pages that were dealt with.
+            n_done: images or pages that were dealt with.
 
         Raises:
             typer.Exit: with 5 if some were, else with the code of the first error.

@@ -1,4 +1,4 @@
-"""``ggufvlm classify IMAGE... --labels a,b,c``: classes of pictures, with the model's own probabilities."""
+"""``ggufvlm classify IMAGE... --labels a,b,c``: classes of images, with the model's own probabilities."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def classify(
         bool, typer.Option("--exact", help="Score labels only as written, not capitalised or with a full stop.")
     ] = False,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Divide by the probabilities for a grey picture of the same size.")
+        bool, typer.Option("--calibrate", help="Divide by the probabilities for a grey image of the same size.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a picture, one on each line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object an image, one on each line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A table: image, best label, a column for each label.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no warnings.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False,
@@ -69,12 +69,12 @@ def classify(
     model: ModelOptions,
     hardware: HardwareOptions,
 ) -> None:
-    """Tell which class a picture belongs to, and how sure the model is.
+    """Tell which class an image belongs to, and how sure the model is.
 
     ggufvlm classify photo.jpg --labels cat,dog,bird
 
     Nothing is generated: each label is scored as the answer, so the probabilities are the model's own. Exit code 5 if
-    some pictures could not be read.
+    some images could not be read.
     """
     from ggufvlm.tasks.classify import ClassifyParams
 
@@ -90,7 +90,7 @@ def classify(
         calibrate=calibrate,
         system=text_or_file(system) if system else None,
     )
-    sources = _pictures(arguments)
+    sources = _images(arguments)
     if debug:
         log_to_stderr()
     show = Shown("csv" if as_csv else "json" if json else "bars", params, output, several=len(sources) > 1)
@@ -103,7 +103,7 @@ def classify(
     show.complaints.leave(show.n_shown)
 
 
-def _pictures(arguments: Sequence[str]) -> list[str]:
+def _images(arguments: Sequence[str]) -> list[str]:
     from ggufvlm.media import expand
 
     sources: list[str] = []
@@ -122,7 +122,7 @@ def _pictures(arguments: Sequence[str]) -> list[str]:
 def _classify(
     sources: Sequence[str], params: ClassifyParams, model: ModelOptions, hardware: HardwareOptions, show: Shown
 ) -> None:
-    """Show the classes of each picture, or why there are none.
+    """Show the classes of each image, or why there are none.
 
     Raises:
         GGUFVLMError: the only one cannot be read.
@@ -153,11 +153,11 @@ def _classify(
 def _results(
     vlm: VLM, sources: Sequence[str], params: ClassifyParams
 ) -> Iterator[tuple[str, Classification | GGUFVLMError]]:
-    """Each picture with its classes or with what went wrong; the next one is read meanwhile."""
+    """Each image with its classes or with what went wrong; the next one is read meanwhile."""
     from ggufvlm.media import load
     from ggufvlm.tasks.classify import classify
 
-    with ThreadPoolExecutor(1, "ggufvlm-pictures") as reader:
+    with ThreadPoolExecutor(1, "ggufvlm-images") as reader:
         ahead = deque([reader.submit(load, source) for source in sources[:1]])
         for index, source in enumerate(sources):
             ahead.extend(reader.submit(load, coming) for coming in sources[index + 1 : index + 2])

@@ -1,4 +1,4 @@
-"""Classes of pictures as bars, JSON lines or CSV."""
+"""Classes of images as bars, JSON lines or CSV."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Shown:
     """Writes results to stdout as they come, errors and doubts to stderr.
 
     Attributes:
-        several: each picture is named.
-        n_shown: pictures whose classes were shown.
+        several: each image is named.
+        n_shown: images whose classes were shown.
         complaints: about the others.
     """
 
@@ -39,11 +39,11 @@ class Shown:
     _has_doubted: bool = False
 
     def result(self, found: Classification) -> None:
-        """Show the classes of a picture."""
+        """Show the classes of an image."""
         self._show(found)
         self.n_shown += 1
         if found.coverage < _UNLIKELY and not self.output.quiet and not self._has_doubted:
-            self._has_doubted = True  # of a thousand pictures it would be the same a thousand times
+            self._has_doubted = True  # of a thousand images it would be the same a thousand times
             console.say(
                 f"warning: {found.source}: the model would have answered with one of the labels in only "
                 f"{found.coverage:.2%} of cases; another question (-p) or other labels may suit it better"
@@ -58,7 +58,7 @@ class Shown:
             self._bars(found)
 
     def error(self, source: str, error: GGUFVLMError) -> None:
-        """Name a picture that could not be classified."""
+        """Name an image that could not be classified."""
         if self.form == "json":
             console.print_plainly(json.dumps({"source": source, "error": str(error)}, ensure_ascii=False))
         self.complaints.add(error, source)

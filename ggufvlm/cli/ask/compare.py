@@ -69,7 +69,7 @@ def compare(
     ggufvlm compare photo.jpg "What is on the table?" -m qwen2-vl-2b -m gemma-3-4b
 
     Answers stand side by side with their times and tokens. A model that fails is a column with its error; the exit code
-    is 0 if at least one has answered, else that of the first error. Pictures are read once, models loaded in turn.
+    is 0 if at least one has answered, else that of the first error. Images are read once, models loaded in turn.
     Of a PDF or video each model sees as many pages or frames as fit into its context.
     """
     from ggufvlm.cli.ask.comparison import Questioner, show

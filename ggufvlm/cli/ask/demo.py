@@ -1,4 +1,4 @@
-"""``ggufvlm demo``: the built-in model on a built-in picture, offline."""
+"""``ggufvlm demo``: the built-in model on a built-in image, offline."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def demo(
     prompt: Annotated[str, typer.Argument(help="The question. [Describe this image.]", show_default=False)] = (
         "Describe this image."
     ),
-    number: Annotated[int, typer.Option("--picture", min=1, max=3, help="Which of the built-in pictures.")] = 1,
+    number: Annotated[int, typer.Option("--picture", min=1, max=3, help="Which of the built-in images.")] = 1,
     save: Annotated[
         Path | None,
-        typer.Option("--save", help="Also write the picture to this file.", metavar="FILE", show_default=False),
+        typer.Option("--save", help="Also write the image to this file.", metavar="FILE", show_default=False),
     ] = None,
     *,
     sampling: SamplingOptions,
     output: OutputOptions,
 ) -> None:
-    """Ask the built-in model about a built-in picture: works offline, right after installation.
+    """Ask the built-in model about a built-in image: works offline, right after installation.
 
-    The model weighs 5 MB and was trained on pictures of coloured blocks only. It shows the machinery; for photographs
+    The model weighs 5 MB and was trained on images of coloured blocks only. It shows the machinery; for photographs
     take a real model with describe.
     """
     from ggufvlm import media

@@ -60,7 +60,7 @@ def describe(
     hardware: HardwareOptions,
     output: OutputOptions,
 ) -> None:
-    """Ask about one or several pictures; pages of a PDF and frames of a video are pictures, too.
+    """Ask about one or several images; pages of a PDF and frames of a video are images, too.
 
     ggufvlm describe photo.jpg "What is on the table?"
 

@@ -1,4 +1,4 @@
-"""``ggufvlm ocr FILE...``: pictures and PDFs as text or Markdown."""
+"""``ggufvlm ocr FILE...``: images and PDFs as text or Markdown."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def ocr(
         list[str],
         typer.Argument(
             metavar="FILE...",
-            help="Pictures, PDFs, TIFFs of several pages, folders, patterns, http(s) URLs, - for stdin.",
+            help="Images, PDFs, TIFFs of several pages, folders, patterns, http(s) URLs, - for stdin.",
             show_default=False,
         ),
     ],
@@ -120,7 +120,7 @@ def ocr(
     hardware: HardwareOptions,
     talk: TalkOptions,
 ) -> None:
-    """Read the text of pictures and PDFs, page by page, as text or Markdown.
+    """Read the text of images and PDFs, page by page, as text or Markdown.
 
     ggufvlm ocr scan.pdf --pages 1-5 -m glm-ocr
 

@@ -1,4 +1,4 @@
-"""``ggufvlm batch INPUT... -p PROMPT -o OUT``: one row for each of many pictures."""
+"""``ggufvlm batch INPUT... -p PROMPT -o OUT``: one row for each of many images."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def batch(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Pictures, PDFs, videos, folders, patterns, URLs, .csv .tsv .jsonl .parquet; - for stdin lines.",
+            help="Images, PDFs, videos, folders, patterns, URLs, .csv .tsv .jsonl .parquet; - for stdin lines.",
             show_default=False,
         ),
     ],
@@ -78,7 +78,7 @@ def batch(
     hardware: HardwareOptions,
     talk: TalkOptions,
 ) -> None:
-    """Ask about many pictures, and write a row for each.
+    """Ask about many images, and write a row for each.
 
     ggufvlm batch photos/ -p "Describe this image." -o captions.jsonl
 
@@ -242,11 +242,11 @@ def _report(session: Session, rows: RowOptions, output: OutputOptions, *, interr
     parts += [f"{progress.copied} same as another"] if progress.copied else []
     parts += [f"{progress.errors} errors"] if progress.errors else []
     seconds = time.monotonic() - progress.began
-    console.say(f"{rows.out}: {', '.join(parts)}; {duration(seconds)}, {rate(progress):.2f} pictures/s")
+    console.say(f"{rows.out}: {', '.join(parts)}; {duration(seconds)}, {rate(progress):.2f} images/s")
     if embedder is not None:
         others = embedder.n_without_file
-        more = f"; not about one picture file: {counted(others, 'answer')}" if others else ""
-        console.say(f"with a description: {counted(embedder.n_written, 'picture file')}{more}")
+        more = f"; not about one image file: {counted(others, 'answer')}" if others else ""
+        console.say(f"with a description: {counted(embedder.n_written, 'image file')}{more}")
     if interrupted:
         console.say("interrupted; the same command goes on from here")
     if progress.stopped:

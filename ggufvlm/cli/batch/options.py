@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class SidecarKind(str, Enum):
-    """What stands beside a picture."""
+    """What stands beside an image."""
 
     TXT = "txt"
     JSON = "json"
@@ -145,7 +145,7 @@ class TalkOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SidecarOptions:
-    """Answers beside their pictures."""
+    """Answers beside their images."""
 
     sidecar: Annotated[
         SidecarKind | None,
@@ -203,7 +203,7 @@ class SidecarOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedOptions:
-    """Answers into the picture files."""
+    """Answers into the image files."""
 
     embed: Annotated[
         str | None,

@@ -34,7 +34,7 @@ def show_preflight(given: Inputs, task: Task, engine: Engine, out: Path | None) 
     if found.sizes:
         lines.append(("sizes", _sizes(found)))
     lines.append(("tokens", _tokens(found, engine)))
-    lines.append(("context", f"{found.limit} tokens at most; {found.n_too_large} pictures exceed it"))
+    lines.append(("context", f"{found.limit} tokens at most; {found.n_too_large} images exceed it"))
     lines.append(("memory", f"{found.memory / 2**20:.0f} MiB with {engine.config.n_slots} slots, about"))
     lines.append(("time", _time(found, out)))
     lines += [("unreadable", f"{name}: {text}" if name not in text else text) for name, text in found.unreadable]
@@ -67,8 +67,8 @@ def _tokens(found: Preflight, engine: Engine) -> str:
     longest = "as long as the context allows" if answer < 0 else f"at most {answer}"
     asked = f"about {found.prompt_tokens} of the prompt each; answers {longest} each"
     if found.image_tokens is None:
-        return f"of pictures: only the loaded model can tell ({found.projector_type}); {asked}"
-    return f"{found.image_tokens} of pictures, the largest {found.largest}; {asked}"
+        return f"of images: only the loaded model can tell ({found.projector_type}); {asked}"
+    return f"{found.image_tokens} of images, the largest {found.largest}; {asked}"
 
 
 def _time(found: Preflight, out: Path | None) -> str:

@@ -50,7 +50,7 @@ def chat(
     hardware: HardwareOptions,
     output: OutputOptions,
 ) -> None:
-    """Talk about pictures: a dialogue that keeps its images.
+    """Talk about images: a dialogue that keeps its images.
 
     ggufvlm chat photo.jpg
 
@@ -98,7 +98,7 @@ def _open(
     SamplingParams(**settings)  # what makes no sense is refused before anything is loaded
     files = loader.find(model.model)
     with leaving_at_once(quiet=output.quiet):
-        vlm = loader.begin(files, waits_for_pictures=bool(sources))
+        vlm = loader.begin(files, waits_for_images=bool(sources))
         from ggufvlm.chat.chat import Chat
         from ggufvlm.cli.chat import documents as chat_documents
         from ggufvlm.cli.chat.session import Session
@@ -110,7 +110,7 @@ def _open(
         try:
             chat_documents.begin_with(session, sources, selection)
         except BaseException:
-            session.close()  # a model that still waits for its pictures would wait for ever
+            session.close()  # a model that still waits for its images would wait for ever
             raise
     return session
 

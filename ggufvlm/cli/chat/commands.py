@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ggufvlm.cli.chat import files as chat_files
-from ggufvlm.cli.chat import images as chat_pictures
+from ggufvlm.cli.chat import images as chat_images
 from ggufvlm.cli.chat import settings as chat_settings
 from ggufvlm.cli.chat.asking import regen
 from ggufvlm.cli.chat.context import parse_drop, show_context
@@ -30,7 +30,7 @@ class Command:
 def _undo(session: Session, _rest: str) -> None:
     turn = session.chat.undo()
     session.changed()
-    images = f" and {counted(len(turn.pictures), 'image')}" if turn.pictures else ""
+    images = f" and {counted(len(turn.images), 'image')}" if turn.images else ""
     session.tell(f"forgot the last question{images}: {counted(len(session.chat.turns), 'turn')} left")
 
 
@@ -57,21 +57,21 @@ def _leave(_session: Session, _rest: str) -> None:
 
 
 HELP = '''
-A path or file:// URL of a picture in a message is staged too.
+A path or file:// URL of an image in a message is staged too.
 A message of several lines stands between """ and """, or has Alt-Enter between its lines.
 Ctrl-C stops an answer and keeps what was said; at an empty line a second one leaves, as Ctrl-D does.'''
 
 COMMANDS = {
     command.name: command
     for command in (
-        Command("image", "PATH|URL...", "stage images; of PDFs --pages 1-5, of videos --every 2s", chat_pictures.stage),
-        Command("paste", "", "stage the image on the clipboard", chat_pictures.paste),
-        Command("crop", "X Y W H", "stage a part of the last image; pixels, or per cent", chat_pictures.cut),
-        Command("zoom", "[FACTOR [X Y]]", "stage its middle, or what is around X Y, enlarged", chat_pictures.zoom),
-        Command("images", "", "list the images", chat_pictures.list_images),
-        Command("show", "[N]", "show an image; the last one", chat_pictures.show),
+        Command("image", "PATH|URL...", "stage images; of PDFs --pages 1-5, of videos --every 2s", chat_images.stage),
+        Command("paste", "", "stage the image on the clipboard", chat_images.paste),
+        Command("crop", "X Y W H", "stage a part of the last image; pixels, or per cent", chat_images.cut),
+        Command("zoom", "[FACTOR [X Y]]", "stage its middle, or what is around X Y, enlarged", chat_images.zoom),
+        Command("images", "", "list the images", chat_images.list_images),
+        Command("show", "[N]", "show an image; the last one", chat_images.show),
         Command("drop", "N | turn [N]", "take out an image, or a question with its answer", parse_drop),
-        Command("replace", "N PATH", "put another image in the place of one", chat_pictures.put_in_place),
+        Command("replace", "N PATH", "put another image in the place of one", chat_images.put_in_place),
         Command("system", "[TEXT|@FILE|off]", "the system message", chat_settings.system),
         Command("model", "[NAME]", "let another model go on", chat_settings.model),
         Command("set", "[KEY VALUE]", "settings, such as: temp 0, max_tokens 100, seed 1", chat_settings.set_value),

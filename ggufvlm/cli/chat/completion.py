@@ -1,4 +1,4 @@
-"""Tab in a chat: commands, their arguments, picture files."""
+"""Tab in a chat: commands, their arguments, image files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prompt_toolkit.document import Document
 
 from ggufvlm.cli.chat.commands import COMMANDS
 from ggufvlm.cli.chat.settings import names
-from ggufvlm.media.decoding.formats import is_document_name, is_picture_name
+from ggufvlm.media.decoding.formats import is_document_name, is_image_name
 
 _LAST_WORD = re.compile(r"(?:\\.|\S)*\Z")
 _MOST_ENTRIES = 500
@@ -56,7 +56,7 @@ def _models() -> list[str]:
 
 
 def _files(begun: str, ending: str | None = None) -> Iterator[Completion]:
-    """Folders and pictures (or files of another ending) that begin so; blanks get a backslash."""
+    """Folders and images (or files of another ending) that begin so; blanks get a backslash."""
     typed = begun.lstrip("\"'")
     folder, slash, start = re.sub(r"\\(.)", r"\1", typed).rpartition("/")
     try:
@@ -68,6 +68,6 @@ def _files(begun: str, ending: str | None = None) -> Iterator[Completion]:
         if not name.startswith(start) or (name.startswith(".") and not start):
             continue
         is_folder = entry.is_dir()
-        if is_folder or (name.endswith(ending) if ending else (is_picture_name(name) or is_document_name(name))):
+        if is_folder or (name.endswith(ending) if ending else (is_image_name(name) or is_document_name(name))):
             rest = re.sub(r"([\s\\'\"])", r"\\\1", name[len(start) :]) + ("/" if is_folder else "")
             yield Completion(rest, display=name + ("/" if is_folder else ""))

@@ -58,10 +58,10 @@ def _explanation(session: Session, size: PromptSize) -> str:
 def _occupants(session: Session, size: PromptSize) -> list[tuple[str, int, str]]:
     n_system = _system_cells(session)
     rows = [("system message", n_system, "")] if session.chat.system else []
-    pictures = session.chat.pictures
-    for number, n_cells in enumerate(size.n_pictures, 1):
-        staged = " (staged)" if number > len(pictures) - len(session.chat.staged) else ""
-        rows.append((f"image {number}", n_cells, pictures[number - 1].source + staged))
+    images = session.chat.images
+    for number, n_cells in enumerate(size.n_images, 1):
+        staged = " (staged)" if number > len(images) - len(session.chat.staged) else ""
+        rows.append((f"image {number}", n_cells, images[number - 1].source + staged))
     return [*rows, ("text", max(0, size.n_text - n_system), "")]
 
 
@@ -79,14 +79,14 @@ def _system_cells(session: Session) -> int:
 
 
 def _can_drop(session: Session) -> bool:
-    return bool(session.chat.turns or session.chat.pictures)
+    return bool(session.chat.turns or session.chat.images)
 
 
 def _offer(session: Session, fits: bool) -> str:
     chat = session.chat
     offers = []
-    if chat.pictures:
-        offers.append(("i", f"drop the oldest [i]mage, {chat.pictures[0].source}"))
+    if chat.images:
+        offers.append(("i", f"drop the oldest [i]mage, {chat.images[0].source}"))
     if chat.turns:
         offers.append(("t", f"drop the oldest [t]urn, {_words_of(chat.turns[0])}"))
     if fits:
@@ -110,7 +110,7 @@ def drop_image(session: Session, number: int) -> None:
     """
     dropped = session.chat.drop_image(number)
     session.changed()
-    rest = len(session.chat.pictures)
+    rest = len(session.chat.images)
     more = f"; {counted(rest, 'image')} left, numbered anew" if rest >= number else ""
     session.tell(f"dropped image {number}: {dropped.source}{more}")
 
@@ -123,8 +123,8 @@ def drop_turn(session: Session, number: int) -> None:
     """
     turn = session.chat.drop_turn(number)
     session.changed()
-    pictures = f" and {counted(len(turn.pictures), 'image')}" if turn.pictures else ""
-    session.tell(f"dropped turn {number}{pictures}: {_words_of(turn)}")
+    images = f" and {counted(len(turn.images), 'image')}" if turn.images else ""
+    session.tell(f"dropped turn {number}{images}: {_words_of(turn)}")
 
 
 def parse_drop(session: Session, rest: str) -> None:

@@ -1,4 +1,4 @@
-"""PDFs and videos in a chat: their pages and frames are staged as pictures, as many as leave room to talk."""
+"""PDFs and videos in a chat: their pages and frames are staged as images, as many as leave room to talk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPTIONS = ("pages", "every", "frames")
 
 
 def stage(session: Session, sources: Sequence[str], selection: Selection | None = None) -> None:
-    """Stage pictures, and of PDFs and videos the wanted pages and frames, or as many as fit.
+    """Stage images, and of PDFs and videos the wanted pages and frames, or as many as fit.
 
     Raises:
         ImageError: one cannot be read; none is staged then.
@@ -39,7 +39,7 @@ def stage(session: Session, sources: Sequence[str], selection: Selection | None 
 
 
 def begin_with(session: Session, sources: Sequence[str], selection: Selection) -> None:
-    """Stage what a chat begins with, while its model loads and waits to be told the first pictures.
+    """Stage what a chat begins with, while its model loads and waits to be told the first images.
 
     Raises: as :func:`stage`.
     """
@@ -93,7 +93,7 @@ def _stage_what_fits(session: Session, material: Material) -> None:
     session.wait_until_loaded()
     vlm, size = session.chat.vlm, session.chat.measure()
     room = round(_SHARE * (size.limit - kept_free(vlm, size.limit) - size.total))
-    images, notes = material.pictures(vlm, room)
+    images, notes = material.images(vlm, room)
     if len(images) <= _MOST_LINES:
         session.stage(*images)
     else:
@@ -103,7 +103,7 @@ def _stage_what_fits(session: Session, material: Material) -> None:
 
 
 def _stage_in_one_line(session: Session, images: Sequence[Image]) -> None:
-    first = len(session.chat.pictures) + 1
+    first = len(session.chat.images) + 1
     session.chat.stage(*images)
     session.changed()
     last = first + len(images) - 1
@@ -119,4 +119,4 @@ def _is_document(source: str) -> bool:
     from ggufvlm.batch.inputs.expand import kind_of_file
     from ggufvlm.media.decoding.kinds import FileKind
 
-    return kind_of_file(path) is not FileKind.PICTURE
+    return kind_of_file(path) is not FileKind.IMAGE

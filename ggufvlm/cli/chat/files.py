@@ -39,7 +39,7 @@ def load(session: Session, rest: str) -> None:
     session.chat = Chat.load(path, session.chat.vlm)
     session.changed()
     chat = session.chat
-    session.tell(f"loaded {counted(len(chat.turns), 'turn')} with {counted(len(chat.pictures), 'image')} from {path}")
+    session.tell(f"loaded {counted(len(chat.turns), 'turn')} with {counted(len(chat.images), 'image')} from {path}")
     if model != here:
         session.tell(f"note: {model} answered there, {here} answers here; /model {model} switches")
     for number, missing in chat.missing.items():
@@ -80,10 +80,10 @@ def _markdown(session: Session, path: Path, copies: set[Path]) -> str:
     if chat.system:
         blocks.append(f"System: {chat.system}")
     for turn in chat.turns:
-        for picture in turn.pictures:
-            name = Path(picture.source).name.replace("[", "(").replace("]", ")")
-            if isinstance(picture, Image):
-                copies.add(copy := copy_beside(picture, path.absolute()))
+        for image in turn.images:
+            name = Path(image.source).name.replace("[", "(").replace("]", ")")
+            if isinstance(image, Image):
+                copies.add(copy := copy_beside(image, path.absolute()))
                 blocks.append(f"![{name}](<{copy.name}>)")
             else:
                 blocks.append(f"*missing: {name}*")

@@ -16,7 +16,7 @@ def stage(session: Session, rest: str) -> None:
     """``/image PATH... [--pages 1-5] [--every 2s] [--frames 8] [--scenes]``
 
     Raises:
-        ImageError: there is no such picture, or it cannot be read.
+        ImageError: there is no such image, or it cannot be read.
         UsageError: nothing is named, or pages are chosen of no PDF.
     """
     from ggufvlm.cli.chat import documents as chat_documents
@@ -38,7 +38,7 @@ def paste(session: Session, _rest: str) -> None:
     """``/paste``
 
     Raises:
-        ImageError: there is no picture on the clipboard, or no clipboard.
+        ImageError: there is no image on the clipboard, or no clipboard.
     """
     session.stage(CLIPBOARD)
 
@@ -97,43 +97,43 @@ def _pixels(text: str, side: int) -> int:
 
 
 def last_image(session: Session) -> Image:
-    """The newest picture.
+    """The newest image.
 
     Raises:
         UsageError: there is none.
         ImageError: it is missing.
     """
-    return image_of(session, len(session.chat.pictures))
+    return image_of(session, len(session.chat.images))
 
 
 def image_of(session: Session, number: int) -> Image:
-    """A picture with pixels.
+    """An image with pixels.
 
     Raises:
         UsageError: there is none of this number.
         ImageError: it is missing.
     """
-    picture = session.chat.picture(number)
-    if not isinstance(picture, Image):
-        raise ImageError(f"{session.name_picture(number)} is missing: {picture.reason}", hint=f"/replace {number} PATH")
-    return picture
+    image = session.chat.image(number)
+    if not isinstance(image, Image):
+        raise ImageError(f"{session.name_image(number)} is missing: {image.reason}", hint=f"/replace {number} PATH")
+    return image
 
 
 def list_images(session: Session, _rest: str) -> None:
     """``/images``"""
-    pictures = session.chat.pictures
-    if not pictures:
+    images = session.chat.images
+    if not images:
         session.show("no images yet")
         return
-    where = [f"turn {at}" for at, turn in enumerate(session.chat.turns, 1) for _ in turn.pictures]
+    where = [f"turn {at}" for at, turn in enumerate(session.chat.turns, 1) for _ in turn.images]
     where += ["staged"] * len(session.chat.staged)
-    n_cells = session.size.n_pictures if session.size else ()
+    n_cells = session.size.n_images if session.size else ()
     rows = []
-    for place, picture in enumerate(pictures):
-        missing = "" if isinstance(picture, Image) else f"  missing: {picture.reason}"
+    for place, image in enumerate(images):
+        missing = "" if isinstance(image, Image) else f"  missing: {image.reason}"
         tokens = counted(n_cells[place], "token") if place < len(n_cells) else ""
-        size = f"{picture.width}x{picture.height}"
-        rows.append((str(place + 1), where[place], size, tokens, picture.source + missing))
+        size = f"{image.width}x{image.height}"
+        rows.append((str(place + 1), where[place], size, tokens, image.source + missing))
     say_rows(rows, right=[0, 3])
 
 

@@ -54,8 +54,8 @@ class ModelLoader:
                 raise
             raise DownloadError("the download was stopped") from None
 
-    def begin(self, files: ModelFiles, *, waits_for_pictures: bool = False) -> VLM:
-        """Begin to load. If it waits for pictures, :meth:`VLM.expect` has to be called.
+    def begin(self, files: ModelFiles, *, waits_for_images: bool = False) -> VLM:
+        """Begin to load. If it waits for images, :meth:`VLM.expect` has to be called.
 
         Raises:
             ModelError, PairingError: the files are damaged or do not belong together.
@@ -69,7 +69,7 @@ class ModelLoader:
             raw=self._options.raw,
             on_load=self._on_load,
             on_progress=self._on_progress,
-            waits_for_pictures=waits_for_pictures,
+            waits_for_images=waits_for_images,
         )
         threading.Thread(target=self._watch, args=(vlm,), daemon=True).start()
         return vlm

@@ -197,7 +197,7 @@ class Session:
         self.chat.vlm.close()
 
     def status(self) -> list[str]:
-        """Model, pictures, context: the most important first. Asked for when a line is about to be typed."""
+        """Model, images, context: the most important first. Asked for when a line is about to be typed."""
         self.prepare()
         chat = self.chat
         name = chat.vlm.files.name
@@ -207,20 +207,20 @@ class Session:
             parts.append(f"{self.size.total} of {self.size.limit} tokens")
         staged, missing = len(chat.staged), len(chat.missing)
         more = ", ".join(f"{n} {what}" for n, what in ((staged, "staged"), (missing, "missing")) if n)
-        parts.append(counted(len(chat.pictures), "image") + (f" ({more})" if more else ""))
+        parts.append(counted(len(chat.images), "image") + (f" ({more})" if more else ""))
         return parts
 
-    def name_picture(self, number: int) -> str:
-        """A picture for people."""
-        return f"image {number} ({self.chat.picture(number).source})"
+    def name_image(self, number: int) -> str:
+        """An image for people."""
+        return f"image {number} ({self.chat.image(number).source})"
 
     def stage(self, *sources: object) -> tuple[Image, ...]:
-        """Stage pictures and say so, one line each.
+        """Stage images and say so, one line each.
 
         Raises:
             ImageError: one cannot be read; none is staged then.
         """
-        n_before = len(self.chat.pictures)
+        n_before = len(self.chat.images)
         images = self.chat.stage(*sources)
         self.changed()
         for number, image in enumerate(images, n_before + 1):

@@ -1,4 +1,4 @@
-"""What a line of a chat says: pictures that stand in it, and the text that is left."""
+"""What a line of a chat says: images that stand in it, and the text that is left."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ggufvlm.errors import ImageError
 from ggufvlm.media import local_path
-from ggufvlm.media.decoding.formats import is_document_name, is_picture_name
+from ggufvlm.media.decoding.formats import is_document_name, is_image_name
 from ggufvlm.media.sources.data_uri import is_data_uri
 from ggufvlm.media.sources.read import is_file_url, is_url
 
@@ -24,7 +24,7 @@ _SENTENCE_ENDS = (".", "?", "!", ":")
 
 @dataclass(slots=True)
 class Said:
-    """A line: pictures to stage, and the text for the model."""
+    """A line: images to stage, and the text for the model."""
 
     text: str
     sources: list[str] = field(default_factory=list)
@@ -60,12 +60,12 @@ def is_open(text: str) -> bool:
 
 
 def understand(line: str) -> Said:
-    """Find the pictures of a line. Text between three quotes is taken as it is.
+    """Find the images of a line. Text between three quotes is taken as it is.
 
-    A picture at the beginning of the line or behind a sentence leaves the text; within a sentence its name stays.
+    An image at the beginning of the line or behind a sentence leaves the text; within a sentence its name stays.
 
     Raises:
-        ImageError: a word names a picture file that does not exist. Not in a text of several lines.
+        ImageError: a word names an image file that does not exist. Not in a text of several lines.
     """
     stripped = line.strip()
     if stripped.startswith(QUOTES):
@@ -75,7 +75,7 @@ def understand(line: str) -> Said:
         return Said("", [whole])
     said, at = Said(""), 0
     for word in words(stripped):
-        source, rest = _picture(word.meaning, strict="\n" not in stripped)
+        source, rest = _image(word.meaning, strict="\n" not in stripped)
         if source is None:
             continue
         before = said.text + stripped[at : word.start]
@@ -87,8 +87,8 @@ def understand(line: str) -> Said:
     return said
 
 
-def _picture(meaning: str, *, strict: bool) -> tuple[str | None, str]:
-    """The picture that a word names, if any, and punctuation behind it."""
+def _image(meaning: str, *, strict: bool) -> tuple[str | None, str]:
+    """The image that a word names, if any, and punctuation behind it."""
     if is_file_url(meaning) or is_data_uri(meaning):
         return meaning, ""
     bare = meaning.rstrip(_PUNCTUATION)
@@ -103,8 +103,8 @@ def _picture(meaning: str, *, strict: bool) -> tuple[str | None, str]:
 
 
 def _is_named_so(name: str) -> bool:
-    """Whether a name ends like a picture, a PDF or a video."""
-    return is_picture_name(name) or is_document_name(name)
+    """Whether a name ends like an image, a PDF or a video."""
+    return is_image_name(name) or is_document_name(name)
 
 
 def _name(source: str) -> str:

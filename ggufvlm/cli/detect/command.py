@@ -1,4 +1,4 @@
-"""``ggufvlm detect IMAGE... [LABEL...]``: where things are in pictures."""
+"""``ggufvlm detect IMAGE... [LABEL...]``: where things are in images."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def detect(
     sampling: SamplingOptions,
     hardware: HardwareOptions,
 ) -> None:
-    """Find objects in pictures: boxes in pixels of the upright picture, for models that can tell where things are.
+    """Find objects in images: boxes in pixels of the upright image, for models that can tell where things are.
 
     ggufvlm detect photo.jpg cat "red car" --save boxes.png
 
     ggufvlm detect photos/ person --format coco -o boxes.json
 
-    In a pipe a line is: label, left, top, right, bottom, picture, with tabs between. Finding nothing is no error. Exit
-    code 5 if some pictures could not be read, 6 if an answer ran in circles and was cut.
+    In a pipe a line is: label, left, top, right, bottom, image, with tabs between. Finding nothing is no error. Exit
+    code 5 if some images could not be read, 6 if an answer ran in circles and was cut.
     """
     from ggufvlm.cli.detect.images import drawn_paths
     from ggufvlm.cli.detect.output import make_writer
@@ -78,11 +78,11 @@ def detect(
 
 
 def _read_arguments(arguments: Sequence[str], more_labels: str | None) -> tuple[list[str], tuple[str, ...]]:
-    """Pictures and labels.
+    """Images and labels.
 
     Raises:
-        UsageError: no picture, a picture behind a label, an empty label.
-        ImageError: a picture that does not exist.
+        UsageError: no image, an image behind a label, an empty label.
+        ImageError: an image that does not exist.
         InputError: a file of labels that cannot be read.
     """
     from ggufvlm.grounding.labels import clean_labels
@@ -96,10 +96,10 @@ def _read_arguments(arguments: Sequence[str], more_labels: str | None) -> tuple[
         if kind is ArgumentKind.MISSING_IMAGE:
             expand([word])
         if kind is not ArgumentKind.TEXT:
-            hint = f'pictures come first; -l "{word}" is always a label'
-            raise UsageError(f'a picture behind the label "{words[0]}": {word}', hint=hint)
+            hint = f'images come first; -l "{word}" is always a label'
+            raise UsageError(f'an image behind the label "{words[0]}": {word}', hint=hint)
     if not sources:
-        raise UsageError("no picture given", hint='pictures first: photo.jpg cat "red car"; - reads one from stdin')
+        raise UsageError("no image given", hint='images first: photo.jpg cat "red car"; - reads one from stdin')
     if sources.count("-") > 1:
         raise UsageError("- can be given once: there is one stdin")
     return sources, clean_labels([*words, *_split(more_labels)])

@@ -1,4 +1,4 @@
-"""``--save``: copies of the pictures with their boxes drawn in."""
+"""``--save``: copies of the images with their boxes drawn in."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _KEPT = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tif
 
 
 def drawn_paths(save: Path, sources: Sequence[str]) -> list[Path]:
-    """Where the copy of each picture goes: the file that was named, or files in the folder that was.
+    """Where the copy of each image goes: the file that was named, or files in the folder that was.
 
     Raises:
-        UsageError: one file for several pictures, two pictures for one file, or a picture over itself.
+        UsageError: one file for several images, two images for one file, or an image over itself.
         OutputError: nothing can be written there.
     """
     check_place(save)
     is_folder = save.is_dir() or save.suffix.lower() not in _KEPT
     if not is_folder and len(sources) > 1:
-        raise UsageError(f"--save {save}: several pictures need a folder", hint=f"--save {save.with_suffix('')}")
+        raise UsageError(f"--save {save}: several images need a folder", hint=f"--save {save.with_suffix('')}")
     paths = [save / _name(source, index) for index, source in enumerate(sources)] if is_folder else [save]
     seen: set[Path] = set()
     for path, source in zip(paths, sources, strict=True):
         if path in seen:
-            raise UsageError(f"--save: two pictures would be written to {path}", hint="take them in two runs")
+            raise UsageError(f"--save: two images would be written to {path}", hint="take them in two runs")
         if path.exists() and Path(source).exists() and path.samefile(source):
             raise UsageError(f"--save {save} would write over {source} itself", hint="name another file or folder")
         seen.add(path)

@@ -54,9 +54,9 @@ class ResultOptions:
     ] = None
     save: Annotated[
         Path | None,
-        _option("--save", help="Draw boxes into a copy of the picture, or copies in a folder.", metavar="FILE|DIR"),
+        _option("--save", help="Draw boxes into a copy of the image, or copies in a folder.", metavar="FILE|DIR"),
     ] = None
-    json: Annotated[bool, _option("--json", help="The same as --format json: an object a picture.")] = False
+    json: Annotated[bool, _option("--json", help="The same as --format json: an object an image.")] = False
     stats: Annotated[bool, _option("--stats", help="What the model saw, token counts and times, on stderr.")] = False
     quiet: Annotated[bool, _option("-q", "--quiet", help="No progress and no warnings.")] = False
     debug: Annotated[bool, _option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False

@@ -1,4 +1,4 @@
-"""Where the boxes of ``ggufvlm detect`` go: a table, lines, one file, a file a picture."""
+"""Where the boxes of ``ggufvlm detect`` go: a table, lines, one file, a file an image."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Writer(Protocol):
     """Takes the results in order; ``finish`` comes once, also after Ctrl-C."""
 
     def add(self, index: int, found: Detections) -> None:
-        """Take what was found in a picture."""
+        """Take what was found in an image."""
 
     def skip(self, source: str, error: GGUFVLMError) -> None:
-        """Take note of a picture that could not be asked about; most formats have no place for that."""
+        """Take note of an image that could not be asked about; most formats have no place for that."""
         return
 
     def finish(self) -> None:
@@ -42,7 +42,7 @@ def make_writer(
     """The writer for a format; looks for trouble before anything is computed.
 
     Raises:
-        UsageError: several pictures would go to one file, or a file is where a folder should be.
+        UsageError: several images would go to one file, or a file is where a folder should be.
         OutputError: nothing can be written there.
     """
     if out is not None:
@@ -56,10 +56,10 @@ def make_writer(
     classes = Classes(labels)
     if out is None or (len(sources) == 1 and out.suffix == f".{_ending(kind)}"):
         if len(sources) > 1:
-            raise UsageError(f"--format {kind.value} writes a file for each picture", hint="-o FOLDER")
+            raise UsageError(f"--format {kind.value} writes a file for each image", hint="-o FOLDER")
         return _OneFile(kind, out, classes)
     if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is no folder", hint=f"--format {kind.value} writes a file for each picture")
+        raise UsageError(f"{out} is no folder", hint=f"--format {kind.value} writes a file for each image")
     check_stems(sources, f"--format {kind.value}")
     return _Folder(kind, out, classes)
 
@@ -86,7 +86,7 @@ def _tab_lines(found: Detections) -> str:
 
 
 class _Lines(Writer):
-    """Lines for each picture as soon as it is known; a drawn table on a terminal."""
+    """Lines for each image as soon as it is known; a drawn table on a terminal."""
 
     def __init__(
         self, text: Callable[[Detections], str], kind: Format, out: Path | None, output: OutputOptions
@@ -145,7 +145,7 @@ def _content(kind: Format, found: Detections, classes: Classes, folder: Path | N
 
 
 class _OneFile(Writer):
-    """The file of the only picture."""
+    """The file of the only image."""
 
     def __init__(self, kind: Format, out: Path | None, classes: Classes) -> None:
         self._kind, self._out, self._classes = kind, out, classes
@@ -162,7 +162,7 @@ class _OneFile(Writer):
 
 
 class _Folder(Writer):
-    """A file for each picture, and for YOLO the names of the classes."""
+    """A file for each image, and for YOLO the names of the classes."""
 
     def __init__(self, kind: Format, out: Path, classes: Classes) -> None:
         self._kind, self._out, self._classes = kind, out, classes

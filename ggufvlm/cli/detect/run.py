@@ -1,4 +1,4 @@
-"""One run of ``ggufvlm detect``: load, look at each picture, hand on what was found, say what a user should know."""
+"""One run of ``ggufvlm detect``: load, look at each image, hand on what was found, say what a user should know."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class Job:
     """The run, and what came of it so far.
 
     Attributes:
-        paths: where copies of the pictures with boxes go; ``None``: nowhere.
-        complaints: about pictures that could not be read or asked about, if there are several pictures.
-        n_found: pictures that were asked about.
+        paths: where copies of the images with boxes go; ``None``: nowhere.
+        complaints: about images that could not be read or asked about, if there are several images.
+        n_found: images that were asked about.
         was_cut: whether the repetition guard ended an answer.
         say: shows a line for the user, above the progress while there is any.
     """
@@ -68,7 +68,7 @@ class Job:
 
         Raises:
             KeyboardInterrupt: after what was found is written.
-            GGUFVLMError: the only picture failed, the model could not be loaded, a result could not be written.
+            GGUFVLMError: the only image failed, the model could not be loaded, a result could not be written.
         """
         try:
             self._run(model, config)
@@ -117,11 +117,11 @@ class Job:
             raw=raw,
             on_load=spinner.on_load,
             on_progress=spinner.on_progress,
-            waits_for_pictures=True,
+            waits_for_images=True,
         )
         stack.enter_context(vlm)
         sources = self.search.sources
-        # a single picture is read while the model loads: if it is known, no projector is needed
+        # a single image is read while the model loads: if it is known, no projector is needed
         single = [load(source) for source in sources] if len(sources) == 1 else []
         vlm.expect(single)
         vlm.wait_until_loaded()
@@ -216,9 +216,9 @@ def comments(found: Detections) -> list[str]:
         lines.append(f"not asked for and left out: {_listed([other.label for other in found.others])}")
     if found.n_dropped:
         lost = _count(found.n_dropped, "mark")
-        lines.append(f"warning: {lost} of the answer left out: without sense, or outside the picture")
+        lines.append(f"warning: {lost} of the answer left out: without sense, or outside the image")
     if found.n_clipped:
-        lines.append(f"warning: {_count(found.n_clipped, 'mark')} reached beyond the picture, cut at its edge")
+        lines.append(f"warning: {_count(found.n_clipped, 'mark')} reached beyond the image, cut at its edge")
     if found.n_repeated:
         lines.append(f"{_count(found.n_repeated, 'mark')} given more than once")
     return lines

@@ -1,4 +1,4 @@
-"""What was found in a picture, as a table on a terminal."""
+"""What was found in an image, as a table on a terminal."""
 
 from __future__ import annotations
 

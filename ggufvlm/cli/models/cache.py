@@ -27,7 +27,7 @@ def _part(name: str, help: str) -> typer.models.OptionInfo:
 def cache(context: typer.Context, as_json: JsonOption = False, *, plain: PlainOptions) -> None:
     """Show what earlier runs have kept on disk, and clear it.
 
-    Embeddings are what a projector made of a picture, snapshots what a model has read: they spare computing them again.
+    Embeddings are what a projector made of an image, snapshots what a model has read: they spare computing them again.
     Projectors are corrected copies. All of it can be made again; nobody else may read it.
 
     GGUFVLM_CACHE_LIMIT is the most that embeddings and snapshots may take together: 500MB, 10GB; 0 keeps nothing.
@@ -48,7 +48,7 @@ def cache(context: typer.Context, as_json: JsonOption = False, *, plain: PlainOp
 @app.command()
 @grouped
 def clear(
-    embeddings: Annotated[bool, _part("--embeddings", "Only what projectors made of pictures.")] = False,
+    embeddings: Annotated[bool, _part("--embeddings", "Only what projectors made of images.")] = False,
     snapshots: Annotated[bool, _part("--snapshots", "Only what models have read.")] = False,
     projectors: Annotated[
         bool, _part("--projectors", "Only projectors made from published ones: corrected, or in another type.")
@@ -59,7 +59,7 @@ def clear(
 ) -> None:
     """Clear the cache: all of it, or the parts named.
 
-    Pictures and prompts are then computed anew, and projectors corrected anew.
+    Images and prompts are then computed anew, and projectors corrected anew.
     """
     from ggufvlm.cache.limits import clear as clear_parts
     from ggufvlm.cache.limits import measure

@@ -139,17 +139,17 @@ class HardwareOptions:
         KVType.F16
     )
     image_min_tokens: Annotated[
-        int | None, _option("--image-min-tokens", help="Enlarge a picture until it takes this many tokens.")
+        int | None, _option("--image-min-tokens", help="Enlarge an image until it takes this many tokens.")
     ] = None
     image_max_tokens: Annotated[
         int | None,
         _option(
-            "--image-max-tokens", help="Shrink a picture to this many tokens. More see more and take longer. [1024]"
+            "--image-max-tokens", help="Shrink an image to this many tokens. More see more and take longer. [1024]"
         ),
     ] = None
 
     no_cache: Annotated[
-        bool, _option("--no-cache", help="Neither read nor write what earlier runs computed about pictures.")
+        bool, _option("--no-cache", help="Neither read nor write what earlier runs computed about images.")
     ] = False
 
     def config(self) -> EngineConfig:

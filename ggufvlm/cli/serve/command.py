@@ -130,7 +130,7 @@ def _limits(given: LimitOptions) -> Limits:
         raise UsageError("--timeout must be above 0", hint="--timeout 1h")
     return Limits(
         body=given.max_body * _MEGA,
-        pictures=given.max_images,
+        images=given.max_images,
         pixels=given.max_pixels * _MEGA,
         tokens=given.max_tokens,
         seconds=seconds,

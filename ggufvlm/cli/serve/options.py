@@ -38,9 +38,9 @@ class LimitOptions:
     ] = 32
     timeout: Annotated[str, _option("--timeout", help="Longest time for an answer, waiting included. [10m]")] = "10m"
     max_body: Annotated[int, _option("--max-body", help="Largest body of a request, in MB. [32]", min=1)] = 32
-    max_images: Annotated[int, _option("--max-images", help="Pictures in one request. [16]", min=0)] = 16
+    max_images: Annotated[int, _option("--max-images", help="Images in one request. [16]", min=0)] = 16
     max_pixels: Annotated[
-        int, _option("--max-pixels", help="Largest picture, in millions of pixels. [64]", min=1, max=178)
+        int, _option("--max-pixels", help="Largest image, in millions of pixels. [64]", min=1, max=178)
     ] = 64
     max_tokens: Annotated[
         int, _option("--max-tokens", "-n", help="Longest answer that a client may ask for, in tokens. [4096]", min=1)
@@ -70,6 +70,6 @@ class AccessOptions:
         _option("--cors-origin", help="A site whose pages may ask; may be repeated; * for all.", metavar="ORIGIN"),
     ] = None
     allow_urls: Annotated[
-        bool, _option("--allow-urls", help="Fetch pictures from http(s) URLs for clients; never from private networks.")
+        bool, _option("--allow-urls", help="Fetch images from http(s) URLs for clients; never from private networks.")
     ] = False
     log_prompts: Annotated[bool, _option("--log-prompts", help="Write what is asked into the log.")] = False

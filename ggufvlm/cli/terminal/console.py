@@ -92,7 +92,7 @@ class Spinner:
         if progress.stage == "prepare":
             self.on_prepare(progress.done / 100)
         elif progress.stage == "encode":
-            self.update(f"looking at the picture: layer {progress.done}")
+            self.update(f"looking at the image: layer {progress.done}")
         else:
             self.update(f"reading the prompt: {progress.done} of {progress.total} tokens")
 
@@ -181,7 +181,7 @@ def show_stats(answer: Answer, output: OutputOptions) -> None:
 
 
 def draw_image(image: Image, output: OutputOptions, *, max_columns: int = 48, max_rows: int = 16) -> None:
-    """A picture in half blocks on stderr, two pixels a character cell."""
+    """An image in half blocks on stderr, two pixels a character cell."""
     from ggufvlm.media import resize
 
     console = make_console(output, stderr=True)

@@ -1,4 +1,4 @@
-"""A picture on the terminal: by Kitty's or iTerm2's protocol, as Sixel, else in half blocks."""
+"""An image on the terminal: by Kitty's or iTerm2's protocol, as Sixel, else in half blocks."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def draw(image: Image, output: OutputOptions) -> None:
 
 
 def _cells(image: Image, output: OutputOptions) -> tuple[int, int]:
-    """Columns and rows that show the picture in its proportions, no larger than it is."""
+    """Columns and rows that show the image in its proportions, no larger than it is."""
     width = console.make_console(output, stderr=True).width
     columns = max(1, min(_MAX_COLUMNS, width - 1, -(-image.width // _CELL[0])))
     rows = max(1, round(columns * _CELL[0] * image.height / image.width / _CELL[1]))

@@ -38,7 +38,7 @@ class BenchOptions:
         Path | None, _option("--mmproj", help="Projector file, if it is not the one beside the model.", metavar="FILE")
     ] = None
     image: Annotated[
-        str | None, _option("--image", help="The picture. [one of 448x448 pixels, always the same]", metavar="FILE")
+        str | None, _option("--image", help="The image. [one of 448x448 pixels, always the same]", metavar="FILE")
     ] = None
     n_tokens: Annotated[int, _option("-n", "--max-tokens", help="Length of the answers, in tokens. [64]", min=4)] = 64
     repeat: Annotated[int, _option("--repeat", help="Runs that count; one before them does not. [3]", min=1)] = 3
@@ -128,13 +128,13 @@ def bench(
 def _job(model: str | None, measured: BenchOptions, hardware: HardwareOptions, *, yes: bool, quiet: bool) -> Job:
     from ggufvlm.media import load
     from ggufvlm.models.resolve import find_model
-    from ggufvlm.tools.bench.images import make_picture
+    from ggufvlm.tools.bench.images import make_image
     from ggufvlm.tools.bench.job import make_job
 
     if model and measured.model_option:
         raise UsageError(f"two models: {model!r} and -m {measured.model_option!r}")
     config = hardware.config()
-    image = load(measured.image) if measured.image else make_picture()
+    image = load(measured.image) if measured.image else make_image()
     files = find_model(model or measured.model_option, measured.mmproj, fetch=fetcher(yes=yes, quiet=quiet))
     return make_job(files, config, image, repeat=measured.repeat, n_tokens=measured.n_tokens)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ggufvlm.tools.bench.suite import Report
 
 _TEXTS = {
-    "encode_image": "encode a picture",
+    "encode_image": "encode an image",
     "encode_1000_patches": "encode 1,000 patches",
     "prefill": "prefill",
     "decode_N": "decode, {} at a time",
@@ -45,15 +45,15 @@ def text_of(result: Result) -> str:
 
 def heading(report: Report) -> list[str]:
     """What was measured, and on what."""
-    machine, model, picture = report.machine, report.model, report.model["picture"]
+    machine, model, image = report.machine, report.model, report.model["picture"]
     threads = report.settings["n_threads"]
     sizes = ", ".join(f"{model[file]['file']} {size_text(model[file]['bytes'])}" for file in ("model", "mmproj"))
-    seen = f"{picture['width']}x{picture['height']}, {picture['n_patches']} patches, {picture['n_tokens']} tokens"
+    seen = f"{image['width']}x{image['height']}, {image['n_patches']} patches, {image['n_tokens']} tokens"
     lines = [
         f"machine  {machine['cpu']}, {machine['cores']} cores, {threads} threads",
         f"library  llama-cpp-python {machine['llama_cpp_python']}, ggml {machine['ggml'] or '?'}",
         f"model    {model['name']}: {sizes}",
-        f"picture  {seen}",
+        f"image    {seen}",
     ]
     load = machine["load"]
     if load is not None and load > 0.5:

@@ -1,4 +1,4 @@
-"""A Pillow picture of any mode, upright and as 8-bit RGB."""
+"""A Pillow image of any mode, upright and as 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ _ORIENTATION = 0x0112
 _WHITE = (255, 255, 255)
 
 
-def to_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
+def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     """Convert to mode RGB: transparency on white, CMYK through its ICC profile, deep grey scaled to 8 bit.
 
-    Raises whatever Pillow raises for a picture that it cannot convert.
+    Raises whatever Pillow raises for an image that it cannot convert.
     """
-    if picture.mode == "RGB" and not picture.has_transparency_data:
-        return picture
-    if picture.mode.startswith("I;16"):
-        return _from_16_bit(picture)
-    if picture.mode in ("I", "F"):
-        return _from_numbers(picture)
-    if picture.mode == "CMYK":
-        return _from_cmyk(picture)
-    if picture.mode == "LAB":
-        return _from_lab(picture)
-    if picture.has_transparency_data:
-        return _on_white(picture)
-    return picture.convert("RGB")
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    if image.mode.startswith("I;16"):
+        return _from_16_bit(image)
+    if image.mode in ("I", "F"):
+        return _from_numbers(image)
+    if image.mode == "CMYK":
+        return _from_cmyk(image)
+    if image.mode == "LAB":
+        return _from_lab(image)
+    if image.has_transparency_data:
+        return _on_white(image)
+    return image.convert("RGB")
 
 
-def upright(picture: PIL.Image.Image) -> PIL.Image.Image:
+def upright(image: PIL.Image.Image) -> PIL.Image.Image:
     """Apply the EXIF orientation. Damaged EXIF counts as none: the pixels are still good."""
     from PIL.Image import Transpose
 
@@ -48,42 +48,42 @@ def upright(picture: PIL.Image.Image) -> PIL.Image.Image:
         8: Transpose.ROTATE_90,
     }
     try:
-        orientation = picture.getexif().get(_ORIENTATION, 1)
+        orientation = image.getexif().get(_ORIENTATION, 1)
     except (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error):
-        return picture
+        return image
     turn = turns.get(orientation) if isinstance(orientation, int) else None
-    return picture if turn is None else picture.transpose(turn)
+    return image if turn is None else image.transpose(turn)
 
 
-def _on_white(picture: PIL.Image.Image) -> PIL.Image.Image:
+def _on_white(image: PIL.Image.Image) -> PIL.Image.Image:
     import PIL.Image
 
     # Pillow has no direct way from premultiplied grey to RGBA.
-    straight = picture.convert("LA") if picture.mode == "La" else picture
+    straight = image.convert("LA") if image.mode == "La" else image
     rgba = straight.convert("RGBA")
     canvas = PIL.Image.new("RGB", rgba.size, _WHITE)
     canvas.paste(rgba, mask=rgba.getchannel("A"))
     return canvas
 
 
-def _from_16_bit(picture: PIL.Image.Image) -> PIL.Image.Image:
-    # Pillow's own conversion to 8 bit clips at 255, which turns nearly every 16-bit picture white.
+def _from_16_bit(image: PIL.Image.Image) -> PIL.Image.Image:
+    # Pillow's own conversion to 8 bit clips at 255, which turns nearly every 16-bit image white.
     table = [(value * 255 + 32767) // 65535 for value in range(65536)]
-    return picture.convert("I").point(table, "L").convert("RGB")
+    return image.convert("I").point(table, "L").convert("RGB")
 
 
-def _from_numbers(picture: PIL.Image.Image) -> PIL.Image.Image:
+def _from_numbers(image: PIL.Image.Image) -> PIL.Image.Image:
     """Modes I and F name no white point: take the smallest customary range that holds every value.
 
     That is 0-1 (only F), 0-255 (not for 16-bit PNM files, which say what they are), 0-65535; values outside of all of
     them are stretched from their own minimum to their maximum.
     """
-    numbers = picture.convert("F")
+    numbers = image.convert("F")
     low, high = _extrema(numbers)
-    if picture.format == "PPM" and picture.mode == "I":
+    if image.format == "PPM" and image.mode == "I":
         low, high = 0.0, 65535.0
     elif low >= 0:
-        customary = (1.0, 255.0, 65535.0) if picture.mode == "F" else (255.0, 65535.0)
+        customary = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
         low, high = 0.0, next((top for top in customary if high <= top), high)
     scale = 255.0 / (high - low) if high > low else 0.0
     # The half rounds: Pillow cuts off when it makes whole numbers.
@@ -95,13 +95,13 @@ def _extrema(numbers: PIL.Image.Image) -> tuple[float, float]:
     return (low, high) if math.isfinite(low) and math.isfinite(high) else (0.0, 1.0)
 
 
-def _from_cmyk(picture: PIL.Image.Image) -> PIL.Image.Image:
-    profile = picture.info.get("icc_profile")
-    converted = _through_profile(picture, profile) if isinstance(profile, bytes) else None
-    return picture.convert("RGB") if converted is None else converted
+def _from_cmyk(image: PIL.Image.Image) -> PIL.Image.Image:
+    profile = image.info.get("icc_profile")
+    converted = _through_profile(image, profile) if isinstance(profile, bytes) else None
+    return image.convert("RGB") if converted is None else converted
 
 
-def _through_profile(picture: PIL.Image.Image, profile: bytes) -> PIL.Image.Image | None:
+def _through_profile(image: PIL.Image.Image, profile: bytes) -> PIL.Image.Image | None:
     from PIL import ImageCms
 
     try:
@@ -109,7 +109,7 @@ def _through_profile(picture: PIL.Image.Image, profile: bytes) -> PIL.Image.Imag
         if source.profile.xcolor_space.strip() != "CMYK":
             return None
         return ImageCms.profileToProfile(
-            picture,
+            image,
             source,
             ImageCms.createProfile("sRGB"),
             renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
@@ -120,9 +120,9 @@ def _through_profile(picture: PIL.Image.Image, profile: bytes) -> PIL.Image.Imag
         return None
 
 
-def _from_lab(picture: PIL.Image.Image) -> PIL.Image.Image:
+def _from_lab(image: PIL.Image.Image) -> PIL.Image.Image:
     from PIL import ImageCms
 
     lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB")
-    return transform.apply(picture)
+    return transform.apply(image)

@@ -1,4 +1,4 @@
-"""What decoders raise for damaged pictures -> ImageError of one line."""
+"""What decoders raise for damaged images -> ImageError of one line."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def explained(source: str, name: str) -> Iterator[None]:
 def refusal(error: BaseException, source: str, name: str) -> ImageError:
     """The ImageError for what a decoder raised while it read ``source`` as format ``name``."""
     if isinstance(error, MemoryError):
-        return ImageError(f"{source}: not enough memory for this picture", hint=TOO_LARGE)
+        return ImageError(f"{source}: not enough memory for this image", hint=TOO_LARGE)
     if not isinstance(error, DAMAGE):
         return ImageError(f"{source}: too large a {name}{_first_line(error)}", hint=TOO_LARGE)
     if isinstance(error, (EOFError, struct.error)) or _CUT_OFF.search(str(error)):

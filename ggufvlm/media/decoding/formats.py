@@ -10,24 +10,24 @@ _READABLE = (
 )
 _UNREADABLE = ".ai .arw .cr2 .cr3 .dng .eps .nef .orf .ps .raf .rw2 .svg"
 
-PICTURE_SUFFIXES = frozenset(_READABLE.split())
+IMAGE_SUFFIXES = frozenset(_READABLE.split())
 """Endings of files that can be read, lower case, with the dot."""
 
 _DOCUMENTS = ".pdf .3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .webm .wmv"
 DOCUMENT_SUFFIXES = frozenset(_DOCUMENTS.split())
-"""Endings of files that hold many pictures: PDFs and videos."""
+"""Endings of files that hold many images: PDFs and videos."""
 
-_MEANT_AS_PICTURE = PICTURE_SUFFIXES.union(_UNREADABLE.split(), DOCUMENT_SUFFIXES)
-
-
-def is_picture_name(name: str) -> bool:
-    """Whether a file name ends like a picture that can be read."""
-    return _suffix(name) in PICTURE_SUFFIXES
+_MEANT_AS_IMAGE = IMAGE_SUFFIXES.union(_UNREADABLE.split(), DOCUMENT_SUFFIXES)
 
 
-def looks_like_picture_name(name: str) -> bool:
-    """Whether whoever typed this name meant a picture, readable or not (``.svg``, camera raw), or a PDF or video."""
-    return _suffix(name) in _MEANT_AS_PICTURE
+def is_image_name(name: str) -> bool:
+    """Whether a file name ends like an image that can be read."""
+    return _suffix(name) in IMAGE_SUFFIXES
+
+
+def looks_like_image_name(name: str) -> bool:
+    """Whether whoever typed this name meant an image, readable or not (``.svg``, camera raw), or a PDF or video."""
+    return _suffix(name) in _MEANT_AS_IMAGE
 
 
 def is_document_name(name: str) -> bool:
@@ -40,31 +40,31 @@ def _suffix(name: str) -> str:
     return f".{ending.lower()}" if dot and stem else ""
 
 
-_TO_PICTURE = "convert it to PNG or JPEG first"
+_TO_IMAGE = "convert it to PNG or JPEG first"
 _FOREIGN: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), kind, hint)
     for pattern, kind, hint in (
-        (rb"%PDF-", "a PDF, not a picture", "its pages can be asked about: ggufvlm describe FILE.pdf"),
-        (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript is not read", _TO_PICTURE),
-        (rb"(<\?xml[^>]*>|<!--.*?-->|<!doctype svg.*?>|\s)*<svg[\s>]", "an SVG drawing, not a picture", _TO_PICTURE),
+        (rb"%PDF-", "a PDF, not an image", "its pages can be asked about: ggufvlm describe FILE.pdf"),
+        (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript is not read", _TO_IMAGE),
+        (rb"(<\?xml[^>]*>|<!--.*?-->|<!doctype svg.*?>|\s)*<svg[\s>]", "an SVG drawing, not an image", _TO_IMAGE),
         (
             rb"(<\?xml[^>]*>|<!--.*?-->|\s)*<(!doctype html|html|head|body)[\s>]",
-            "a web page (HTML), not a picture",
-            "it may be an error page or a preview page: save the picture itself",
+            "a web page (HTML), not an image",
+            "it may be an error page or a preview page: save the image itself",
         ),
-        (rb"version https://git-lfs", "a Git LFS pointer, not the picture itself", "git lfs pull"),
+        (rb"version https://git-lfs", "a Git LFS pointer, not the image itself", "git lfs pull"),
         (
             rb"....ftyp(isom|iso\d|mp4\d|m4v |avc1|qt  |3g..|dash)|\x1a\x45\xdf\xa3|\0\0\x01[\xb3\xba]|RIFF....AVI ",
-            "a video, not a picture",
+            "a video, not an image",
             "its frames can be asked about: ggufvlm describe FILE.mp4",
         ),
-        (rb"....ftypcrx ", "a camera raw file", _TO_PICTURE),
+        (rb"....ftypcrx ", "a camera raw file", _TO_IMAGE),
     )
 )
 
 
 def foreign_kind(data: bytes) -> tuple[str, str] | None:
-    """Recognise common files that are no pictures: ``(what it is, what to do)``, or None."""
+    """Recognise common files that are no images: ``(what it is, what to do)``, or None."""
     start = data[:2048].removeprefix(b"\xef\xbb\xbf")
     for pattern, kind, hint in _FOREIGN:
         if pattern.match(start):

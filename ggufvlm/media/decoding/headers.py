@@ -1,4 +1,4 @@
-"""What a picture file says about itself, read without decoding its pixels."""
+"""What an image file says about itself, read without decoding its pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from ggufvlm.errors import ImageError
 from ggufvlm.media.decoding.decode import MAX_PIXELS
 from ggufvlm.media.decoding.decode_errors import explained
-from ggufvlm.media.decoding.plugins import open_picture
+from ggufvlm.media.decoding.plugins import open_image
 from ggufvlm.media.sources.read import read_source
 
 _PREFIX = 256 * 1024  # bytes: holds the header of nearly every file, EXIF thumbnail included
@@ -25,7 +25,7 @@ def header_size(source: str | os.PathLike[str] | bytes) -> tuple[int, int]:
         source: what :func:`~ggufvlm.media.load` takes as a path, URL or bytes.
 
     Raises:
-        ImageError: missing, unreadable, not a picture.
+        ImageError: missing, unreadable, not an image.
     """
     if isinstance(source, bytes):
         return _size(source, "<bytes>")
@@ -40,12 +40,12 @@ def header_size(source: str | os.PathLike[str] | bytes) -> tuple[int, int]:
 
 
 def exif_fields(data: bytes) -> dict[str, str]:
-    """The EXIF entries of a picture file by their names, as text; damaged ones count as none."""
+    """The EXIF entries of an image file by their names, as text; damaged ones count as none."""
     from PIL.ExifTags import GPSTAGS, IFD, TAGS
 
     try:
-        with open_picture(data, "<bytes>") as picture:
-            exif = picture.getexif()
+        with open_image(data, "<bytes>") as image:
+            exif = image.getexif()
             found = {TAGS[tag]: _text(value) for tag, value in exif.items() if tag in TAGS}
             for block, names in ((IFD.Exif, TAGS), (IFD.GPSInfo, GPSTAGS)):
                 entries = exif.get_ifd(block)
@@ -75,12 +75,12 @@ def _prefix(path: Path) -> bytes | None:
 def _size(data: bytes, name: str) -> tuple[int, int]:
     if not data:
         raise ImageError(f"{name}: the file is empty")
-    with open_picture(data, name) as picture, explained(name, picture.format or "picture"):
-        width, height = picture.size
+    with open_image(data, name) as image, explained(name, image.format or "image"):
+        width, height = image.size
         if width * height > MAX_PIXELS:
             return width, height  # reading the EXIF of a PNG decodes all of it
         try:
-            turned = picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         except _UNREADABLE_EXIF:
             turned = False
     return (height, width) if turned else (width, height)

@@ -1,4 +1,4 @@
-"""Picture, PDF or video: told from a file's first bytes, whatever its name says."""
+"""Image, PDF or video: told from a file's first bytes, whatever its name says."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _VIDEO = re.compile(
 class FileKind(enum.Enum):
     """What a file has to be read with."""
 
-    PICTURE = "picture"
+    IMAGE = "image"
     PDF = "PDF"
     VIDEO = "video"
 
@@ -40,7 +40,7 @@ class MediaFile:
     """A file whose kind is known.
 
     Attributes:
-        kind: what it begins like; a picture if it is nothing else.
+        kind: what it begins like; an image if it is nothing else.
         place: its path, or the whole of it where it has none.
         name: for messages and for ``Image.source``.
     """
@@ -71,7 +71,7 @@ def kind_of(head: bytes) -> FileKind:
     """The kind of file that begins like this."""
     if _PDF.match(head):
         return FileKind.PDF
-    return FileKind.VIDEO if _VIDEO.match(head) else FileKind.PICTURE
+    return FileKind.VIDEO if _VIDEO.match(head) else FileKind.IMAGE
 
 
 def _is_regular(path: Path) -> bool:

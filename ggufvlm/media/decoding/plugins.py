@@ -1,4 +1,4 @@
-"""Encoded bytes -> an open Pillow picture, through Pillow's plugins and pillow_heif's."""
+"""Encoded bytes -> an open Pillow image, through Pillow's plugins and pillow_heif's."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _WEAKLY_SIGNED = (
 _HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx hevm hevs mif1 msf1 avif avis".split())
 
 
-def open_picture(data: bytes, source: str) -> PIL.Image.Image:
-    """Open a picture file, without decoding its pixels yet.
+def open_image(data: bytes, source: str) -> PIL.Image.Image:
+    """Open an image file, without decoding its pixels yet.
 
     Raises:
-        ImageError: cut off or damaged at its start, or not a picture that can be read.
+        ImageError: cut off or damaged at its start, or not an image that can be read.
     """
-    # PIL.Image.open() would warn about large pictures, on stderr and once a process; here the limit is an error of
+    # PIL.Image.open() would warn about large images, on stderr and once a process; here the limit is an error of
     # its own, in decode.py, so the same plugins are asked one by one.
     from PIL.Image import DecompressionBombError
 
     for name in (*_SIGNED, *_WEAKLY_SIGNED.split()):
         try:
-            picture = _open_as(name, data)
+            image = _open_as(name, data)
         except DAMAGE as error:
             # An AVIF signature may also be HEIF's, which comes next.
             if name in _SIGNED and not (name == "AVIF" and data[8:12] in (b"mif1", b"msf1")):
@@ -45,9 +45,9 @@ def open_picture(data: bytes, source: str) -> PIL.Image.Image:
             continue
         except (MemoryError, DecompressionBombError) as error:
             raise refusal(error, source, name) from error
-        if picture is not None:
-            return picture
-    raise ImageError(f"{source}: not a picture in a format that can be read")
+        if image is not None:
+            return image
+    raise ImageError(f"{source}: not an image in a format that can be read")
 
 
 def _open_as(name: str, data: bytes) -> PIL.Image.Image | None:
@@ -74,5 +74,5 @@ def _open_heif(data: bytes) -> PIL.Image.Image | None:
         return None
     import pillow_heif
 
-    picture: PIL.Image.Image = pillow_heif.HeifImageFile(io.BytesIO(data))
-    return picture
+    image: PIL.Image.Image = pillow_heif.HeifImageFile(io.BytesIO(data))
+    return image

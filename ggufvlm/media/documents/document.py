@@ -1,4 +1,4 @@
-"""A PDF or a video as a row of pictures that can be counted before they are made."""
+"""A PDF or a video as a row of images that can be counted before they are made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT_FRAMES = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """Which pictures of PDFs and videos are wanted.
+    """Which images of PDFs and videos are wanted.
 
     Attributes:
         pages: of PDFs, as in ``1-5,8``; ``None`` is all.
@@ -43,11 +43,11 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A PDF or a video, and where in it the wanted pictures are. It is open only while pictures are made.
+    """A PDF or a video, and where in it the wanted images are. It is open only while images are made.
 
     Attributes:
         file: what it is.
-        places: numbers of pages, or seconds, of the wanted pictures.
+        places: numbers of pages, or seconds, of the wanted images.
         n_pages: of a PDF; ``None`` for a video.
     """
 
@@ -61,8 +61,8 @@ class Document:
         """What the user called it."""
         return self.file.name
 
-    def pictures(self, places: Sequence[float] | None = None) -> Iterator[tuple[float, Image]]:
-        """Make the pictures of these places, or of all, one at a time. A frame that stands on comes once.
+    def images(self, places: Sequence[float] | None = None) -> Iterator[tuple[float, Image]]:
+        """Make the images of these places, or of all, one at a time. A frame that stands on comes once.
 
         Raises:
             ImageError: the file is damaged there.
@@ -90,19 +90,19 @@ class Document:
 
 
 def open_document(file: MediaFile, selection: Selection) -> Document:
-    """Look into a PDF or a video for the wanted pictures; makes none of them.
+    """Look into a PDF or a video for the wanted images; makes none of them.
 
     Raises:
-        ImageError: encrypted, damaged, without pages or pictures.
+        ImageError: encrypted, damaged, without pages or images.
         UsageError: a selection that makes no sense for it.
         MissingExtra: the package that reads it is not installed.
-        ValueError: it is a picture.
+        ValueError: it is an image.
     """
     if file.kind is FileKind.PDF:
         with Pdf(file) as pdf:
             return Document(file, tuple(pdf.numbers(selection.pages)), selection.dpi, pdf.n_pages)
     if file.kind is not FileKind.VIDEO:
-        raise ValueError(f"{file.name} is a picture")
+        raise ValueError(f"{file.name} is an image")
     with Clip(file) as clip:
         return Document(file, tuple(frame_times(clip, selection)), selection.dpi)
 

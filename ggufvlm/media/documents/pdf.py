@@ -1,4 +1,4 @@
-"""PDF -> pages as pictures. The only importer of pypdfium2."""
+"""PDF -> pages as images. The only importer of pypdfium2."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DPI = 150.0
 MAX_PAGE_PIXELS = 16_000_000
-"""Largest picture that is made of a page; larger ones are rendered at a lower resolution."""
+"""Largest image that is made of a page; larger ones are rendered at a lower resolution."""
 
 _POINTS_PER_INCH = 72
 _WRONG_PASSWORD = 4  # FPDF_ERR_PASSWORD
@@ -112,7 +112,7 @@ class Pdf:
             raise ImageError(f"{source}: not enough memory for this page") from error
 
     def text(self, number: int) -> str | None:
-        """The text that a page carries besides its picture, line by line; ``None`` if there is none.
+        """The text that a page carries besides its image, line by line; ``None`` if there is none.
 
         Args:
             number: from 1.

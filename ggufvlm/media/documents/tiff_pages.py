@@ -1,4 +1,4 @@
-"""TIFF files of several pages, as scanners and fax machines write them -> pages as pictures."""
+"""TIFF files of several pages, as scanners and fax machines write them -> pages as images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.media.decoding.decode import finish
 from ggufvlm.media.decoding.decode_errors import explained
 from ggufvlm.media.decoding.kinds import FileKind, MediaFile
-from ggufvlm.media.decoding.plugins import open_picture
+from ggufvlm.media.decoding.plugins import open_image
 from ggufvlm.media.documents.page_ranges import page_numbers
 from ggufvlm.media.image import Image
 from ggufvlm.media.sources.read import read_source, read_start
@@ -28,7 +28,7 @@ def is_scan(file: MediaFile) -> bool:
     Raises:
         ImageError: it cannot be read.
     """
-    if file.kind is not FileKind.PICTURE:
+    if file.kind is not FileKind.IMAGE:
         return False
     head = read_start(file.place, file.name, 4) if isinstance(file.place, Path) else file.place[:4]
     return head in _SIGNATURES
@@ -38,7 +38,7 @@ class Scan:
     """An open TIFF. For one thread at a time; close it, or use ``with``.
 
     Attributes:
-        n_pages: pictures in it, thumbnails and masks aside.
+        n_pages: images in it, thumbnails and masks aside.
 
     Raises:
         ImageError: damaged, or without pages.
@@ -47,17 +47,17 @@ class Scan:
     def __init__(self, file: MediaFile) -> None:
         self.name = file.name
         data = file.place if isinstance(file.place, bytes) else read_source(file.place)[0]
-        self._picture = open_picture(data, self.name)
+        self._image = open_image(data, self.name)
         with explained(self.name, "TIFF"):
-            self._frames = [n for n in range(getattr(self._picture, "n_frames", 1)) if self._is_page(n)]
+            self._frames = [n for n in range(getattr(self._image, "n_frames", 1)) if self._is_page(n)]
         self.n_pages = len(self._frames)
         if not self.n_pages:
             self.close()
             raise ImageError(f"{self.name}: the TIFF has no pages")
 
     def _is_page(self, frame: int) -> bool:
-        self._picture.seek(frame)
-        kind = getattr(self._picture, "tag_v2", {}).get(_SUBFILE_TYPE, 0)
+        self._image.seek(frame)
+        kind = getattr(self._image, "tag_v2", {}).get(_SUBFILE_TYPE, 0)
         return not (isinstance(kind, int) and kind & (_REDUCED | _MASK))
 
     def numbers(self, selection: str | None = None) -> list[int]:
@@ -82,12 +82,12 @@ class Scan:
         """
         source = f"{self.name} page {number}" if self.n_pages > 1 else self.name
         with explained(source, "TIFF"):
-            self._picture.seek(self._frames[number - 1])
-        return finish(self._picture, source)
+            self._image.seek(self._frames[number - 1])
+        return finish(self._image, source)
 
     def close(self) -> None:
         """Free it. Safe to call twice."""
-        self._picture.close()
+        self._image.close()
 
     def __enter__(self) -> Self:
         return self

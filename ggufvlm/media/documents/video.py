@@ -1,4 +1,4 @@
-"""Video -> frames as pictures, sampled by time or scene. The only importer of PyAV."""
+"""Video -> frames as images, sampled by time or scene. The only importer of PyAV."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _COPY_AGAIN = "copy or download it again"
 def frames(
     source: str | os.PathLike[str], every: float | None = None, *, count: int | None = None
 ) -> Iterator[tuple[float, Image]]:
-    """Take frames out of a video, one at a time: ``(seconds from its start, picture)``.
+    """Take frames out of a video, one at a time: ``(seconds from its start, image)``.
 
-    What is taken is the picture that a player shows at that time. One that is shown for longer than the distance of
+    What is taken is the image that a player shows at that time. One that is shown for longer than the distance of
     the samples is taken once, with the first of its times.
 
     Args:
@@ -44,7 +44,7 @@ def frames(
         count: this many frames in place of ``every``, in the middles of parts of the same length.
 
     Raises:
-        ImageError: missing, no video, damaged, or without a picture. The message names the file.
+        ImageError: missing, no video, damaged, or without an image. The message names the file.
         UsageError: neither or both of ``every`` and ``count``, or one that is not positive.
         MissingExtra: PyAV is not installed.
     """
@@ -124,7 +124,7 @@ class Clip:
             return find_cuts(self._thumbnails())
 
     def _thumbnails(self) -> Iterator[tuple[float, Any]]:
-        """A tiny picture [height, width, RGB] and its time, in order."""
+        """A tiny image [height, width, RGB] and its time, in order."""
         self._from(0.0)
         codec, step = self._stream.codec_context, 1 / self._rate
         before, codec.skip_frame = codec.skip_frame, "NONREF"
@@ -145,7 +145,7 @@ class Clip:
                 shown = self._from(time)
             frame = shown.advance(time)
             if frame is None:
-                raise ImageError(f"{self.name}: no picture can be decoded at {timestamp(time)}", hint=_COPY_AGAIN)
+                raise ImageError(f"{self.name}: no image can be decoded at {timestamp(time)}", hint=_COPY_AGAIN)
             if shown.has_ended and self._is_missing(time, shown.time):
                 raise ImageError(f"{self.name}: the file is cut off at {timestamp(shown.time)}", hint=_COPY_AGAIN)
             if last is not None and frame.pts == last:
@@ -179,11 +179,11 @@ class Clip:
 
     def _video_stream(self) -> Any:
         for stream in self._container.streams.video:
-            is_cover = stream.disposition & type(stream.disposition).attached_pic  # of a song: one picture
+            is_cover = stream.disposition & type(stream.disposition).attached_pic  # of a song: one image
             if not is_cover and stream.codec_context is not None:
                 return stream
         only = ", only sound" if self._container.streams.audio else ""
-        raise ImageError(f"{self.name}: there are no pictures in it{only}")
+        raise ImageError(f"{self.name}: there are no images in it{only}")
 
     def _find_duration(self, unit: int) -> float:
         if self._stream.duration:

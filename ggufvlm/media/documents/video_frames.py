@@ -1,4 +1,4 @@
-"""Decoded frames in order of time, and a frame as a picture."""
+"""Decoded frames in order of time, and a frame as an image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ggufvlm.media.image import Image
 
 MAX_FRAME_PIXELS = 4_194_304
-"""Largest picture that is made of a frame; larger ones are scaled down."""
+"""Largest image that is made of a frame; larger ones are scaled down."""
 
 
 class Shown:

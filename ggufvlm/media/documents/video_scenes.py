@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 THUMBNAIL = (64, 36)
-"""Width and height in pixels of the pictures that are compared."""
+"""Width and height in pixels of the images that are compared."""
 FINEST_STEP = 1 / 15
 """Seconds between the frames that are compared, at least."""
 RATIO = 3.0
@@ -34,7 +34,7 @@ def find_cuts(thumbnails: Iterable[tuple[float, NDArray[np.uint8]]]) -> list[flo
     """When new scenes begin.
 
     Args:
-        thumbnails: times in seconds, rising, and small pictures [height, width, RGB] of the same size.
+        thumbnails: times in seconds, rising, and small images [height, width, RGB] of the same size.
     """
     import numpy as np
 
@@ -42,11 +42,11 @@ def find_cuts(thumbnails: Iterable[tuple[float, NDArray[np.uint8]]]) -> list[flo
     differences: list[float] = []
     last: NDArray[np.int16] | None = None
     for time, thumbnail in thumbnails:
-        picture = thumbnail.astype(np.int16)
+        image = thumbnail.astype(np.int16)
         if last is not None:
             times.append(time)
-            differences.append(float(np.abs(picture - last).mean()))
-        last = picture
+            differences.append(float(np.abs(image - last).mean()))
+        last = image
     return cuts_in(times, differences)
 
 

@@ -31,7 +31,7 @@ class JpegFile:
     """A JPEG file.
 
     Raises:
-        Damaged: it is cut off before its picture.
+        Damaged: it is cut off before its image.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -42,12 +42,12 @@ class JpegFile:
                 at += 1
             marker = data[at + 1 : at + 2]
             if data[at : at + 1] != b"\xff" or not marker:
-                raise Damaged("the JPEG file is damaged before its picture")
+                raise Damaged("the JPEG file is damaged before its image")
             if marker[0] == _SCAN:
                 break
             size = int.from_bytes(data[at + 2 : at + 4], "big")
             if size < 2 or at + 2 + size > len(data):
-                raise Damaged("the JPEG file is cut off before its picture")
+                raise Damaged("the JPEG file is cut off before its image")
             self._segments.append(_Segment(marker[0], data[at + 4 : at + 2 + size]))
             at += 2 + size
         self._rest = data[at:]
@@ -86,7 +86,7 @@ class JpegFile:
         segments = [_moved(segment, grown, behind) if grown else segment for segment in self._segments]
         return b"\xff\xd8" + b"".join(segment.to_bytes() for segment in segments) + self._rest
 
-    def picture(self) -> bytes:
+    def image(self) -> bytes:
         """All but the fields for descriptions."""
         kept = [
             segment.to_bytes()
@@ -134,17 +134,17 @@ class JpegFile:
 
 
 def _behind_index(segments: list[_Segment]) -> int:
-    """Bytes of segments behind the index of further pictures in the file."""
+    """Bytes of segments behind the index of further images in the file."""
     places = [place for place, segment in enumerate(segments) if segment.is_a(_APP2, _MPF)]
     return sum(len(segment.payload) + 4 for segment in segments[places[0] + 1 :]) if places else 0
 
 
 def _moved(segment: _Segment, grown: int, behind: int) -> _Segment:
-    """The index of further pictures (CIPA DC-007), after the first one has grown.
+    """The index of further images (CIPA DC-007), after the first one has grown.
 
     Args:
-        grown: bytes by which the first picture is longer.
-        behind: bytes of these that lie between the index and the further pictures.
+        grown: bytes by which the first image is longer.
+        behind: bytes of these that lie between the index and the further images.
     """
     if not segment.is_a(_APP2, _MPF):
         return segment

@@ -34,7 +34,7 @@ class PngFile:
             at += 12 + size
         self._rest = data[at:]
         if not any(kind == b"IDAT" for kind, _ in self._chunks):
-            raise Damaged("the PNG file has no picture")
+            raise Damaged("the PNG file has no image")
 
     @staticmethod
     def is_one(data: bytes) -> bool:
@@ -67,7 +67,7 @@ class PngFile:
         """The file with what was put in."""
         return _SIGNATURE + b"".join(chunk for _, chunk in self._chunks) + self._rest
 
-    def picture(self) -> bytes:
+    def image(self) -> bytes:
         """All but the fields for descriptions."""
         left_out = {self._place(b"eXIf"), self._place(b"iTXt", _XMP)}
         return b"".join(chunk for place, (_, chunk) in enumerate(self._chunks) if place not in left_out) + self._rest

@@ -106,8 +106,8 @@ class TiffFile:
         out[4:8] = struct.pack(f"{self._order}I", start)
         return bytes(out)
 
-    def picture(self) -> bytes:
-        """All but the fields for descriptions, in a form that tells equal pictures."""
+    def image(self) -> bytes:
+        """All but the fields for descriptions, in a form that tells equal images."""
         parts = [self._next]
         for entry in self._entries:
             if entry.tag not in (DESCRIPTION, XMP, IPTC):

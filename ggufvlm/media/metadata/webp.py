@@ -72,7 +72,7 @@ class WebpFile:
         )
         return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body + self._rest
 
-    def picture(self) -> bytes:
+    def image(self) -> bytes:
         """All but the fields for descriptions."""
         left_out = (b"EXIF", b"XMP ", b"VP8X")
         return b"".join(kind + payload for kind, payload in self._chunks if kind not in left_out)
@@ -87,14 +87,14 @@ class WebpFile:
             if found == kind:
                 self._chunks[place] = (kind, payload)
                 return
-        # EXIF comes before XMP, and both behind the picture
+        # EXIF comes before XMP, and both behind the image
         place = next((place for place, (found, _) in enumerate(self._chunks) if found == b"XMP "), len(self._chunks))
         self._chunks.insert(place if kind == b"EXIF" else len(self._chunks), (kind, payload))
 
     def _extend(self, flag: int) -> None:
-        """Say in the header that there is more than a picture; make one if there is none."""
+        """Say in the header that there is more than an image; make one if there is none."""
         if not self._chunks:
-            raise Damaged("the WebP file has no picture")
+            raise Damaged("the WebP file has no image")
         kind, payload = self._chunks[0]
         if kind == b"VP8X" and len(payload) >= 10:
             self._chunks[0] = (kind, bytes([payload[0] | flag]) + payload[1:])
@@ -116,4 +116,4 @@ def _size(kind: bytes, payload: bytes) -> tuple[int, int, int]:
     if kind == b"VP8L" and len(payload) >= 5 and payload[0] == 0x2F:
         bits = int.from_bytes(payload[1:5], "little")
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, _HAS_ALPHA if bits >> 28 & 1 else 0
-    raise Damaged("the WebP file has no picture")
+    raise Damaged("the WebP file has no image")

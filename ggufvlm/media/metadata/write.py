@@ -1,4 +1,4 @@
-"""A description into a picture file, without touching its pixels or anything else that the file says about itself."""
+"""A description into an image file, without touching its pixels or anything else that the file says about itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ggufvlm.media.metadata.tiff import TiffFile
 from ggufvlm.media.metadata.webp import WebpFile
 
 Container = JpegFile | PngFile | TiffFile | WebpFile
-SIDECAR_HINT = "--sidecar xmp writes the description beside the picture"
+SIDECAR_HINT = "--sidecar xmp writes the description beside the image"
 
 
 class Field(str, enum.Enum):
@@ -21,7 +21,7 @@ class Field(str, enum.Enum):
 
     ``XMP``: ``dc:description``, language ``x-default``. ``EXIF``: ``ImageDescription``, in UTF-8. ``IPTC``:
     Caption-Abstract (2:120), in UTF-8, at most 2000 bytes. The Metadata Working Group's guidelines (2.0) name these
-    three for what a picture shows.
+    three for what an image shows.
     """
 
     XMP = "xmp"
@@ -30,7 +30,7 @@ class Field(str, enum.Enum):
 
 
 def describe_file(data: bytes, text: str, fields: Collection[Field], name: str) -> bytes:
-    """A copy of a picture file with a description in it. What the file holds otherwise stays, byte for byte.
+    """A copy of an image file with a description in it. What the file holds otherwise stays, byte for byte.
 
     Args:
         data: a JPEG, PNG, WebP or TIFF file.
@@ -62,13 +62,13 @@ def description_of(data: bytes, field: Field, name: str) -> str | None:
         raise ImageError(f"{name}: {error}", hint=SIDECAR_HINT) from error
 
 
-def is_same_picture(data: bytes, other: bytes) -> bool:
+def is_same_image(data: bytes, other: bytes) -> bool:
     """Whether two files of one format differ in nothing but their metadata; no pixel is decoded."""
     try:
         first, second = _open(data, ""), _open(other, "")
     except ImageError:
         return False
-    return type(first) is type(second) and first.picture() == second.picture()
+    return type(first) is type(second) and first.image() == second.image()
 
 
 def _open(data: bytes, name: str) -> Container:

@@ -1,4 +1,4 @@
-"""A part of a picture as a picture of its own."""
+"""A part of an image as an image of its own."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from ggufvlm.media.image import Image
 
 
 def crop(image: Image, x: int, y: int, width: int, height: int) -> Image:
-    """Cut a rectangle out. The source stays; the new picture's name says where it lay.
+    """Cut a rectangle out. The source stays; the new image's name says where it lay.
 
     Args:
         image: the whole.
-        x, y: upper left corner of the rectangle, in pixels from that of the picture.
+        x, y: upper left corner of the rectangle, in pixels from that of the image.
         width, height: its sides, in pixels.
 
     Raises:
-        UsageError: it does not lie inside the picture.
+        UsageError: it does not lie inside the image.
     """
     if width < 1 or height < 1 or x < 0 or y < 0 or x + width > image.width or y + height > image.height:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Boxes, points and their names drawn on a picture, legible on any ground and at any size."""
+"""Boxes, points and their names drawn on an image, legible on any ground and at any size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Color = tuple[int, int, int]
 _Rectangle = tuple[float, float, float, float]
 
-# A picture is made larger until its longer side has so many pixels, and its shorter one, if the longer stays below.
+# An image is made larger until its longer side has so many pixels, and its shorter one, if the longer stays below.
 _LEAST_LONG, _LEAST_SHORT, _MOST_LONG = 320, 160, 4096
 _MOST_GROWTH = 16
 _LEAST_LETTERS = 12
@@ -34,7 +34,7 @@ _COLORS: tuple[Color, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A named rectangle, or a point if both corners are the same; in pixels of the picture, from its upper left."""
+    """A named rectangle, or a point if both corners are the same; in pixels of the image, from its upper left."""
 
     name: str
     x0: float
@@ -44,10 +44,10 @@ class Outline:
 
 
 def draw_outlines(image: Image, outlines: Sequence[Outline]) -> Image:
-    """The picture with rectangles and their names on it, one colour a name.
+    """The image with rectangles and their names on it, one colour a name.
 
-    Lines and letters grow with the picture; small and very narrow pictures are made larger, by a whole number. Names
-    stay inside the picture, beside each other as far as there is room. A name that no font of this machine can write
+    Lines and letters grow with the image; small and very narrow images are made larger, by a whole number. Names
+    stay inside the image, beside each other as far as there is room. A name that no font of this machine can write
     is drawn as its number among the outlines (``#3``).
     """
     from PIL import ImageDraw
@@ -73,7 +73,7 @@ def _growth(image: Image) -> int:
 
 
 class _Pen:
-    """Draws on one picture; knows where names lie already."""
+    """Draws on one image; knows where names lie already."""
 
     def __init__(self, draw: ImageDraw, width: int, height: int) -> None:
         self._draw, self._width, self._height = draw, width, height
@@ -131,7 +131,7 @@ class _Pen:
                 text = text.rstrip("…")[: -max(1, len(text) // 10)].rstrip() + "…"
 
     def _free_place(self, outline: Outline, wide: float, high: float) -> tuple[float, float]:
-        """Above the rectangle, inside it, below it: the first place inside the picture that no name has taken."""
+        """Above the rectangle, inside it, below it: the first place inside the image that no name has taken."""
         gap = self._line
         is_point = outline.x0 == outline.x1
         lefts = [outline.x0 + 4 * gap * is_point, outline.x1 - wide]

@@ -1,4 +1,4 @@
-"""A picture as the projector wants it: padded, scaled, its patches rolled."""
+"""An image as the projector wants it: padded, scaled, its patches rolled."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ggufvlm.media.image import Image
 from ggufvlm.media.pixels.resize import Resample, pad_to_square, resize
 
 MAX_SQUARE = 8192
-"""Longer side, in pixels, beyond which a picture is made smaller before it is padded: a strip would become huge."""
+"""Longer side, in pixels, beyond which an image is made smaller before it is padded: a strip would become huge."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PicturePlan:
-    """What is done with the pixels of a picture, in this order.
+class ImagePlan:
+    """What is done with the pixels of an image, in this order.
 
     Attributes:
         pad_color: centre it on a square of this colour (RGB, 0 to 255).
@@ -32,7 +32,7 @@ class PicturePlan:
 
     @property
     def id(self) -> str:
-        """Identity of the plan: pictures that differ in nothing else must not be taken for each other."""
+        """Identity of the plan: images that differ in nothing else must not be taken for each other."""
         pad = "" if self.pad_color is None else f":pad{bytes(self.pad_color).hex()}"
         filtered = "" if self.resample == "bicubic" else f":{self.resample}"
         before = "" if self.by_way_of is None else "{}x{}:".format(*self.by_way_of)
@@ -41,12 +41,12 @@ class PicturePlan:
         )
 
 
-def planned_id(image: Image, plan: PicturePlan) -> str:
+def planned_id(image: Image, plan: ImagePlan) -> str:
     """Identity of what the projector gets."""
     return f"{image.id}:{plan.id}"
 
 
-def prepare(image: Image, plan: PicturePlan) -> Image:
+def prepare(image: Image, plan: ImagePlan) -> Image:
     """Carry a plan out."""
     if plan.pad_color is not None:
         image = pad_to_square(_at_most(image, MAX_SQUARE), plan.pad_color)

@@ -40,7 +40,7 @@ def resize(image: Image, width: int, height: int, resample: Resample = "bicubic"
     from PIL.Image import Resampling
 
     if width < 1 or height < 1:
-        raise ValueError(f"a picture needs at least one pixel, got {width}x{height}")
+        raise ValueError(f"an image needs at least one pixel, got {width}x{height}")
     names = {member.name.lower(): member for member in Resampling}
     if resample not in names:
         raise ValueError(f"unknown resampling filter {resample!r}, use one of {', '.join(sorted(names))}")
@@ -50,7 +50,7 @@ def resize(image: Image, width: int, height: int, resample: Resample = "bicubic"
 
 
 def pad_to_square(image: Image, color: tuple[int, int, int]) -> Image:
-    """Centre the picture on a square of its longer side, filled with ``color`` (RGB, 0 to 255).
+    """Centre the image on a square of its longer side, filled with ``color`` (RGB, 0 to 255).
 
     An odd remainder leaves the wider stripe at the right or at the bottom.
     """
@@ -65,19 +65,19 @@ def pad_to_square(image: Image, color: tuple[int, int, int]) -> Image:
 
 
 def to_pillow(image: Image) -> PIL.Image.Image:
-    """The same pixels as a Pillow picture of mode RGB."""
+    """The same pixels as a Pillow image of mode RGB."""
     import PIL.Image
 
     return PIL.Image.frombytes("RGB", (image.width, image.height), image.rgb)
 
 
 def to_png(image: Image) -> bytes:
-    """The picture as a PNG file."""
+    """The image as a PNG file."""
     return _encode(image, "PNG")
 
 
 def save(image: Image, path: str | os.PathLike[str]) -> None:
-    """Write the picture to a file, in the format that its ending names.
+    """Write the image to a file, in the format that its ending names.
 
     Raises:
         UsageError: an ending that names no format for writing.
@@ -87,7 +87,7 @@ def save(image: Image, path: str | os.PathLike[str]) -> None:
     name = label(str(target))
     format_name = _SAVED_AS.get(target.suffix.lower())
     if format_name is None:
-        raise UsageError(f"{name}: cannot write a picture with this ending", hint=f"use one of {' '.join(_SAVED_AS)}")
+        raise UsageError(f"{name}: cannot write an image with this ending", hint=f"use one of {' '.join(_SAVED_AS)}")
     try:
         target.write_bytes(_encode(image, format_name))
     except OSError as error:

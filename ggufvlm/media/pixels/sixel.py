@@ -1,4 +1,4 @@
-"""Image -> Sixel, the way of older terminals to draw pictures (https://vt100.net/docs/vt3xx-gp/chapter14.html)."""
+"""Image -> Sixel, the way of older terminals to draw images (https://vt100.net/docs/vt3xx-gp/chapter14.html)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BAND = 6  # rows that one line of Sixel characters draws
 
 
 def to_sixel(image: Image) -> str:
-    """The escape sequence that draws a picture at its own size, in at most 128 colours."""
+    """The escape sequence that draws an image at its own size, in at most 128 colours."""
     import numpy as np
 
     reduced = to_pillow(image).quantize(_COLORS)

@@ -1,4 +1,4 @@
-"""Small JPEGs of pictures, for pages that show many."""
+"""Small JPEGs of images, for pages that show many."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _QUALITY = 70
 
 
 def thumbnail(source: str | os.PathLike[str] | bytes, side: int = 256) -> bytes:
-    """The picture as a JPEG file whose longer side is at most ``side`` pixels.
+    """The image as a JPEG file whose longer side is at most ``side`` pixels.
 
     Raises:
         ImageError: it cannot be read.
     """
-    picture = to_pillow(load(source))
-    picture.thumbnail((side, side))
+    image = to_pillow(load(source))
+    image.thumbnail((side, side))
     encoded = io.BytesIO()
-    picture.save(encoded, "JPEG", quality=_QUALITY, optimize=True)
+    image.save(encoded, "JPEG", quality=_QUALITY, optimize=True)
     return encoded.getvalue()

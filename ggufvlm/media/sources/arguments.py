@@ -1,14 +1,14 @@
-"""Which command line arguments are pictures, and which one is the prompt.
+"""Which command line arguments are images, and which one is the prompt.
 
 An argument is, in this order:
 
 1. an image: ``-``, ``clipboard:``, an http(s) or ``file://`` URL, a data URI, an existing file (of any name);
 2. a pattern: an existing folder, or a glob pattern that matches;
-3. a missing image: it ends like a picture file, like a glob (``shots/*.png``) or like a folder (``shots/``), or starts
+3. a missing image: it ends like an image file, like a glob (``shots/*.png``) or like a folder (``shots/``), or starts
    with ``./``, ``../`` or ``~/``, and nothing is there;
 4. text: all the rest.
 
-Several words that end like a picture file are a missing image too ("my photo.jpg"), unless they are a sentence: their
+Several words that end like an image file are a missing image too ("my photo.jpg"), unless they are a sentence: their
 last word is a file that exists ("what is odd in photo.jpg"), or they would lie in a folder that does not exist and no
 word before the last has a path separator ("look at shots/2.png").
 """
@@ -24,9 +24,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ggufvlm.errors import ImageError, UsageError
-from ggufvlm.media.decoding.formats import is_picture_name, looks_like_picture_name
+from ggufvlm.media.decoding.formats import is_image_name, looks_like_image_name
 from ggufvlm.media.sources.labels import label
-from ggufvlm.media.sources.patterns import ends_like_glob, has_magic, matches_something, pictures_in
+from ggufvlm.media.sources.patterns import ends_like_glob, has_magic, images_in, matches_something
 from ggufvlm.media.sources.read import expand_user, is_dangling, is_special, is_url
 
 _SPACE = re.compile(r"\s")
@@ -44,19 +44,19 @@ class ArgumentKind(enum.Enum):
 
 
 def classify(argument: str) -> ArgumentKind:
-    """Tell pictures from text, by the rules at the top of this module. Looks at the file system, opens nothing."""
+    """Tell images from text, by the rules at the top of this module. Looks at the file system, opens nothing."""
     if not argument or argument.isspace():
         return ArgumentKind.TEXT
     one_word = _SPACE.search(argument) is None
-    named_like_picture = looks_like_picture_name(argument) and "\n" not in argument
-    if is_special(argument) and (one_word or not is_url(argument) or named_like_picture):
+    named_like_image = looks_like_image_name(argument) and "\n" not in argument
+    if is_special(argument) and (one_word or not is_url(argument) or named_like_image):
         return ArgumentKind.IMAGE
-    found = _kind_of_path(argument, named_like_picture)
+    found = _kind_of_path(argument, named_like_image)
     if found is not None:
         return found
     if has_magic(argument) and matches_something(argument):
         return ArgumentKind.PATTERN
-    if named_like_picture:
+    if named_like_image:
         return ArgumentKind.MISSING_IMAGE if one_word or not _is_sentence(argument) else ArgumentKind.TEXT
     like_path = argument.endswith(_SEPARATORS) or argument.startswith(("./", "../", "~/"))
     if ends_like_glob(argument) or (one_word and like_path):
@@ -65,13 +65,13 @@ def classify(argument: str) -> ArgumentKind:
 
 
 def expand(arguments: Sequence[str]) -> tuple[list[str], str | None]:
-    """Split arguments into pictures and prompt: ``(sources, prompt or None)``.
+    """Split arguments into images and prompt: ``(sources, prompt or None)``.
 
-    Folders and patterns are replaced by their pictures, in natural order; all other sources stay as they are.
+    Folders and patterns are replaced by their images, in natural order; all other sources stay as they are.
 
     Raises:
-        ImageError: a picture that does not exist, a folder or pattern without pictures.
-        UsageError: more than one text, or pictures behind it.
+        ImageError: an image that does not exist, a folder or pattern without images.
+        UsageError: more than one text, or images behind it.
     """
     kinds = [classify(argument) for argument in arguments]
     texts = [argument for argument, kind in zip(arguments, kinds, strict=True) if kind is ArgumentKind.TEXT]
@@ -87,19 +87,19 @@ def expand(arguments: Sequence[str]) -> tuple[list[str], str | None]:
         if kind is ArgumentKind.IMAGE:
             images.append(argument)
         elif kind is ArgumentKind.PATTERN:
-            images.extend(pictures_in(argument))
+            images.extend(images_in(argument))
     if texts and kinds[-1] is not ArgumentKind.TEXT:
-        hint = 'pictures come first: IMAGE... "PROMPT"'
-        raise UsageError(f"a picture behind the prompt {_quoted(texts[0])}", hint=hint)
+        hint = 'images come first: IMAGE... "PROMPT"'
+        raise UsageError(f"an image behind the prompt {_quoted(texts[0])}", hint=hint)
     return images, texts[0] if texts else None
 
 
-def _kind_of_path(argument: str, named_like_picture: bool) -> ArgumentKind | None:
+def _kind_of_path(argument: str, named_like_image: bool) -> ArgumentKind | None:
     try:
         mode = expand_user(argument).stat().st_mode
     except PermissionError:
         # It may exist: reading it gives the better message.
-        return ArgumentKind.IMAGE if named_like_picture else None
+        return ArgumentKind.IMAGE if named_like_image else None
     except (OSError, ValueError):
         return None
     return ArgumentKind.PATTERN if stat.S_ISDIR(mode) else ArgumentKind.IMAGE
@@ -131,15 +131,15 @@ def _missing(argument: str) -> ImageError:
 
 
 def _close_match(argument: str) -> str | None:
-    """The picture in the same folder whose name is most like the argument's."""
+    """The image in the same folder whose name is most like the argument's."""
     path = expand_user(argument)
     try:
         names = [entry.name for entry in itertools.islice(path.parent.iterdir(), _MOST_NAMES_COMPARED)]
     except (OSError, ValueError):
         return None
-    pictures = {name.casefold(): name for name in names if is_picture_name(name)}
-    close = difflib.get_close_matches(path.name.casefold(), pictures, n=1, cutoff=0.6)
-    return label(str(Path(argument).with_name(pictures[close[0]]))) if close else None
+    images = {name.casefold(): name for name in names if is_image_name(name)}
+    close = difflib.get_close_matches(path.name.casefold(), images, n=1, cutoff=0.6)
+    return label(str(Path(argument).with_name(images[close[0]]))) if close else None
 
 
 def _quoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The picture on the clipboard -> bytes."""
+"""The image on the clipboard -> bytes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ggufvlm.errors import ImageError
 
 NAME = "<clipboard>"
 _TIMEOUT_S = 10
-_NO_PICTURE = "copy a picture (not its file name) and try again, or pass a file"
+_NO_IMAGE = "copy an image (not its file name) and try again, or pass a file"
 
 
 def read_clipboard() -> bytes:
-    """The picture on the clipboard, as an encoded file.
+    """The image on the clipboard, as an encoded file.
 
     Raises:
         ImageError: there is none, or no way to get at the clipboard.
@@ -35,10 +35,10 @@ def _grab() -> bytes:
         raise ImageError(f"{NAME}: cannot be read ({error})") from error
     if isinstance(grabbed, list):  # copied files, on Windows
         if len(grabbed) == 1:
-            raise ImageError(f"{NAME}: holds a file, not a picture", hint=f"pass the file: {grabbed[0]}")
-        raise ImageError(f"{NAME}: holds {len(grabbed)} files, not a picture", hint="pass the files")
+            raise ImageError(f"{NAME}: holds a file, not an image", hint=f"pass the file: {grabbed[0]}")
+        raise ImageError(f"{NAME}: holds {len(grabbed)} files, not an image", hint="pass the files")
     if grabbed is None:
-        raise ImageError(f"{NAME}: holds no picture", hint=_NO_PICTURE)
+        raise ImageError(f"{NAME}: holds no image", hint=_NO_IMAGE)
     encoded = io.BytesIO()
     grabbed.save(encoded, "PNG")
     return encoded.getvalue()
@@ -67,5 +67,5 @@ def _run(command: list[str]) -> bytes:
         raise ImageError(f"{NAME}: {command[0]} does not run ({error.strerror})") from error
     if done.returncode != 0 or not done.stdout:
         # Both tools fail alike for an empty clipboard and for text on it.
-        raise ImageError(f"{NAME}: holds no picture", hint=_NO_PICTURE)
+        raise ImageError(f"{NAME}: holds no image", hint=_NO_IMAGE)
     return done.stdout

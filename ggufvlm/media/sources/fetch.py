@@ -121,7 +121,7 @@ def _explained(source: str, limits: FetchLimits) -> Iterator[None]:
     except httpx.ConnectError as error:
         raise _no_connection(source, error) from error
     except (httpx.RemoteProtocolError, httpx.ReadError) as error:
-        raise ImageError(f"{source}: the connection broke before the picture was complete{_why(error)}") from error
+        raise ImageError(f"{source}: the connection broke before the image was complete{_why(error)}") from error
     except httpx.HTTPError as error:
         raise ImageError(f"{source}: the download failed{_why(error)}") from error
     except httpx.InvalidURL as error:

@@ -1,4 +1,4 @@
-"""Folders and glob patterns -> the pictures in them."""
+"""Folders and glob patterns -> the images in them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.decoding.formats import is_document_name, is_picture_name
+from ggufvlm.media.decoding.formats import is_document_name, is_image_name
 from ggufvlm.media.sources.labels import label
 from ggufvlm.media.sources.read import expand_user
 
@@ -30,8 +30,8 @@ def matches_something(pattern: str) -> bool:
     return next(_matches(pattern), None) is not None
 
 
-def pictures_in(argument: str) -> list[str]:
-    """The picture files of a folder or a glob pattern, by their endings, 2 before 10; hidden files left out.
+def images_in(argument: str) -> list[str]:
+    """The image files of a folder or a glob pattern, by their endings, 2 before 10; hidden files left out.
 
     Raises:
         ImageError: there are none, or the folder cannot be read.
@@ -41,15 +41,15 @@ def pictures_in(argument: str) -> list[str]:
     try:
         found = list(folder.iterdir()) if folder.is_dir() else list(_matches(argument))
         # PDFs and videos only for whoever asks for their ending: *.pdf
-        takes = is_document_name if is_document_name(argument) else is_picture_name
-        pictures = [path for path in found if _is_visible_file(path) and takes(path.name)]
+        takes = is_document_name if is_document_name(argument) else is_image_name
+        images = [path for path in found if _is_visible_file(path) and takes(path.name)]
     except PermissionError as error:
         raise ImageError(f"{name}: permission denied") from error
     except OSError as error:
         raise ImageError(f"{name}: cannot be read ({error.strerror or error})") from error
-    if not pictures:
-        raise ImageError(f"{name}: no pictures there", hint="name the file itself if its ending is unusual")
-    return [str(path) for path in sorted(pictures, key=natural_key)]
+    if not images:
+        raise ImageError(f"{name}: no images there", hint="name the file itself if its ending is unusual")
+    return [str(path) for path in sorted(images, key=natural_key)]
 
 
 def natural_key(path: Path) -> tuple[tuple[tuple[str | int, ...], ...], str]:
@@ -63,7 +63,7 @@ def natural_key(path: Path) -> tuple[tuple[tuple[str | int, ...], ...], str]:
 
 
 def _is_visible_file(path: Path) -> bool:
-    # macOS leaves ._photo.jpg next to photo.jpg on foreign disks: no picture, whatever its ending says.
+    # macOS leaves ._photo.jpg next to photo.jpg on foreign disks: no image, whatever its ending says.
     return not path.name.startswith(".") and not path.is_dir()
 
 

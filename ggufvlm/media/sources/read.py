@@ -1,4 +1,4 @@
-"""What a user can name a picture by -> its encoded bytes."""
+"""What a user can name an image by -> its encoded bytes."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def is_file_url(text: str) -> bool:
 
 
 def is_special(text: str) -> bool:
-    """Whether ``text`` names a picture in any way but a path."""
+    """Whether ``text`` names an image in any way but a path."""
     return text in (STDIN, CLIPBOARD) or is_url(text) or is_file_url(text) or is_data_uri(text)
 
 
 def read_source(source: str | os.PathLike[str]) -> tuple[bytes, str]:
-    """Read a picture file: ``(its bytes, its name for messages)``.
+    """Read an image file: ``(its bytes, its name for messages)``.
 
     Args:
         source: a path (``~`` is expanded), ``file://`` URL, http(s) URL, data URI, ``-`` (standard input) or
@@ -102,7 +102,7 @@ def is_dangling(path: Path) -> bool:
 
 
 def _read_stdin() -> bytes:
-    # sys.stdin is None where there is no console, and a terminal would wait for a picture to be typed.
+    # sys.stdin is None where there is no console, and a terminal would wait for an image to be typed.
     if sys.stdin is None or sys.stdin.isatty():
         raise ImageError(f"{_STDIN_NAME}: nothing is piped in", hint="for example: ggufvlm describe - < photo.jpg")
     data = sys.stdin.buffer.read()
@@ -138,7 +138,7 @@ def _read_path(path: Path, name: str, n_bytes: int | None = None) -> tuple[bytes
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise ImageError(f"{name}: a folder, not a picture", hint=f"for all pictures in it: '{path / '*'}'")
+            raise ImageError(f"{name}: a folder, not an image", hint=f"for all images in it: '{path / '*'}'")
         # FIFOs are what process substitution gives: <(convert ...). Devices and sockets may never end.
         if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
             raise ImageError(f"{name}: not a regular file")

@@ -1,4 +1,4 @@
-"""In the engine's process: the bytes of a request's pictures -> decoded pictures, within bounds of memory."""
+"""In the engine's process: the bytes of a request's images -> decoded images, within bounds of memory."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ggufvlm.errors import ImageError
 from ggufvlm.families import ChatHandler
 from ggufvlm.media import Image, resize
 from ggufvlm.media.decoding.decode import decode
-from ggufvlm.media.decoding.plugins import open_picture
+from ggufvlm.media.decoding.plugins import open_image
 
 T = TypeVar("T")
 
 TOGETHER = 4
-"""All pictures of a request, or of all requests in hand, may have this many times the pixels of one."""
+"""All images of a request, or of all requests in hand, may have this many times the pixels of one."""
 _LOW_SHARE = 4
 _DEFAULT_BUDGET = 1024
 _DECODERS = 2
 
 
 class PixelGate:
-    """Lets requests in while their pictures together have at most ``capacity`` pixels; a larger one comes in alone."""
+    """Lets requests in while their images together have at most ``capacity`` pixels; a larger one comes in alone."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -49,7 +49,7 @@ class PixelGate:
 
 
 class Decoder:
-    """Decodes for several threads, two pictures at a time, so that the engine keeps its cores."""
+    """Decodes for several threads, two images at a time, so that the engine keeps its cores."""
 
     def __init__(self, max_pixels: int) -> None:
         self._max_pixels = max_pixels
@@ -57,18 +57,18 @@ class Decoder:
         self.gate = PixelGate(TOGETHER * max_pixels)
 
     def count_pixels(self, files: Sequence[bytes]) -> int:
-        """What the pictures will take, by their headers.
+        """What the images will take, by their headers.
 
         Raises:
-            ImageError: one of them is no picture, or they are too large; it is named by its place.
+            ImageError: one of them is no image, or they are too large; it is named by its place.
         """
         total = 0
         for place, data in enumerate(files, start=1):
             if not data:
                 raise ImageError(f"{_name(place)}: the file is empty")
-            # nothing but the size: to look at more of some formats, Pillow decodes the picture
-            with open_picture(data, _name(place)) as picture:
-                width, height = picture.size
+            # nothing but the size: to look at more of some formats, Pillow decodes the image
+            with open_image(data, _name(place)) as image:
+                width, height = image.size
             if width * height > self._max_pixels:
                 raise ImageError(
                     f"{_name(place)}: {width}x{height} is {width * height} pixels, "
@@ -77,13 +77,13 @@ class Decoder:
             total += width * height
         if total > TOGETHER * self._max_pixels:
             raise ImageError(
-                f"the pictures have {total} pixels together, more than this server's limit of "
+                f"the images have {total} pixels together, more than this server's limit of "
                 f"{TOGETHER * self._max_pixels}"
             )
         return total
 
     def decode(self, data: bytes, place: int) -> Image:
-        """Decode the picture at this place of the request, counted from 1.
+        """Decode the image at this place of the request, counted from 1.
 
         Raises:
             ImageError: damaged or too large.
@@ -101,14 +101,14 @@ def _name(place: int) -> str:
 
 
 def lowered(image: Image, handler: ChatHandler) -> Image:
-    """A picture that takes about a quarter of the model's tokens for pictures, where its size decides about that."""
+    """An image that takes about a quarter of the model's tokens for images, where its size decides about that."""
     facts = handler.facts
     side = facts.patch_size * facts.merge_size
     budget = (facts.image_max_tokens or _DEFAULT_BUDGET) // _LOW_SHARE
-    plan = handler.picture_plan(image.width, image.height)
+    plan = handler.image_plan(image.width, image.height)
     n_tokens = plan.width * plan.height / side**2
     if n_tokens <= budget:
         return image
     scale = math.sqrt(budget / n_tokens)
     width, height = (max(side, int(length * scale) // side * side) for length in (plan.width, plan.height))
-    return image if handler.picture_plan(width, height) == plan else resize(image, width, height)
+    return image if handler.image_plan(width, height) == plan else resize(image, width, height)

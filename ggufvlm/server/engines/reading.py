@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ggufvlm.config import SamplingSettings
-from ggufvlm.engine.request import Part, PicturePart, Request
+from ggufvlm.engine.request import ImagePart, Part, Request
 from ggufvlm.errors import UsageError
 from ggufvlm.families import Message, PlainHandler, read_messages
 from ggufvlm.media import Image
@@ -22,8 +22,8 @@ class Question:
     """What was read.
 
     Attributes:
-        request: with pictures at the size at which the projector gets them.
-        seen: the pictures as they were given, without their pixels.
+        request: with images at the size at which the projector gets them.
+        seen: the images as they were given, without their pixels.
         n_pixels: that the request still holds.
     """
 
@@ -49,16 +49,16 @@ class Reader:
         return self._decoder.gate
 
     def count_pixels(self, asked: Asked) -> int:
-        """What the pictures of a question will take.
+        """What the images of a question will take.
 
         Raises:
-            ImageError: one is no picture, or they are too large.
-            UsageError: a message holds something else than texts and pictures.
+            ImageError: one is no image, or they are too large.
+            UsageError: a message holds something else than texts and images.
         """
-        return self._decoder.count_pixels(_picture_files(asked))
+        return self._decoder.count_pixels(_image_files(asked))
 
     def read(self, asked: Asked) -> Question:
-        """Decode and scale the pictures, render the prompt, compile the constraint.
+        """Decode and scale the images, render the prompt, compile the constraint.
 
         Raises:
             ImageError, UsageError: the question's fault.
@@ -74,11 +74,11 @@ class Reader:
             dialogue = self._plain_text(asked.raw_images, asked.raw_prompt)
             request = self._raw_request(dialogue, settings)
         parts = tuple(self._scaled(part) for part in request.parts)
-        pictures = [image for message in dialogue for image in message.images]
+        images = [image for message in dialogue for image in message.images]
         return Question(
             replace(request, parts=parts),
-            [replace(image, rgb=b"") for image in pictures],
-            sum(part.width * part.height for part in parts if isinstance(part, PicturePart)),
+            [replace(image, rgb=b"") for image in images],
+            sum(part.width * part.height for part in parts if isinstance(part, ImagePart)),
         )
 
     def _within_limits(self, settings: SamplingSettings) -> SamplingSettings:
@@ -92,24 +92,24 @@ class Reader:
             image = self._decoder.decode(entry["image"], next(places))
             return lowered(image, self._vlm.handler) if entry.get("detail") == "low" else image
 
-        # the whole entry goes where a picture's name would be: nothing here ever is one
+        # the whole entry goes where an image's name would be: nothing here ever is one
         return read_messages([{**message, "content": _entries(message["content"])} for message in messages], load)
 
     def _plain_text(self, files: Sequence[bytes], prompt: str) -> list[Message]:
-        pictures = [self._decoder.decode(data, place) for place, data in enumerate(files, start=1)]
-        return [Message("user", (*pictures, prompt))]
+        images = [self._decoder.decode(data, place) for place, data in enumerate(files, start=1)]
+        return [Message("user", (*images, prompt))]
 
     def _raw_request(self, dialogue: list[Message], settings: SamplingSettings) -> Request:
         vlm = self._vlm
         rendered = PlainHandler(vlm.handler).render(dialogue)
-        parts: list[Part] = [vlm._picture(item) if isinstance(item, Image) else item for item in rendered]
+        parts: list[Part] = [vlm._image(item) if isinstance(item, Image) else item for item in rendered]
         add_special = vlm._adds_special(parts)  # may put something in front
         sampling = replace(vlm.sampling, **settings)
         return Request(parts=tuple(parts), sampling=sampling, add_special=add_special, strip_start=False)
 
     def _scaled(self, part: Part) -> Part:
-        """The engine's thread would scale a picture when its turn comes, and all answers would wait."""
-        if not isinstance(part, PicturePart):
+        """The engine's thread would scale an image when its turn comes, and all answers would wait."""
+        if not isinstance(part, ImagePart):
             return part
         rgb = self._decoder.in_turn(part.pixels)
         return replace(part, pixels=lambda: rgb)
@@ -121,13 +121,13 @@ def _entries(content: Any) -> Any:
     return [{"type": "image", "image": item} if item["type"] == "image" else item for item in content]
 
 
-def _picture_files(asked: Asked) -> list[bytes]:
-    """Raises: UsageError, an entry that is neither text nor picture."""
+def _image_files(asked: Asked) -> list[bytes]:
+    """Raises: UsageError, an entry that is neither text nor image."""
     files = list(asked.raw_images)
     for message in asked.messages:
         for item in () if isinstance(message["content"], str) else message["content"]:
             if item.get("type") == "image" and isinstance(item.get("image"), bytes):
                 files.append(item["image"])
             elif item.get("type") != "text":
-                raise UsageError("a message's content may hold text and pictures only")
+                raise UsageError("a message's content may hold text and images only")
     return files

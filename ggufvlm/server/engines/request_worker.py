@@ -1,7 +1,7 @@
 """In the engine's process: questions from bytes to answers, several at a time.
 
-A few threads decode pictures and hand questions to the engine, so many that its slots are always full and the memory
-for decoded pictures stays bounded. One thread hands on what the engine says.
+A few threads decode images and hand questions to the engine, so many that its slots are always full and the memory
+for decoded images stays bounded. One thread hands on what the engine says.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Answering:
     """One question.
 
     Attributes:
-        n_pixels: what it holds of the room for pictures.
+        n_pixels: what it holds of the room for images.
         begun: done when the engine has it.
     """
 

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 """Host and port -> all its addresses."""
 
-_SEND_IT = "send the picture itself, as a data: URI"
+_SEND_IT = "send the image itself, as a data: URI"
 _MAX_TRIES = 4  # addresses of one host
 _RESOLVERS = 4
 _REDIRECTS = (301, 302, 303, 307, 308)
-# What servers call a picture when they do not know better.
+# What servers call an image when they do not know better.
 _UNNAMED_TYPES = ("", "application/octet-stream", "binary/octet-stream", "application/binary")
 
 
@@ -40,7 +40,7 @@ class RemoteRules:
 
     Attributes:
         allowed: whether it fetches anything at all.
-        max_bytes: largest picture, after decompression, in bytes.
+        max_bytes: largest image, after decompression, in bytes.
         timeout_s: seconds for everything, redirects included.
         max_redirects: how many are followed.
     """
@@ -73,14 +73,14 @@ def _resolvers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_RESOLVERS, "ggufvlm-names")
 
 
-async def fetch_picture(
+async def fetch_image(
     url: str,
     rules: RemoteRules,
     *,
     resolver: Resolver = resolve,
     permits: Callable[[str], bool] = is_public,
 ) -> bytes:
-    """Download a picture for a client. Proxies, cookies and passwords are neither used nor sent.
+    """Download an image for a client. Proxies, cookies and passwords are neither used nor sent.
 
     Args:
         url: as the client gave it.
@@ -90,7 +90,7 @@ async def fetch_picture(
 
     Raises:
         ImageError: not allowed, not http(s), not public, also after a redirect; unreachable, too slow, too large, not
-            a picture. The message names the URL of the client and nothing else.
+            an image. The message names the URL of the client and nothing else.
     """
     source = url_label(url)
     if not rules.allowed:
@@ -103,7 +103,7 @@ async def fetch_picture(
 
 
 class _Fetch:
-    """One picture: hop after hop."""
+    """One image: hop after hop."""
 
     def __init__(self, source: str, rules: RemoteRules, resolver: Resolver, permits: Callable[[str], bool]) -> None:
         self._source = source
@@ -116,7 +116,7 @@ class _Fetch:
         for _ in range(self._rules.max_redirects + 1):
             async with self._response(here) as response:
                 if response.status_code not in _REDIRECTS:
-                    return await self._picture(response)
+                    return await self._image(response)
                 here = self._parsed(response.headers.get("Location", ""), here)
         raise self._failure(f"more than {self._rules.max_redirects} redirects")
 
@@ -193,13 +193,13 @@ class _Fetch:
             "GET", url.copy_with(host=address, fragment=None), headers=headers, extensions={"sni_hostname": name}
         )
 
-    async def _picture(self, response: httpx.Response) -> bytes:
+    async def _image(self, response: httpx.Response) -> bytes:
         if not response.is_success:
             status = f"{response.status_code} {label(response.reason_phrase)}".strip()
             raise self._failure(f"its server answered {status}")
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if not kind.startswith("image/") and kind not in _UNNAMED_TYPES:
-            raise self._failure(f"it is {label(kind)}, not a picture")
+            raise self._failure(f"it is {label(kind)}, not an image")
         announced = response.headers.get("Content-Length", "")
         if announced.isdecimal() and int(announced[:20]) > self._rules.max_bytes:
             raise self._too_large()

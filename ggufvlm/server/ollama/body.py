@@ -145,22 +145,22 @@ def texts_of(value: Any, name: str) -> tuple[str, ...]:
     return tuple(_checked(item, name) for item in value)
 
 
-def pictures_of(fields: Mapping[str, Any]) -> tuple[bytes, ...]:
+def images_of(fields: Mapping[str, Any]) -> tuple[bytes, ...]:
     """The files in ``images``, decoded from base64.
 
     Raises:
         ImageError: one of them is not base64. Names of files and URLs are not, and are never opened.
     """
-    return tuple(_picture(item, place) for place, item in enumerate(list_of(fields, "images"), start=1))
+    return tuple(_image(item, place) for place, item in enumerate(list_of(fields, "images"), start=1))
 
 
-def _picture(item: Any, place: int) -> bytes:
+def _image(item: Any, place: int) -> bytes:
     if not isinstance(item, str):
         raise ImageError(f"image {place}: must be a base64 string")
     try:
         data = base64.b64decode(item, validate=True)
     except (binascii.Error, ValueError):
-        raise ImageError(f"image {place}: not valid base64 of a picture file") from None
+        raise ImageError(f"image {place}: not valid base64 of an image file") from None
     if not data:
         raise ImageError(f"image {place}: empty")
     return data

@@ -13,9 +13,9 @@ from ggufvlm.server.contract import Asked, Limits, NotServed
 from ggufvlm.server.durations import parse_duration
 from ggufvlm.server.ollama.body import (
     flag_of,
+    images_of,
     list_of,
     object_of,
-    pictures_of,
     refuse,
     text_of,
     whole_number_of,
@@ -33,9 +33,9 @@ _REFUSED_IN_GENERATE = {
     "suffix": "no model here inserts text",
     "template": "the model's own template is used; with raw there is none",
     "context": "send the dialogue to /api/chat",
-    "width": "no model here makes pictures",
-    "height": "no model here makes pictures",
-    "steps": "no model here makes pictures",
+    "width": "no model here makes images",
+    "height": "no model here makes images",
+    "steps": "no model here makes images",
 }
 _MOST_ALTERNATIVES = 20
 
@@ -71,7 +71,7 @@ def read_chat(body: Mapping[str, Any], limits: Limits) -> OllamaRequest:
     """
     refuse(body, _REFUSED_IN_CHAT)
     messages = [_message(message) for message in list_of(body, "messages")]
-    _check_pictures(sum(len(message["content"]) - 1 for message in messages), limits)
+    _check_images(sum(len(message["content"]) - 1 for message in messages), limits)
     return _request(body, only_loads=not messages, messages=messages)
 
 
@@ -82,14 +82,14 @@ def read_generate(body: Mapping[str, Any], limits: Limits) -> OllamaRequest:
         UsageError, ImageError, NotServed: as :func:`read_chat`.
     """
     refuse(body, _REFUSED_IN_GENERATE)
-    prompt, system, pictures = text_of(body, "prompt"), text_of(body, "system"), pictures_of(body)
-    _check_pictures(len(pictures), limits)
+    prompt, system, images = text_of(body, "prompt"), text_of(body, "system"), images_of(body)
+    _check_images(len(images), limits)
     if flag_of(body, "raw", default=False):
         if system:
             raise UsageError("raw mode does not support template, system, or context")
-        return _request(body, only_loads=not prompt, raw_prompt=prompt, raw_images=pictures)
+        return _request(body, only_loads=not prompt, raw_prompt=prompt, raw_images=images)
     messages = [_turn("system", system)] if system else []
-    return _request(body, only_loads=not prompt, messages=[*messages, _turn("user", prompt, pictures)])
+    return _request(body, only_loads=not prompt, messages=[*messages, _turn("user", prompt, images)])
 
 
 def _request(body: Mapping[str, Any], *, only_loads: bool, **question: Any) -> OllamaRequest:
@@ -145,18 +145,18 @@ def _message(message: Any) -> dict[str, Any]:
         raise NotServed("no model here calls tools", param="messages")
     if role not in ("system", "user", "assistant"):
         raise UsageError(f'"role" must be "system", "user" or "assistant", not {role[:40]!r}')
-    pictures = pictures_of(message)
-    if pictures and role != "user":
-        raise UsageError(f"a message of the role {role!r} cannot hold pictures")
-    return _turn(role, text_of(message, "content"), pictures)
+    images = images_of(message)
+    if images and role != "user":
+        raise UsageError(f"a message of the role {role!r} cannot hold images")
+    return _turn(role, text_of(message, "content"), images)
 
 
-def _turn(role: str, text: str, pictures: tuple[bytes, ...] = ()) -> dict[str, Any]:
-    """Pictures come before the text, as Ollama puts them."""
-    parts: list[dict[str, Any]] = [{"type": "image", "image": picture} for picture in pictures]
+def _turn(role: str, text: str, images: tuple[bytes, ...] = ()) -> dict[str, Any]:
+    """Images come before the text, as Ollama puts them."""
+    parts: list[dict[str, Any]] = [{"type": "image", "image": image} for image in images]
     return {"role": role, "content": [*parts, {"type": "text", "text": text}]}
 
 
-def _check_pictures(n_pictures: int, limits: Limits) -> None:
-    if n_pictures > limits.pictures:
-        raise UsageError(f"{n_pictures} pictures are more than this server takes in one request: {limits.pictures}")
+def _check_images(n_images: int, limits: Limits) -> None:
+    if n_images > limits.images:
+        raise UsageError(f"{n_images} images are more than this server takes in one request: {limits.images}")

@@ -94,7 +94,7 @@ def ollama_router(
 
 
 async def _read(request: Request, read: Callable[[dict[str, Any]], OllamaRequest]) -> OllamaRequest:
-    """Reads the body in another thread: pictures make it long, and others are being answered meanwhile."""
+    """Reads the body in another thread: images make it long, and others are being answered meanwhile."""
     data = await request.body()
     return await asyncio.to_thread(lambda: read(read_body(data)))
 

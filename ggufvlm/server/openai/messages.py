@@ -1,4 +1,4 @@
-"""OpenAI's messages -> the Hub's chat format, with the pictures' bytes. No text of a client ever names a file."""
+"""OpenAI's messages -> the Hub's chat format, with the images' bytes. No text of a client ever names a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from ggufvlm.errors import ImageError
 from ggufvlm.media.sources.data_uri import read_data_uri
 from ggufvlm.server.contract import Limits, NotServed
-from ggufvlm.server.fetch.remote import RemoteRules, fetch_picture
+from ggufvlm.server.fetch.remote import RemoteRules, fetch_image
 from ggufvlm.server.openai.request import ChatMessage
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
@@ -22,12 +22,12 @@ async def read_dialogue(messages: Sequence[ChatMessage], rules: RemoteRules, lim
     """A client's dialogue.
 
     Raises:
-        NotServed: a role or a part that is not served; too many pictures; a picture that is no data URI.
+        NotServed: a role or a part that is not served; too many images; an image that is no data URI.
         ImageError: a data URI is damaged, or a URL cannot be fetched.
     """
-    n_pictures = sum(_is_picture(part) for message in messages for part in _parts(message))
-    if n_pictures > limits.pictures:
-        raise NotServed(f"{n_pictures} pictures, and this server takes {limits.pictures}", param="messages")
+    n_images = sum(_is_image(part) for message in messages for part in _parts(message))
+    if n_images > limits.images:
+        raise NotServed(f"{n_images} images, and this server takes {limits.images}", param="messages")
     return [await _read_message(message, f"messages.{place}", rules) for place, message in enumerate(messages)]
 
 
@@ -35,7 +35,7 @@ def _parts(message: ChatMessage) -> list[dict[str, Any]]:
     return message.content if isinstance(message.content, list) else []
 
 
-def _is_picture(part: dict[str, Any]) -> bool:
+def _is_image(part: dict[str, Any]) -> bool:
     return part.get("type") == "image_url"
 
 
@@ -53,15 +53,15 @@ async def _read_message(message: ChatMessage, where: str, rules: RemoteRules) ->
     parts = []
     for place, part in enumerate(message.content):
         inside = f"{where}.content.{place}"
-        if _is_picture(part) and role != "user":
-            raise NotServed("only messages of the user can hold pictures", param=inside)
+        if _is_image(part) and role != "user":
+            raise NotServed("only messages of the user can hold images", param=inside)
         parts.append(await _read_part(part, inside, rules))
     return {"role": role, "content": parts}
 
 
 async def _read_part(part: dict[str, Any], where: str, rules: RemoteRules) -> dict[str, Any]:
-    if _is_picture(part):
-        return await _read_picture(part.get("image_url"), f"{where}.image_url", rules)
+    if _is_image(part):
+        return await _read_image(part.get("image_url"), f"{where}.image_url", rules)
     if part.get("type") in ("text", "refusal"):
         text = part.get(part["type"])
         if isinstance(text, str) and _is_unicode(text):
@@ -75,7 +75,7 @@ def _is_unicode(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-async def _read_picture(value: Any, where: str, rules: RemoteRules) -> dict[str, Any]:
+async def _read_image(value: Any, where: str, rules: RemoteRules) -> dict[str, Any]:
     if isinstance(value, str):
         value = {"url": value}
     url = value.get("url") if isinstance(value, dict) else None
@@ -92,10 +92,10 @@ async def _read_url(url: str, where: str, rules: RemoteRules) -> bytes:
     if url[:5].lower() == "data:":
         return _decode(url)
     if not url.lower().startswith(_URLS):
-        raise NotServed("a picture comes as a data URI: data:image/png;base64,...", param=where)
+        raise NotServed("an image comes as a data URI: data:image/png;base64,...", param=where)
     if not rules.allowed:
-        raise NotServed("this server fetches no URLs: send the picture as a data URI", param=where)
-    return await fetch_picture(url, rules)
+        raise NotServed("this server fetches no URLs: send the image as a data URI", param=where)
+    return await fetch_image(url, rules)
 
 
 def _decode(uri: str) -> bytes:

@@ -28,14 +28,14 @@ def router(engines: Engines, limits: Limits, rules: RemoteRules, log_prompt: Cal
     """The routes.
 
     Args:
-        rules: whether pictures may be given as http(s) URLs.
+        rules: whether images may be given as http(s) URLs.
         log_prompt: takes what is asked.
     """
     routes = APIRouter(prefix="/v1", tags=["OpenAI"])
 
     @routes.post("/chat/completions", responses=_STREAMS, response_class=Response)
     async def chat_completions(body: ChatRequest, request: Request) -> Response:
-        """Answer a dialogue with pictures."""
+        """Answer a dialogue with images."""
         engines.card(body.model)  # before anything is fetched for it
         settings = body.settings(limits)
         log_prompt(body.messages)

@@ -78,6 +78,6 @@ def _is_dot(given: Attributes) -> bool:
 
 def _source(given: Attributes) -> str:
     source = given.get("src", "").strip()
-    if not source or source.startswith("data:"):  # a placeholder, until a script puts the picture there
+    if not source or source.startswith("data:"):  # a placeholder, until a script puts the image there
         source = next((given[name].strip() for name in _LAZY if given.get(name)), source)
     return source or given.get("srcset", "").strip().partition(" ")[0].rstrip(",")

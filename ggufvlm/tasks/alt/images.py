@@ -1,4 +1,4 @@
-"""Which picture an address in a text means."""
+"""Which image an address in a text means."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ggufvlm.tasks.alt.text_file import TextFile
 
 
 def is_remote(source: str) -> bool:
-    """Whether the picture lies on another computer."""
+    """Whether the image lies on another computer."""
     return is_url(source) or source.startswith("//")
 
 

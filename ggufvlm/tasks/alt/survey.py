@@ -1,4 +1,4 @@
-"""All gaps of some files, and the pictures to be asked about: each once, however many files show it."""
+"""All gaps of some files, and the images to be asked about: each once, however many files show it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Survey:
     """What has to be done.
 
     Attributes:
-        files: each with its gaps and the pictures that belong into them.
+        files: each with its gaps and the images that belong into them.
         problems: one line for each that cannot be done.
-        n_remote: pictures on other computers that were left out.
+        n_remote: images on other computers that were left out.
     """
 
     files: list[tuple[TextFile, list[tuple[Gap, Path | str]]]] = field(default_factory=list)
@@ -28,7 +28,7 @@ class Survey:
 
     @property
     def images(self) -> dict[Path | str, str]:
-        """The pictures, with a place that shows each."""
+        """The images, with a place that shows each."""
         found: dict[Path | str, str] = {}
         for file, gaps in self.files:
             for gap, image in gaps:
@@ -41,7 +41,7 @@ def survey(paths: Iterable[tuple[Path, Path]], *, remote: bool) -> Survey:
 
     Args:
         paths: files with their roots.
-        remote: whether pictures on other computers are wanted.
+        remote: whether images on other computers are wanted.
     """
     found = Survey()
     for path, root in paths:

@@ -25,7 +25,7 @@ _NOISE = re.compile(
     r"<loc_\d+>|<page_break>|<\|?end_of_utterance\|?>|<\|end_of_text\|>|<(?:row|col)_\d+>|<global-img>|</?doctag>"
 )
 _LANGUAGE = re.compile(r"\s*<_([^<>]+)_>")
-_PICTURE_CLASS = re.compile(r"<[a-z_]+>")
+_IMAGE_CLASS = re.compile(r"<[a-z_]+>")
 _BULLET = re.compile(r"^(?:[-*·•‣◦○●▪■–—]|\(?\d{1,3}[.)])\s+")
 
 
@@ -57,7 +57,7 @@ def _parse(answer: str) -> _Node:
     for match in _TAG.finditer(answer):
         closes, tag = match[1], match[2]
         if tag not in _BLOCKS and not _LEVEL.fullmatch(tag):
-            continue  # words of the page, or a token of the table or picture it stands in
+            continue  # words of the page, or a token of the table or image it stands in
         open_nodes[-1].children.append(answer[end : match.start()])
         end = match.end()
         if not closes:
@@ -84,7 +84,7 @@ def _block(node: _Node | str, wanted: Format) -> str:
         return "\n".join(_list(node, wanted, 0))
     if node.tag == "list_item":
         return "\n".join(_item(node, wanted, 0, "- "))
-    special = {"formula": _formula, "code": _code, "picture": _picture}.get(node.tag)
+    special = {"formula": _formula, "code": _code, "picture": _image}.get(node.tag)
     if special is not None:
         return special(node, wanted)
     if node.tag.startswith("checkbox_"):
@@ -156,8 +156,8 @@ def _code(node: _Node, wanted: Format) -> str:
     return f"{fence}{name}\n{text}\n{fence}"
 
 
-def _picture(node: _Node, wanted: Format) -> str:
+def _image(node: _Node, wanted: Format) -> str:
     parts = ["<!-- image -->"] if wanted == "markdown" else []
     for child in node.children:
-        parts.append(_PICTURE_CLASS.sub("", child).strip() if isinstance(child, str) else _block(child, wanted))
+        parts.append(_IMAGE_CLASS.sub("", child).strip() if isinstance(child, str) else _block(child, wanted))
     return "\n\n".join(part for part in parts if part)

@@ -114,7 +114,7 @@ _DOCLING = Family(
     markup=("doctags", "doctags"),
     shows_special=(True, True),
 )
-_LIGHTON = Family(name="LightOnOCR", text="", markdown="")  # trained on the picture alone
+_LIGHTON = Family(name="LightOnOCR", text="", markdown="")  # trained on the image alone
 
 # By name first: these share their projector with models that can do more than read.
 _BY_NAME: tuple[tuple[str, Family], ...] = (
@@ -163,7 +163,7 @@ def find_family(files: ModelFiles) -> Family:
 
 
 def page_budget(files: ModelFiles) -> int | None:
-    """Most tokens of a page's picture for models that take one at any size; ``None`` leaves it to the model.
+    """Most tokens of a page's image for models that take one at any size; ``None`` leaves it to the model.
 
     Raises:
         ModelError: the files are damaged.

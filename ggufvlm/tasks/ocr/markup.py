@@ -20,7 +20,7 @@ def clean(answer: str, markup: Markup, wanted: Format) -> str:
     Args:
         answer: as the model wrote it, control tokens included where its markup is made of them.
         markup: what it is written in.
-        wanted: tables are lines with tabs in ``text``, headings and pictures have no marks there.
+        wanted: tables are lines with tabs in ``text``, headings and images have no marks there.
     """
     if markup == "doctags":
         return read_doctags(answer, wanted)
@@ -49,7 +49,7 @@ _KINDS = (
     "footnote reference aside_text abstract"
 )
 _LABELS = frozenset(_KINDS.split())
-_PICTURES = ("image", "figure")
+_IMAGES = ("image", "figure")
 
 
 def read_grounded(answer: str, wanted: Format) -> str:
@@ -60,7 +60,7 @@ def read_grounded(answer: str, wanted: Format) -> str:
 
     def replaced(match: re.Match[str]) -> str:
         label = match["label"].strip()
-        if label in _PICTURES:
+        if label in _IMAGES:
             return "<!-- image -->\n" if wanted == "markdown" else ""
         return "" if label in _LABELS or not label else f"{label}\n"
 

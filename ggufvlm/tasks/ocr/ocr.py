@@ -1,4 +1,4 @@
-"""Reading pages: pictures and PDFs -> text or Markdown, in order, several at a time.
+"""Reading pages: images and PDFs -> text or Markdown, in order, several at a time.
 
 What goes wrong with small models is dealt with page by page: an answer that runs in circles is asked for again at
 rising temperatures, as olmOCR does it (``olmocr/pipeline.py``, ``TEMPERATURE_BY_ATTEMPT``); a page that lies on its
@@ -18,7 +18,7 @@ from ggufvlm.tasks.ocr.family import find_family
 from ggufvlm.tasks.ocr.markup import clean
 from ggufvlm.tasks.ocr.page import Page, Reading
 from ggufvlm.tasks.ocr.pages import without_loop
-from ggufvlm.tasks.ocr.places import PagePlace, pictures
+from ggufvlm.tasks.ocr.places import PagePlace, images
 from ggufvlm.tasks.ocr.turns import PROBE_TOKENS, best_turn, confidence, is_blank, turned
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class _Pass:
                     numbered.append(number)
                     yield place
 
-        for place, seen in pictures(to_look_at(), self._reading.dpi):
+        for place, seen in images(to_look_at(), self._reading.dpi):
             number = numbered.pop(0)
             if not isinstance(seen, Image):
                 self._done.append((number, Page(place=place, error=seen)))

@@ -1,4 +1,4 @@
-"""From files and folders to the pages that are to be read, and their pictures one at a time."""
+"""From files and folders to the pages that are to be read, and their images one at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.media import Image
 from ggufvlm.media.decoding.decode import decode
-from ggufvlm.media.decoding.formats import is_picture_name
+from ggufvlm.media.decoding.formats import is_image_name
 from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify
 from ggufvlm.media.documents.pdf import DEFAULT_DPI, Pdf
 from ggufvlm.media.documents.tiff_pages import Scan, is_scan
@@ -25,8 +25,8 @@ class PagePlace:
     """A page that is to be read.
 
     Attributes:
-        file: the picture, the PDF, or the TIFF of several pages.
-        number: of the page, from 1; ``None`` for a picture.
+        file: the image, the PDF, or the TIFF of several pages.
+        number: of the page, from 1; ``None`` for an image.
         layer: the text that the PDF itself carries for the page, if any.
         error: why the file, whose pages nobody knows, cannot be read.
     """
@@ -43,7 +43,7 @@ class PagePlace:
 
 
 def find_sources(arguments: Sequence[str]) -> list[str]:
-    """Files, URLs and the like as they are; of folders and patterns the pictures and PDFs, in natural order.
+    """Files, URLs and the like as they are; of folders and patterns the images and PDFs, in natural order.
 
     Raises:
         ImageError: something that does not exist, a folder without either.
@@ -70,15 +70,15 @@ def _in_folder(folder: Path, name: str) -> list[str]:
         ]
     except OSError as error:
         raise ImageError(f"{name}: cannot be read ({error.strerror or error})") from error
-    pages = [path for path in found if is_picture_name(path.name) or path.suffix.lower() == ".pdf"]
+    pages = [path for path in found if is_image_name(path.name) or path.suffix.lower() == ".pdf"]
     if not pages:
         hint = "name the file itself if its ending is unusual"
-        raise ImageError(f"{name}: no pictures and no PDFs there", hint=hint)
+        raise ImageError(f"{name}: no images and no PDFs there", hint=hint)
     return [str(path) for path in sorted(pages, key=natural_key)]
 
 
 def find_places(sources: Iterable[str], selection: str | None = None) -> list[PagePlace]:
-    """All pages, in order. Looks into PDFs, decodes no picture. A bad file among good ones is a place with its error.
+    """All pages, in order. Looks into PDFs, decodes no image. A bad file among good ones is a place with its error.
 
     Args:
         sources: as :func:`find_sources` gives them.
@@ -94,7 +94,7 @@ def find_places(sources: Iterable[str], selection: str | None = None) -> list[Pa
         try:
             places += _pages_of(identify(source), selection)
         except ImageError as error:
-            places.append(PagePlace(file=MediaFile(FileKind.PICTURE, b"", name_of(source)), error=error))
+            places.append(PagePlace(file=MediaFile(FileKind.IMAGE, b"", name_of(source)), error=error))
     if places and all(place.error for place in places):
         raise next(place.error for place in places if place.error)
     if selection is not None and all(place.number is None for place in places):
@@ -105,7 +105,7 @@ def find_places(sources: Iterable[str], selection: str | None = None) -> list[Pa
 def _pages_of(file: MediaFile, selection: str | None) -> list[PagePlace]:
     if file.kind is FileKind.VIDEO:
         hint = f"its frames can be asked about: ggufvlm describe {file.name}"
-        raise ImageError(f"{file.name}: a video; pictures and PDFs can be read", hint=hint)
+        raise ImageError(f"{file.name}: a video; images and PDFs can be read", hint=hint)
     if file.kind is FileKind.PDF:
         with Pdf(file) as pdf:
             return [PagePlace(file=file, number=n, layer=_layer(pdf, n)) for n in pdf.numbers(selection)]
@@ -120,11 +120,11 @@ def _layer(pdf: Pdf, number: int) -> str | None:
     try:
         return pdf.text(number)
     except ImageError:
-        return None  # told when its picture is made
+        return None  # told when its image is made
 
 
-def pictures(places: Iterable[PagePlace], dpi: float = DEFAULT_DPI) -> Iterator[tuple[PagePlace, Image | ImageError]]:
-    """The picture of each page, or the reason why there is none. A document is open as long as its pages follow.
+def images(places: Iterable[PagePlace], dpi: float = DEFAULT_DPI) -> Iterator[tuple[PagePlace, Image | ImageError]]:
+    """The image of each page, or the reason why there is none. A document is open as long as its pages follow.
 
     Args:
         places: pages.
@@ -139,7 +139,7 @@ def pictures(places: Iterable[PagePlace], dpi: float = DEFAULT_DPI) -> Iterator[
                 continue
             try:
                 if place.number is None:
-                    yield place, _picture(place.file)
+                    yield place, _image(place.file)
                     continue
                 if document is None or opened is not place.file:
                     stack.close()
@@ -153,6 +153,6 @@ def pictures(places: Iterable[PagePlace], dpi: float = DEFAULT_DPI) -> Iterator[
                 yield place, error
 
 
-def _picture(file: MediaFile) -> Image:
+def _image(file: MediaFile) -> Image:
     data = file.place if isinstance(file.place, bytes) else read_source(file.place)[0]
     return decode(data, file.name)

@@ -1,4 +1,4 @@
-"""Which side of a page is up: pictures turned, and how sure a model is of what it reads."""
+"""Which side of a page is up: images turned, and how sure a model is of what it reads."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def is_blank(image: Image) -> bool:
 
 
 def turned(image: Image, degrees: int) -> Image:
-    """A picture turned clockwise by a multiple of 90 degrees."""
+    """An image turned clockwise by a multiple of 90 degrees."""
     if degrees % 360 == 0:
         return image
     import numpy as np

@@ -60,7 +60,7 @@ def compare_all(job: Job, folder: Path, say: Say) -> tuple[list[Ratio], list[str
 
 
 def at_seen_size(job: Job) -> Job:
-    """The job with its picture as large as our projector gets it, so that nobody computes fewer patches."""
+    """The job with its image as large as our projector gets it, so that nobody computes fewer patches."""
     seen = look(job)
     return replace(job, image=resize(job.image, seen.seen_width, seen.seen_height))
 
@@ -83,15 +83,15 @@ def compare_cold(job: Job, program: Path, say: Say) -> list[Ratio]:
     An answer of ours may end early; theirs is then as long as ours was.
     """
     lengths: list[int] = []
-    with saved(job.image) as picture:
+    with saved(job.image) as image:
 
         def ours(_run: int) -> dict[str, float]:
-            done = describe(job, picture, PROMPT, use_cache=False)
+            done = describe(job, image, PROMPT, use_cache=False)
             lengths.append(n_said(done))
             return _times(done)
 
         def theirs(_run: int) -> dict[str, float]:
-            return _times(run(mtmd_command(program, job, picture, PROMPT, lengths[-1])))
+            return _times(run(mtmd_command(program, job, image, PROMPT, lengths[-1])))
 
         return set_against(MTMD_CLI, ours, theirs, unit="s", repeat=job.repeat, say=say)
 
@@ -101,7 +101,7 @@ def _times(done: Finished) -> dict[str, float]:
 
 
 def compare_tokens(job: Job, program: Path, say: Say) -> list[Ratio]:
-    """Reading and writing tokens without a picture, in milliseconds for each."""
+    """Reading and writing tokens without an image, in milliseconds for each."""
 
     def theirs(_run: int) -> dict[str, float]:
         done = run(bench_command(program, job, n_prompt=N_PROMPT, n_generated=job.n_tokens))
@@ -130,7 +130,7 @@ def decode_speed(vlm: VLM, job: Job) -> float:
 
 
 def compare_second_question(job: Job, program: Path, say: Say) -> list[Ratio]:
-    """Another question about a picture that has just been asked about, in the same process: until the first word."""
+    """Another question about an image that has just been asked about, in the same process: until the first word."""
     png = to_png(job.image)
     with started(program, server_arguments(job, n_slots=1, n_ctx=N_CTX)) as server, loaded(job) as vlm:
 
@@ -145,7 +145,7 @@ def compare_second_question(job: Job, program: Path, say: Say) -> list[Ratio]:
 
 
 def compare_together(job: Job, program: Path, say: Say) -> list[Ratio]:
-    """Several questions about one new picture at the same time: until all are answered."""
+    """Several questions about one new image at the same time: until all are answered."""
     prompts = [f"Question {number}: what is in this image?" for number in range(N_TOGETHER)]
     arguments = server_arguments(job, n_slots=N_TOGETHER, n_ctx=N_TOGETHER * 1024)
     name = f"together_{N_TOGETHER}"

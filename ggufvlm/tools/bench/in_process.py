@@ -1,4 +1,4 @@
-"""What is measured in this process, through the facade: pictures, and answers about them."""
+"""What is measured in this process, through the facade: images, and answers about them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ggufvlm.media import Image
 
 BATCH_SLOTS = 4
-PICTURES_PER_SLOT = 2
+IMAGES_PER_SLOT = 2
 
 
 @contextmanager
@@ -34,10 +34,10 @@ def loaded(job: Job, *, n_slots: int = 1, priority: Priority = "latency") -> Ite
 
 
 def look(job: Job) -> SeenImage:
-    """How the model sees the picture, found out without encoding it."""
+    """How the model sees the image, found out without encoding it."""
     with loaded(job) as vlm:
-        plan = vlm.handler.picture_plan(job.image.width, job.image.height)
-        n_tokens = vlm.measure(question([job.image], "What is this?")).n_pictures[0]
+        plan = vlm.handler.image_plan(job.image.width, job.image.height)
+        n_tokens = vlm.measure(question([job.image], "What is this?")).n_images[0]
     return SeenImage(
         source=job.image.source,
         id=job.image.id,
@@ -50,21 +50,21 @@ def look(job: Job) -> SeenImage:
 
 
 def measure_encode(job: Job, say: Say) -> Measured:
-    """Encoding: a picture that was never seen, each time."""
+    """Encoding: an image that was never seen, each time."""
     milliseconds, per_1000 = [], []
     with loaded(job) as vlm:
         for index in job.runs():
-            say(f"encoding a picture: {index} of {job.repeat}")
+            say(f"encoding an image: {index} of {job.repeat}")
             answer = ask(vlm, variant(job.image, index), "What is this?", 1)
             if not answer.usage.n_images_encoded:
-                raise EngineError("a new picture was not encoded")
+                raise EngineError("a new image was not encoded")
             milliseconds.append(1e3 * answer.times.encode)
             per_1000.append(1e3 * milliseconds[-1] / job.n_patches(answer.images[0]))
     return {"encode_image": milliseconds[1:], "encode_1000_patches": per_1000[1:]}
 
 
 def measure_warm(job: Job, say: Say) -> Measured:
-    """The first token of another question about a picture, in the same process."""
+    """The first token of another question about an image, in the same process."""
     seconds = []
     with loaded(job) as vlm:
         ask(vlm, job.image, "What is this?", 1)
@@ -77,14 +77,14 @@ def measure_warm(job: Job, say: Say) -> Measured:
 
 
 def measure_batch(job: Job, say: Say) -> Measured:
-    """Different pictures with one question each, as many at a time as there are slots."""
-    count = PICTURES_PER_SLOT * BATCH_SLOTS
+    """Different images with one question each, as many at a time as there are slots."""
+    count = IMAGES_PER_SLOT * BATCH_SLOTS
     speeds = []
     with loaded(job, n_slots=BATCH_SLOTS, priority="throughput") as vlm:
         for index in job.runs():
-            say(f"{count} pictures in {BATCH_SLOTS} slots: {index} of {job.repeat}")
-            pictures = variants(job.image, count, first=count * index)
-            speeds.append(count / map_all(vlm, [(picture, "What is this?") for picture in pictures], job.n_tokens))
+            say(f"{count} images in {BATCH_SLOTS} slots: {index} of {job.repeat}")
+            images = variants(job.image, count, first=count * index)
+            speeds.append(count / map_all(vlm, [(image, "What is this?") for image in images], job.n_tokens))
     return {"batch": speeds[1:]}
 
 

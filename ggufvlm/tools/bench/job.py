@@ -23,7 +23,7 @@ class Job:
 
     Attributes:
         config: where and how large; slots and caches are set by what is measured.
-        image: the picture to look at.
+        image: the image to look at.
         repeat: runs that count; one before them does not.
         n_tokens: length of the answers.
         n_threads: CPU threads that the engine uses.
@@ -43,7 +43,7 @@ class Job:
         return range(self.repeat + 1)
 
     def n_patches(self, seen: SeenImage) -> int:
-        """Patches of a picture as the projector gets it."""
+        """Patches of an image as the projector gets it."""
         return (seen.seen_width // self.patch_size) * (seen.seen_height // self.patch_size)
 
 

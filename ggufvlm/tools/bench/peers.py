@@ -1,6 +1,6 @@
 """llama.cpp's own programs: where they are, and the flags that make a comparison fair.
 
-Same files, threads, types and picture; what would only slow them down is off (fitting to memory, warming up, a context
+Same files, threads, types and image; what would only slow them down is off (fitting to memory, warming up, a context
 as long as the model was trained for).
 """
 
@@ -30,10 +30,10 @@ def find_program(folder: Path, name: str) -> Path:
     return path.resolve()
 
 
-def mtmd_command(program: Path, job: Job, picture: Path, prompt: str, n_tokens: int) -> list[str | Path]:
+def mtmd_command(program: Path, job: Job, image: Path, prompt: str, n_tokens: int) -> list[str | Path]:
     """``llama-mtmd-cli`` with one question; its stdout is the answer alone."""
     return [
-        *(program, "-m", job.files.model, "--mmproj", job.files.mmproj, "--image", picture, "-p", prompt),
+        *(program, "-m", job.files.model, "--mmproj", job.files.mmproj, "--image", image, "-p", prompt),
         *("-n", str(n_tokens), "--ignore-eos", "--temp", "0", "-s", "1", "--no-warmup", "-lv", "0"),
         *_shared(job, N_CTX),
     ]

@@ -1,4 +1,4 @@
-"""A picture of a report: speeds as bars, ratios beside them. The only importer of matplotlib, an optional package."""
+"""An image of a report: speeds as bars, ratios beside them. The only importer of matplotlib, an optional package."""
 
 from __future__ import annotations
 

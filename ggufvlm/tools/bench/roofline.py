@@ -1,4 +1,4 @@
-"""How much a token reads and how much a picture computes, from the files' headers."""
+"""How much a token reads and how much an image computes, from the files' headers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _used_experts(header: GGUFHeader) -> float:
 
 
 def encode_flop(mmproj: Path, n_patches: int, n_tokens: int) -> float:
-    """Floating-point operations of encoding one picture, an estimate.
+    """Floating-point operations of encoding one image, an estimate.
 
     Each matrix of the tower's blocks is applied to every patch, each of the projector behind it to every token; in
     attention every patch looks at all others, which is too much for towers that look through windows.

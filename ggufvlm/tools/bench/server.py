@@ -108,7 +108,7 @@ class Server:
 
 
 def question_body(png: bytes | None, prompt: str, n_tokens: int, *, slot: int | None = None) -> str:
-    """A streamed question, with the picture in it."""
+    """A streamed question, with the image in it."""
     content: list[dict[str, Any]] = [{"type": "text", "text": prompt}]
     if png is not None:
         url = "data:image/png;base64," + base64.b64encode(png).decode("ascii")

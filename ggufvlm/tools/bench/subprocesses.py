@@ -16,12 +16,12 @@ from ggufvlm.tools.bench.processes import Finished, run
 
 
 def measure_cold(job: Job, say: Say) -> Measured:
-    """The first token of a new process that knows nothing about the picture, and the memory of such a process."""
+    """The first token of a new process that knows nothing about the image, and the memory of such a process."""
     seconds, megabytes = [], []
-    with saved(job.image) as picture:
+    with saved(job.image) as image:
         for index in job.runs():
             say(f"a new process without caches: {index} of {job.repeat}")
-            done = describe(job, picture, "What is this?", use_cache=False)
+            done = describe(job, image, "What is this?", use_cache=False)
             seconds.append(first_of(done))
             if done.peak is not None:
                 megabytes.append(done.peak / 1e6)
@@ -29,31 +29,31 @@ def measure_cold(job: Job, say: Say) -> Measured:
 
 
 def measure_disk(job: Job, say: Say) -> Measured:
-    """The first token of a new process, when an earlier one has looked at the picture."""
+    """The first token of a new process, when an earlier one has looked at the image."""
     seconds = []
-    with saved(job.image) as picture:
+    with saved(job.image) as image:
         for index in job.runs():  # the run that does not count fills the caches
             say(f"a new process with caches: {index} of {job.repeat}")
-            seconds.append(first_of(describe(job, picture, f"What is at place {index}?", use_cache=True)))
+            seconds.append(first_of(describe(job, image, f"What is at place {index}?", use_cache=True)))
     return {"first_token_disk": seconds[1:]}
 
 
 @contextmanager
 def saved(image: Image) -> Iterator[Path]:
-    """The picture as a PNG file."""
+    """The image as a PNG file."""
     with tempfile.TemporaryDirectory(prefix="ggufvlm-") as folder:
-        path = Path(folder) / "picture.png"
+        path = Path(folder) / "image.png"
         save(image, path)
         yield path
 
 
-def describe(job: Job, picture: Path, prompt: str, *, use_cache: bool, n_tokens: int | None = None) -> Finished:
+def describe(job: Job, image: Path, prompt: str, *, use_cache: bool, n_tokens: int | None = None) -> Finished:
     """``ggufvlm describe`` with a prompt, as a process.
 
     Raises:
         EngineError: it failed.
     """
-    command: list[str | Path] = [sys.executable, "-m", "ggufvlm", "describe", picture, "-p", prompt, "--stats"]
+    command: list[str | Path] = [sys.executable, "-m", "ggufvlm", "describe", image, "-p", prompt, "--stats"]
     command += ["-m", job.files.model, "--mmproj", job.files.mmproj]
     command += ["-n", str(n_tokens or job.n_tokens), "--temp", "0", "--no-repetition-guard", *arguments(job.config)]
     return run(command if use_cache else [*command, "--no-cache"])

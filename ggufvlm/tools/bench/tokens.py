@@ -1,4 +1,4 @@
-"""What is measured without pictures: reading and writing tokens, by llama.cpp alone and through the engine."""
+"""What is measured without images: reading and writing tokens, by llama.cpp alone and through the engine."""
 
 from __future__ import annotations
 

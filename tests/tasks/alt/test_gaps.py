@@ -27,8 +27,8 @@ def fill(text: str, gaps: list[Gap], words: str = "WORDS") -> str:
         ("<IMG SRC=a.png/>", '<IMG alt="WORDS" SRC=a.png/>'),
         ("<p>\r\n  <img\n  src='a.png'\n/></p>", "<p>\r\n  <img alt=\"WORDS\"\n  src='a.png'\n/></p>"),
         (
-            "<picture><source srcset=b.avif><img src=a.png></picture>",
-            '<picture><source srcset=b.avif><img alt="WORDS" src=a.png></picture>',
+            "<image><source srcset=b.avif><img src=a.png></image>",
+            '<image><source srcset=b.avif><img alt="WORDS" src=a.png></image>',
         ),
         ("<img title='x' src=a.png>", "<img alt=\"WORDS\" title='x' src=a.png>"),
         ("é<!-- <img src=x> --><img src=a.png>", 'é<!-- <img src=x> --><img alt="WORDS" src=a.png>'),
