@@ -14,6 +14,8 @@ import pytest
 from ggufvlm import VLM
 from tests.support.scenes import Scene, random_scene
 
+pytest_plugins = ["tests.support.hub_server"]
+
 # hundreds of tests start the program: without compiled modules each start takes half as long again
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

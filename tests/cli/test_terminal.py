@@ -89,7 +89,7 @@ def test_ctrl_c_on_a_terminal(folder: Path, stuck: list[str]) -> None:
 def test_the_progress_line_comes_and_goes(folder: Path, arguments: list[str]) -> None:
     """As with a model that takes its time: the line is there from the first moment on."""
     program = (
-        "import sys\nfrom ggufvlm.cli import console\nfrom ggufvlm.cli.main import program\n"
+        "import sys\nfrom ggufvlm.cli.terminal import console\nfrom ggufvlm.cli.main import program\n"
         f"console.Spinner.DELAY = 0.0\nsys.argv = ['ggufvlm', 'describe', 'blocks.png', *{arguments!r}]\nprogram()"
     )
     child = pexpect.spawn(

@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 from ggufvlm.engine.snapshots import Snapshots
 from ggufvlm.cache.store import Store
-from tests.engine.engines import make_engine, image, prompt, run
+from tests.support.engines import make_engine, image, prompt, run
 engine = make_engine(Path(sys.argv[2]), snapshots=Snapshots(Store(Path(sys.argv[1]), 2**26), "here"))
 run(engine, prompt((image(1), "What is on the left?")), max_tokens=5)
 engine.close()

@@ -306,13 +306,13 @@ def test_stopping_leaves_nothing(folder: Path, calls: int) -> None:
 def test_ctrl_c_leaves_nothing(folder: Path, tmp_path: Path) -> None:
     """As the command line meets it: the process ends on the spot, in the midst of writing."""
     program = (
-        "import time; from ggufvlm import projector_choice, projector_setup, projector_derived\n"
+        "import time; from ggufvlm.projectors import policy, select, derive\n"
         "from ggufvlm.llama import devices; from ggufvlm.cli.main import program; import sys\n"
-        "projector_choice.MIN_SIZE = 1; devices.cpu_features = lambda: {'AVX512_BF16': '1'}\n"
-        "projector_setup.bf16_speedup = lambda **_: 1.4\n"
-        "write = projector_derived.write_converted\n"
+        "policy.MIN_SIZE = 1; devices.cpu_features = lambda: {'AVX512_BF16': '1'}\n"
+        "select.bf16_speedup = lambda **_: 1.4\n"
+        "write = derive.write_converted\n"
         "def slow(*given): write(*given); time.sleep(60)\n"
-        "projector_derived.write_converted = slow\n"
+        "derive.write_converted = slow\n"
         "sys.argv = ['ggufvlm', 'describe', '-m', 'demo', sys.argv[1]]; program()"
     )
     image = tmp_path / "image.png"
