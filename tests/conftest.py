@@ -14,7 +14,7 @@ import pytest
 from ggufvlm import VLM
 from tests.support.scenes import Scene, random_scene
 
-pytest_plugins = ["tests.support.hub_server"]
+pytest_plugins = ["tests.support.hub_server", "tests.support.require_all"]
 
 # hundreds of tests start the program: without compiled modules each start takes half as long again
 sys.dont_write_bytecode = False

@@ -178,7 +178,9 @@ def test_the_whole_in_a_process_of_its_own(documents: Path) -> None:
 
 
 def test_bytes_of_a_pdf_in_a_table(runner: Runner, documents: Path) -> None:
-    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     pq.write_table(pa.table({"image": [Path("d/four.pdf").read_bytes()], "id": ["x"]}), "t.parquet")
     runner(Inputs(["t.parquet"], reading=DocumentReading(selection=Selection(pages="2-3"))))
     assert {name: row["answer"] for name, row in rows().items()} == {

@@ -185,7 +185,9 @@ def test_names_that_cannot_be_are_errors_of_their_rows(folder: Path, name: str) 
 
 
 def test_parquet_with_paths_and_with_images_as_datasets_keep_them(folder: Path) -> None:
-    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     rows = [{"bytes": b"abc", "path": "x.png"}, {"bytes": None, "path": "y.png"}]
     pq.write_table(pa.table({"image": rows, "id": [1, 2]}), "t.parquet")
     found = Inputs(["t.parquet"])
@@ -194,7 +196,6 @@ def test_parquet_with_paths_and_with_images_as_datasets_keep_them(folder: Path) 
 
 
 def test_a_table_that_is_none(folder: Path) -> None:
-    pytest.importorskip("pyarrow")
     with pytest.raises(InputError, match=r"t\.parquet"):
         Inputs([table("t.parquet", "no parquet")])
 

@@ -48,8 +48,9 @@ def test_csv(folder: Path) -> None:
 
 
 def test_csv_and_parquet_in_pandas_and_duckdb(folder: Path) -> None:
-    pytest.importorskip("pyarrow")
-    pandas, duckdb = pytest.importorskip("pandas"), pytest.importorskip("duckdb")
+    import duckdb
+    import pandas
+
     write("out.csv"), write("out.parquet")
     for frame in (pandas.read_csv("out.csv"), pandas.read_parquet("out.parquet")):
         assert (len(frame), frame["answer"][0], frame["error_class"][1]) == (3, NASTY, "ImageError")
@@ -57,21 +58,29 @@ def test_csv_and_parquet_in_pandas_and_duckdb(folder: Path) -> None:
     assert found[0] == (NASTY, None, 4)
 
 
-def test_jsonl_in_jq_pandas_and_duckdb(folder: Path) -> None:
+def test_jsonl_in_pandas_and_duckdb(folder: Path) -> None:
     with Journal(Path("out.jsonl")) as journal:
         for item in ROWS:
             journal.append(item)
-    if shutil.which("jq"):
-        command = ["jq", "-j", 'select(.id == "a.png") | .answer', "out.jsonl"]
-        done = subprocess.run(command, capture_output=True, check=True)
-        assert done.stdout.decode() == NASTY
-    pandas, duckdb = pytest.importorskip("pandas"), pytest.importorskip("duckdb")
+    import duckdb
+    import pandas
+
     assert pandas.read_json("out.jsonl", lines=True)["answer"][0] == NASTY
     assert duckdb.sql("select answer from 'out.jsonl' where id = 'a.png'").fetchall() == [(NASTY,)]
 
 
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is missing")
+def test_jsonl_in_jq(folder: Path) -> None:
+    with Journal(Path("out.jsonl")) as journal:
+        for item in ROWS:
+            journal.append(item)
+    command = ["jq", "-j", 'select(.id == "a.png") | .answer', "out.jsonl"]
+    assert subprocess.run(command, capture_output=True, check=True).stdout.decode() == NASTY
+
+
 def test_an_empty_parquet_file_has_its_columns(folder: Path) -> None:
-    pq = pytest.importorskip("pyarrow.parquet")
+    import pyarrow.parquet as pq
+
     find_writer(Path("out.parquet"))(Path("out.parquet"), iter([]))  # type: ignore[misc]
     assert "answer" in pq.read_table("out.parquet").column_names
 

@@ -188,7 +188,8 @@ def test_an_answer_that_runs_in_circles_is_tried_again_then_marked(run: Run, stu
 
 
 def test_paths_through_a_pipe_sidecars_and_parquet(run: Run, shots: Path, folder: Path) -> None:
-    pq = pytest.importorskip("pyarrow.parquet")
+    import pyarrow.parquet as pq
+
     listed = "\n".join(str(path) for path in sorted(shots.iterdir()))
     done = run(
         "batch",

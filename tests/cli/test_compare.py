@@ -126,7 +126,6 @@ def test_ctrl_c_keeps_what_is_finished(folder: Path, stuck: list[str]) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are tested on POSIX")
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_columns_on_a_terminal(folder: Path, other: str, columns: int) -> None:
-    pytest.importorskip("pexpect")
     from tests.support.terminal import Terminal
 
     terminal = Terminal(folder, "compare", "blocks.png", "-m", "demo", "-m", other, "-m", "nonsense", columns=columns)

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from urllib.parse import quote
@@ -86,10 +87,19 @@ def test_impossible_names(name):
 
 
 @posix
-@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may read everything")
-def test_permission(path):
-    path.chmod(0)
-    assert str(failure(str(path))) == f"{path}: permission denied"
+def test_permission():
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:  # others may not even enter pytest's own
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "a.png"
+        path.write_bytes(IMAGE)
+        assert read_source(str(path))[0] == IMAGE
+        path.chmod(0)
+        os.seteuid(65534 if user == 0 else user)  # root may read everything
+        try:
+            assert str(failure(str(path))) == f"{path}: permission denied"
+        finally:
+            os.seteuid(user)
 
 
 @posix

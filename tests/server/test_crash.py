@@ -23,7 +23,6 @@ def caption(server: Running) -> str:
 
 
 def test_kill_9_of_the_engine_while_it_answers(tmp_path: Path) -> None:
-    pytest.importorskip("llguidance")
     with started(tmp_path, "--preload") as server, ThreadPoolExecutor(2) as pool:
         assert caption(server) == SCENE.caption
         (child,) = server.children
@@ -61,7 +60,6 @@ def test_a_request_that_ends_the_process_is_not_tried_for_ever(tmp_path: Path) -
 
 
 def test_who_was_there_when_it_crashed_is_not_blamed(tmp_path: Path) -> None:
-    pytest.importorskip("llguidance")
     with started(tmp_path, "--preload", **{CRASH_VARIABLE: "poison"}) as server, ThreadPoolExecutor(4) as pool:
         caption(server)
         innocent = endless(max_tokens=200)

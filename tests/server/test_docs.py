@@ -56,7 +56,7 @@ def test_health_and_metrics(server: Running) -> None:
 
 @pytest.mark.slow
 def test_whatever_is_sent_is_no_fault_of_the_server(tmp_path: Path) -> None:
-    schemathesis: Any = pytest.importorskip("schemathesis")
+    import schemathesis
     from hypothesis import HealthCheck, Phase, given, settings
 
     with started(tmp_path, "--preload") as server:

@@ -12,8 +12,6 @@ import pytest
 
 from tests.support.running import SCENE, Running, endless, question, started
 
-pytest.importorskip("llguidance")
-
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import openai
 import pytest
 from PIL import Image
 
@@ -112,8 +113,6 @@ def test_answers_are_no_longer_than_allowed(strict: Running) -> None:
 
 
 def test_a_full_queue(tmp_path: Path) -> None:
-    pytest.importorskip("llguidance")
-    openai = pytest.importorskip("openai")
     with started(tmp_path, "--slots", "1", "--queue", "1", "--preload") as server, ThreadPoolExecutor(1) as pool:
         client = openai.OpenAI(base_url=server.v1, api_key="none", max_retries=0)
         with httpx.stream("POST", server.v1 + "/chat/completions", json=endless(stream=True), timeout=60) as stream:
@@ -134,7 +133,6 @@ def test_a_full_queue(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_takes_too_long(tmp_path: Path) -> None:
-    pytest.importorskip("llguidance")
     with started(tmp_path, "--timeout", "700ms", "--preload") as server:
         late = server.post(endless())
         assert (late.status_code, late.json()["error"]["code"]) == (504, "timeout")

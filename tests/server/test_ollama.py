@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 
 import httpx
+import ollama
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,8 +26,6 @@ from ggufvlm.server.ollama.options import settings_of
 from ggufvlm.server.ollama.request import read_chat, read_generate
 from tests.support.scenes import random_scene
 from tests.support.small_server import LONG, SmallServer
-
-ollama = pytest.importorskip("ollama")
 
 LIMITS = Limits(images=4)
 

@@ -6,11 +6,11 @@ import json
 import math
 from typing import Any
 
+import openai
+import pydantic
 import pytest
 
 from tests.support.running import LONG, OTHER, SCENE, Running, image, question, started, text, uri, user
-
-openai = pytest.importorskip("openai")
 
 
 @pytest.fixture
@@ -144,7 +144,6 @@ def test_logprobs_of_a_stream_are_those_of_the_whole(client: Any) -> None:
 
 
 def test_structured_output(client: Any) -> None:
-    pytest.importorskip("llguidance")
     schema = {
         "type": "object",
         "properties": {"left": {"enum": ["red", "blue"]}, "n": {"type": "integer", "minimum": 0, "maximum": 9}},
@@ -163,8 +162,6 @@ def test_structured_output(client: Any) -> None:
 
 
 def test_a_pydantic_model(client: Any) -> None:
-    pytest.importorskip("llguidance")
-    pydantic = pytest.importorskip("pydantic")
     row = pydantic.create_model("Row", color=(str, ...), count=(int, ...))
     answer = client.chat.completions.parse(
         model="demo", messages=user(image(), "What is on the left?"), response_format=row, max_tokens=500
@@ -173,7 +170,6 @@ def test_a_pydantic_model(client: Any) -> None:
 
 
 def test_a_schema_that_cannot_be_kept_is_refused(client: Any) -> None:
-    pytest.importorskip("llguidance")
     for schema, words in (
         ({"type": "object", "minLenght": 3}, "minLenght"),
         ({"type": "no such type"}, "no such type"),
@@ -187,7 +183,6 @@ def test_a_schema_that_cannot_be_kept_is_refused(client: Any) -> None:
 
 
 def test_a_json_object(client: Any) -> None:
-    pytest.importorskip("llguidance")
     answer = client.chat.completions.create(
         model="demo", messages=user(image(), LONG), response_format={"type": "json_object"}, max_tokens=300
     )
@@ -322,12 +317,11 @@ def test_what_completions_do_not_do(server: Running, more: dict[str, Any]) -> No
 
 
 def test_langchain(server: Running) -> None:
-    langchain = pytest.importorskip("langchain_openai")
-    messages = pytest.importorskip("langchain_core.messages")
-    chat = langchain.ChatOpenAI(base_url=server.v1, api_key="none", model="demo", max_retries=0)
-    said = messages.HumanMessage(
-        content=[{"type": "image_url", "image_url": {"url": uri()}}, text("What is on the left?")]
-    )
+    from langchain_core.messages import HumanMessage
+    from langchain_openai import ChatOpenAI
+
+    chat = ChatOpenAI(base_url=server.v1, api_key="none", model="demo", max_retries=0)
+    said = HumanMessage(content=[{"type": "image_url", "image_url": {"url": uri()}}, text("What is on the left?")])
     assert chat.invoke([said]).content == "The blue column."
     assert "".join(str(piece.content) for piece in chat.stream([said])) == "The blue column."
 

@@ -92,10 +92,11 @@ browser_test = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
+    from playwright.sync_api import sync_playwright
+
     if CHROMIUM is None:
         pytest.skip("there is no Chromium here")
-    with playwright.sync_playwright() as started:
+    with sync_playwright() as started:
         chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield chromium
         chromium.close()
@@ -278,7 +279,8 @@ def test_on_a_phone(open_page, picture, blocks):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessibility(open_page, picture, scheme):
     """axe-core's rules for WCAG 2.2 AA and its best practices, at the start and with an answer and boxes."""
-    axe = pytest.importorskip("axe_core_python")
+    import axe_core_python as axe
+
     source = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
     page = open_page(color_scheme=scheme, bypass_csp=True)
     page.evaluate(source)

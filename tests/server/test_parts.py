@@ -11,6 +11,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import parser
 
 from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.server.contract import FOR_EVER, Asked
@@ -76,7 +77,6 @@ def test_labels_are_escaped(name: str) -> None:
 
 
 def test_metrics_are_what_prometheus_reads() -> None:
-    parser = pytest.importorskip("prometheus_client.parser")
     metrics = Metrics()
     metrics.requests.add(1, '/v1/"x"\n', "200")
     metrics.count_times("demo", 0.2, 3)

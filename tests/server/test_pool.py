@@ -73,7 +73,6 @@ def test_a_model_that_nobody_asks_is_unloaded(tmp_path: Path, copies: list[Path]
 
 
 def test_a_long_answer_outlives_the_keep_alive(tmp_path: Path, copies: list[Path]) -> None:
-    pytest.importorskip("llguidance")
     with started(tmp_path, *options(copies[:1]), "--keep-alive", "0") as server:
         assert server.post(endless(max_tokens=600)).json()["usage"]["completion_tokens"] == 600
         server.wait_for("ggufvlm_model_loaded", 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import ggufvlm
+from tests.support.require_all import NO_IPV6
 from tests.support.running import question, started, wait_until
 
 DEMO = Path(ggufvlm.__file__).parent / "demo"
@@ -83,7 +84,7 @@ def test_on_ipv6(tmp_path: Path) -> None:
         with socket.create_server(("::1", 0), family=socket.AF_INET6):
             pass
     except OSError:
-        pytest.skip("no IPv6 here")
+        pytest.skip(NO_IPV6)
     with started(tmp_path, "--host", "::1") as server:
         assert server.url.startswith("http://[::1]:")
         assert server.get("/health").json() == {"status": "ok"}

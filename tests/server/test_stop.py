@@ -29,7 +29,6 @@ def test_nothing_is_running(tmp_path: Path, with_signal: int) -> None:
 
 
 def test_running_answers_end_and_new_ones_are_not_taken(tmp_path: Path) -> None:
-    pytest.importorskip("llguidance")
     with started(tmp_path, "--preload") as server, ThreadPoolExecutor(1) as pool:
         running = pool.submit(server.post, endless(max_tokens=700))
         server.wait_for("ggufvlm_running", 1)
@@ -49,7 +48,6 @@ def _refuses(url: str) -> bool:
 
 
 def test_answers_that_take_longer_than_the_grace_are_told_so(tmp_path: Path) -> None:
-    pytest.importorskip("llguidance")
     with (
         started(tmp_path, "--preload", "--grace", "300ms") as server,
         httpx.stream(
@@ -66,7 +64,6 @@ def test_answers_that_take_longer_than_the_grace_are_told_so(tmp_path: Path) -> 
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
-    pytest.importorskip("llguidance")
     with started(tmp_path, "--preload") as server, ThreadPoolExecutor(1) as pool:
         children = server.children
         running = pool.submit(server.post, endless())
