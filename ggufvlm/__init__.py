@@ -28,9 +28,10 @@ if TYPE_CHECKING:
         PairingError,
         UsageError,
     )
+    from ggufvlm.grounding.detections import Detections
     from ggufvlm.media import Image
     from ggufvlm.tasks.classify import Classification, ClassifyParams, classify
-    from ggufvlm.tasks.detect import Detections, detect
+    from ggufvlm.tasks.detect import detect
     from ggufvlm.vlm.answer import Answer, AnswerStream, PromptSize, SeenImage, Times, Usage
     from ggufvlm.vlm.map import Question, Result
     from ggufvlm.vlm.score import Score
@@ -63,7 +64,8 @@ _HOMES = {
     "vlm.transformers_pipeline": ("pipeline",),
     "vlm.score": ("Score",),
     "tasks.classify": ("Classification", "ClassifyParams", "classify"),
-    "tasks.detect": ("Detections", "detect"),
+    "grounding.detections": ("Detections",),
+    "tasks.detect": ("detect",),
     "vlm.vlm": ("VLM",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

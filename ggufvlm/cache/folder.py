@@ -48,7 +48,7 @@ def read_note(name: str) -> str | None:
 
 def write_note(name: str, text: str) -> None:
     """Keep a line for later processes. Where nothing can be written, it is found out again next time."""
-    from ggufvlm.gguf.writer import replacing
+    from ggufvlm.files import replacing
 
     with contextlib.suppress(ModelError), replacing(private_folder("notes") / name) as partial:
         partial.write_text(text, encoding="ascii")

@@ -23,7 +23,7 @@ from struct import Struct
 from typing import Any, TypeAlias
 
 from ggufvlm.errors import ModelError
-from ggufvlm.gguf.writer import replacing
+from ggufvlm.files import replacing
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ggufvlm.errors import ModelError
+from ggufvlm.files import replacing
 from ggufvlm.gguf.header import GGUFHeader, TensorInfo
-from ggufvlm.gguf.writer import NewTensor, encode_value, read_pairs, read_tensor, replacing, write_gguf
-from ggufvlm.hardware.cpu import default_threads
+from ggufvlm.gguf.writer import NewTensor, encode_value, read_pairs, read_tensor, write_gguf
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +77,7 @@ def convert_projector(
     header: GGUFHeader,
     target: Path,
     type_name: str,
+    n_threads: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write ``source`` with its matrices in the type ``type_name``, a key of :data:`TYPES`.
@@ -85,7 +86,7 @@ def convert_projector(
         ModelError: damaged, or a weight is too large for F16; or the target cannot be written.
     """
     with replacing(target) as partial, partial.open("wb") as file:
-        write_converted(file, source, header, type_name, progress)
+        write_converted(file, source, header, type_name, n_threads, progress)
 
 
 def write_converted(
@@ -93,6 +94,7 @@ def write_converted(
     source: Path,
     header: GGUFHeader,
     type_name: str,
+    n_threads: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """As :func:`convert_projector`, into an open file.
@@ -120,7 +122,7 @@ def write_converted(
     for name, info in header.tensors.items():
         ggml_type = converted_type(name, info, wanted)
         tensors.append(NewTensor(name=name, shape=info.shape, ggml_type=ggml_type, data=reader(name, info, ggml_type)))
-    with ThreadPoolExecutor(default_threads(), "ggufvlm-convert") as pool:
+    with ThreadPoolExecutor(n_threads, "ggufvlm-convert") as pool:
         try:
             write_gguf(file, pairs, _computed_ahead(tensors, pool), progress=progress)
         except BaseException:

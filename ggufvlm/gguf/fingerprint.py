@@ -9,7 +9,7 @@ from pathlib import Path
 from ggufvlm.cache.store import digest
 from ggufvlm.errors import ModelError
 from ggufvlm.gguf.header import GGUFHeader, read_header
-from ggufvlm.models.pairing import split_parts
+from ggufvlm.gguf.names import split_parts
 
 _SAMPLE = 4096
 

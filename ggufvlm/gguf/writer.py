@@ -5,16 +5,13 @@ The reading side is :mod:`ggufvlm.gguf.header`. Version 3, little-endian.
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from struct import pack, unpack_from
 from typing import BinaryIO, TypeAlias
 
 from ggufvlm.errors import ModelError
-from ggufvlm.files import unfinished
 from ggufvlm.gguf.header import GGUFHeader, TensorInfo, read_header
 
 Pairs: TypeAlias = dict[str, bytes]
@@ -151,22 +148,6 @@ def _alignment(pairs: Mapping[str, bytes]) -> int:
 
 def _padded(n: int, alignment: int) -> int:
     return -(-n // alignment) * alignment
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """A path beside ``target`` to write to; it takes the target's place if the block ends well, else it goes away.
-
-    Raises:
-        ModelError: the file cannot be written.
-    """
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    with unfinished(partial):
-        try:
-            yield partial
-            partial.replace(target)
-        except OSError as error:
-            raise ModelError(f"{target}: cannot be written: {error.strerror or error}") from error
 
 
 def copied(path: Path, header: GGUFHeader, names: Iterable[str] | None = None) -> list[NewTensor]:

@@ -9,7 +9,7 @@ from ggufvlm.grounding.classes import Classes
 from ggufvlm.grounding.names import file_names
 
 if TYPE_CHECKING:
-    from ggufvlm.tasks.detect import Detections
+    from ggufvlm.grounding.detections import Detections
 
 
 def coco(found: Sequence[Detections], classes: Classes) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ggufvlm.tasks.detect import Detections
+    from ggufvlm.grounding.detections import Detections
 
 _VERSION = "5.5.0"
 

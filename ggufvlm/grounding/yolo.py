@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ggufvlm.grounding.classes import Classes
 
 if TYPE_CHECKING:
-    from ggufvlm.tasks.detect import Detections
+    from ggufvlm.grounding.detections import Detections
 
 
 def yolo(found: Detections, classes: Classes) -> str:

@@ -16,7 +16,7 @@ from ggufvlm.gguf.convert import converted_header
 from ggufvlm.hardware.memory import MemoryPrediction, predict
 
 if TYPE_CHECKING:
-    from ggufvlm.llama.devices import Device
+    from ggufvlm.hardware.devices import Device
     from ggufvlm.models.schema import ModelSpec
 
 GPU_MARGIN = 1 << 30
@@ -55,7 +55,9 @@ class OffloadPlan:
         return replace(self, config=replace(self.config, n_gpu_layers=fewer))
 
 
-def plan_offload(model: Path, mmproj: Path, config: EngineConfig, spec: ModelSpec | None = None) -> OffloadPlan:
+def plan_offload(
+    model: Path, mmproj: Path, config: EngineConfig, devices: Sequence[Device], spec: ModelSpec | None = None
+) -> OffloadPlan:
     """Settle what ``-ngl auto`` means here, and refuse what cannot fit.
 
     Costs a few system calls where there is no GPU and memory is plentiful. Else both headers are read, some 30 ms.
@@ -64,6 +66,7 @@ def plan_offload(model: Path, mmproj: Path, config: EngineConfig, spec: ModelSpe
         model: the language model; of a split one its first part.
         mmproj: the projector.
         config: ``n_gpu_layers=None`` asks for a choice; in the plan it is a number.
+        devices: what layers can be put on, from :func:`ggufvlm.llama.devices.offload_devices`.
         spec: what the registry knows, for the advice in the error.
 
     Raises:
@@ -71,13 +74,12 @@ def plan_offload(model: Path, mmproj: Path, config: EngineConfig, spec: ModelSpe
         ModelError: a header is damaged.
     """
     from ggufvlm.gguf.header import read_header
+    from ggufvlm.gguf.names import split_parts
     from ggufvlm.hardware.system import available_memory
-    from ggufvlm.llama.devices import list_devices, supports_gpu
-    from ggufvlm.models.pairing import split_parts
 
     parts = split_parts(model)
     free = available_memory()
-    gpus = usable_gpus(list_devices()) if supports_gpu() else []
+    gpus = usable_gpus(devices)
     if not gpus and (free is None or _is_plainly_enough(parts, mmproj, config, free)):
         return OffloadPlan(config=replace(config, n_gpu_layers=config.n_gpu_layers or 0))
     headers, projector = [read_header(part) for part in parts], read_header(mmproj)

@@ -11,36 +11,12 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from ggufvlm.hardware.cpu import default_threads
+from ggufvlm.hardware.devices import Device, DeviceKind
 
-__all__ = ["Device", "Library", "cpu_features", "default_threads", "library", "list_devices", "supports_gpu"]
-
-DeviceKind = Literal["cpu", "gpu", "igpu", "accel", "meta", "unknown"]
 _KINDS: tuple[DeviceKind, ...] = ("cpu", "gpu", "igpu", "accel", "meta")  # enum ggml_backend_dev_type
 _MAX_FEATURES = 256
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Device:
-    """One device of one backend. Memory in bytes; ``None`` where it is not known."""
-
-    name: str
-    description: str
-    kind: DeviceKind
-    backend: str
-    free: int | None = None
-    total: int | None = None
-
-    @property
-    def is_gpu(self) -> bool:
-        return self.kind in ("gpu", "igpu")
-
-    @property
-    def shares_memory(self) -> bool:
-        """Whether its memory is the machine's ordinary memory."""
-        return self.kind in ("cpu", "igpu", "accel") or self.backend.lower() in ("metal", "mtl")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +45,11 @@ def library() -> Library:
 def list_devices() -> tuple[Device, ...]:
     """All devices, in ggml's order; empty if this build does not tell."""
     return tuple(_describe(handle) for handle in _handles())
+
+
+def offload_devices() -> tuple[Device, ...]:
+    """The devices that layers can be put on; empty if this build of llama.cpp knows no GPU."""
+    return list_devices() if supports_gpu() else ()
 
 
 def cpu_features() -> dict[str, str]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ggufvlm.errors import EngineError
-from ggufvlm.gguf.writer import replacing
+from ggufvlm.files import replacing
 
 _STEP = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
 
@@ -34,7 +34,7 @@ def quantize_model(
         EngineError: llama.cpp failed; the message carries its reason.
         ModelError: the target cannot be written.
     """
-    from ggufvlm.llama.devices import default_threads
+    from ggufvlm.hardware.cpu import default_threads
 
     with replacing(target) as partial:
         arguments = [str(source), str(partial), str(file_type), str(n_threads or default_threads())]

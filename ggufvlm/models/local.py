@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ggufvlm.errors import ModelError, PairingError
 from ggufvlm.gguf.header import read_header
-from ggufvlm.models.pairing import SPLIT_NAME, check_model, check_pair
+from ggufvlm.gguf.names import SPLIT_NAME
+from ggufvlm.models.pairing import check_model, check_pair
 
 _QUANT = re.compile(
     r"(?:^|[-_.])(?:ud[-_])?(?:b?f16|f32|fp16|fp32|t?q\d(?:_[a-z0-9]+)*|iq\d(?:_[a-z0-9]+)*|mxfp4|nvfp4)(?=$|[-_.])"

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from ggufvlm.errors import ModelError, PairingError
 from ggufvlm.gguf.header import GGUFHeader, read_header
+from ggufvlm.gguf.names import split_parts
 
 # PROJECTOR_TYPE_NAMES of clip-impl.h: first the types for images, with the tensor and the side whose length is the
 # width (clip_n_mmproj_embd and load_tensors of clip.cpp), then those for sound only.
@@ -90,7 +91,6 @@ _OPTIONAL_TYPES |= {"general.name": "string", "general.description": "string"}
 _DIVISORS = ("clip.vision.embedding_length", "clip.vision.attention.head_count", "clip.vision.patch_size")
 
 _AGAIN = "download the file again"
-SPLIT_NAME = re.compile(r"(?P<stem>.+)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf")
 _DEEPSTACK = re.compile(r"v\.deepstack\.\d+\.fc1\.weight")
 
 
@@ -229,28 +229,6 @@ def require_projector(model: GGUFHeader) -> NoReturn:
         f"{model.name} is a language model ({model.architecture}) and cannot see without its projector",
         hint="--mmproj FILE, the mmproj-*.gguf that belongs to the model",
     )
-
-
-def split_parts(path: Path) -> list[Path]:
-    """All files of a model split by llama.cpp's gguf-split, first to last; ``[path]`` for a model in one file.
-
-    Raises ModelError if ``path`` is not the first part, or if parts are missing beside it.
-    """
-    found = SPLIT_NAME.fullmatch(path.name)
-    if found is None:
-        return [path]
-    no, count = int(found["no"]), max(1, int(found["count"]))
-    parts = [path.with_name(f"{found['stem']}-{i:05d}-of-{count:05d}.gguf") for i in range(1, count + 1)]
-    if no != 1:
-        raise ModelError(f"{path.name} is part {no} of a split model: the first is wanted", hint=f"-m {parts[0]}")
-    missing = [part.name for part in parts if not part.is_file()]
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ModelError(
-            f"{path.name}: {len(missing)} of {count} parts missing: {missing[0]}{more}",
-            hint="all parts of a split model must lie in one folder",
-        )
-    return parts
 
 
 def _check_size(header: GGUFHeader) -> None:

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from ggufvlm.cache.folder import read_note, write_note
 from ggufvlm.errors import EngineError, ModelError
+from ggufvlm.files import replacing
 from ggufvlm.gguf.convert import converted_header, write_converted
 from ggufvlm.gguf.header import read_header
-from ggufvlm.gguf.writer import replacing
+from ggufvlm.hardware.cpu import default_threads
 from ggufvlm.projectors.files import content_id, is_whole, projectors_folder, sweep
 from ggufvlm.projectors.policy import DerivedType, is_alike
 from ggufvlm.projectors.repair import Repair, derived_projector
@@ -124,7 +125,7 @@ def _make(wish: Wish, target: Path, on_share: Callable[[float], None], go_on: Ca
     if shutil.disk_usage(target.parent).free < needed + _MARGIN:
         raise ModelError(f"{target.parent}: too little room")
     with replacing(target) as partial, ThreadPoolExecutor(1, "ggufvlm-sync") as pool, partial.open("wb") as file:
-        write_converted(file, source, header, wish.type, watch)
+        write_converted(file, source, header, wish.type, default_threads(), watch)
         file.flush()
         synced = pool.submit(os.fsync, file.fileno())  # the disk writes while the CPU compares
         _compare(wish, source, partial, on_share, go_on)
@@ -155,7 +156,6 @@ def _compare(
 
 def _encode(model: Path, mmproj: Path, go_on: Callable[[], bool], on_loaded: Callable[[], None]) -> NDArray[np.float32]:
     from ggufvlm.config import EngineConfig
-    from ggufvlm.hardware.cpu import default_threads
     from ggufvlm.llama.chunks import ImageInput
     from ggufvlm.llama.probe import encoder
 

@@ -23,8 +23,9 @@ from pathlib import Path
 
 from ggufvlm.cache.folder import ANOTHER_FOLDER
 from ggufvlm.errors import ModelError
+from ggufvlm.files import replacing
 from ggufvlm.gguf.header import GGUFHeader, read_header
-from ggufvlm.gguf.writer import NewTensor, Pairs, copied, encode_value, read_pairs, read_tensor, replacing, write_gguf
+from ggufvlm.gguf.writer import NewTensor, Pairs, copied, encode_value, read_pairs, read_tensor, write_gguf
 from ggufvlm.models.pairing import PairReport
 from ggufvlm.projectors.files import content_id, is_whole, projectors_folder, sweep
 

@@ -88,11 +88,12 @@ def prepare(files: ModelFiles, on_share: Callable[[float], None]) -> Derived | N
         return None
     from ggufvlm.config import EngineConfig
     from ggufvlm.hardware.offload import plan_offload
+    from ggufvlm.llama.devices import offload_devices
     from ggufvlm.models.pairing import check_pair
     from ggufvlm.projectors.repair import find_repair
 
     try:
-        plan = plan_offload(files.model, files.mmproj, EngineConfig(), files.spec)
+        plan = plan_offload(files.model, files.mmproj, EngineConfig(), offload_devices(), files.spec)
         report = check_pair(files.model, files.mmproj, thorough=False, allow_untyped=True)
         setup = Setup(
             files=files,

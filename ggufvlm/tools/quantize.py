@@ -11,6 +11,7 @@ from pathlib import Path
 from ggufvlm.errors import ModelError, PairingError, UsageError
 from ggufvlm.gguf.convert import TYPES as PROJECTOR_TYPES
 from ggufvlm.gguf.header import GGUFHeader, read_header
+from ggufvlm.hardware.cpu import default_threads
 
 # Names of llama-quantize -> enum llama_ftype; without those that need an importance matrix or a special training
 MODEL_TYPES = {
@@ -93,7 +94,7 @@ def run(job: QuantizeJob, *, n_threads: int | None = None, progress: Progress | 
     if job.is_projector:
         from ggufvlm.gguf.convert import convert_projector
 
-        convert_projector(job.source, job.header, job.target, job.type, progress)
+        convert_projector(job.source, job.header, job.target, job.type, n_threads or default_threads(), progress)
     else:
         from ggufvlm.llama.quantize import quantize_model
 
@@ -148,7 +149,8 @@ def _type_name(given: str, known: dict[str, int], header: GGUFHeader) -> str:
 
 
 def _check(source: Path, header: GGUFHeader) -> tuple[Path, ...]:
-    from ggufvlm.models.pairing import check_model, check_projector, split_parts
+    from ggufvlm.gguf.names import split_parts
+    from ggufvlm.models.pairing import check_model, check_projector
 
     if header.is_projector:
         check_projector(header, allow_untyped=True)

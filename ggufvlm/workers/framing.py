@@ -1,4 +1,4 @@
-"""What a run and the engine's process say to each other: objects with their length in front."""
+"""How a parent and its child process talk: objects with their length in front, and errors in plain words."""
 
 from __future__ import annotations
 
@@ -8,42 +8,9 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from ggufvlm import errors
-from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError, GGUFVLMError, MissingExtra
-from ggufvlm.models.resolve import ModelFiles
-from ggufvlm.vlm.answer import Answer
 
 _LENGTH = struct.Struct("<Q")
-
-
-@dataclass(frozen=True, slots=True)
-class Begin:
-    """Which model to load, and how."""
-
-    files: ModelFiles
-    config: EngineConfig
-    raw: bool
-    debug: bool
-
-    @staticmethod
-    def n_ahead(config: EngineConfig) -> int:
-        """Questions in the engine's hands: every slot, and two that wait."""
-        return config.n_slots + 2
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The model is loaded."""
-
-
-@dataclass(frozen=True, slots=True)
-class More:
-    """From below: there is room for another question."""
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """From above: no more questions in this round. From below: all of them are answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +30,6 @@ class Failure:
         """The error again."""
         kind = getattr(errors, self.name, EngineError)
         return (EngineError if kind is MissingExtra else kind)(self.text, hint=self.hint)
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The answer to a question, or why there is none."""
-
-    number: int
-    answer: Answer | None
-    failure: Failure | None
 
 
 def write_message(pipe: IO[bytes], message: object) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from ggufvlm.errors import ModelError
+from ggufvlm.files import replacing
 from ggufvlm.gguf.header import read_header
-from ggufvlm.gguf.writer import NewTensor, copied, encode_value, read_pairs, replacing, write_gguf
+from ggufvlm.gguf.writer import NewTensor, copied, encode_value, read_pairs, write_gguf
 
 DEMO = Path(__file__).parents[2] / "ggufvlm" / "demo"
 FILES = sorted(DEMO.glob("*.gguf"))

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from ggufvlm.errors import UsageError
 from ggufvlm.grounding.classes import Classes
 from ggufvlm.grounding.coco import coco
+from ggufvlm.grounding.detections import Detections
 from ggufvlm.grounding.labelme import labelme
 from ggufvlm.grounding.names import check_stems, file_names, stem
 from ggufvlm.grounding.places import Box, Point
 from ggufvlm.grounding.yolo import yolo
-from ggufvlm.tasks.detect import Detections
 from ggufvlm.vlm.answer import Answer, Times, Usage
 
 ANSWER = Answer(

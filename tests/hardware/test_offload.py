@@ -9,6 +9,7 @@ import ggufvlm
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError
 from ggufvlm.hardware import system
+from ggufvlm.hardware.devices import Device
 from ggufvlm.hardware.memory import LayerMemory, MemoryPrediction
 from ggufvlm.hardware.offload import (
     PROCESS,
@@ -21,7 +22,6 @@ from ggufvlm.hardware.offload import (
     usable_gpus,
 )
 from ggufvlm.llama import devices
-from ggufvlm.llama.devices import Device
 from ggufvlm.models.schema import FilePart, ModelFile, ModelSpec
 
 DEMO = Path(ggufvlm.__file__).parent / "demo"
@@ -172,17 +172,19 @@ def test_on_a_cpu_with_plenty_of_memory_no_header_is_read(
     for path in (model, mmproj):
         path.write_bytes(b"not a GGUF file")
     settled = EngineConfig(n_gpu_layers=0)
-    assert plan_offload(model, mmproj, EngineConfig()) == OffloadPlan(config=settled, prediction=None)
+    assert plan_offload(model, mmproj, EngineConfig(), devices.offload_devices()) == OffloadPlan(
+        config=settled, prediction=None
+    )
 
 
 def test_this_machine_can_load_the_built_in_model() -> None:
-    assert plan_offload(MODEL, MMPROJ, EngineConfig()).config.mmproj_offload
+    assert plan_offload(MODEL, MMPROJ, EngineConfig(), devices.offload_devices()).config.mmproj_offload
 
 
 def test_a_context_too_large_for_the_machine_is_refused_before_loading(machine: Callable[..., None]) -> None:
     machine(1 * GB)
     with pytest.raises(EngineError, match=r"tiny-qwen2vl-Q8_0\.gguf needs 1\.8 GB") as caught:
-        plan_offload(MODEL, MMPROJ, EngineConfig(n_ctx=600_000))
+        plan_offload(MODEL, MMPROJ, EngineConfig(n_ctx=600_000), devices.offload_devices())
     assert caught.value.hint is not None
     assert caught.value.hint.startswith("-c ")
 
@@ -190,38 +192,38 @@ def test_a_context_too_large_for_the_machine_is_refused_before_loading(machine: 
 def test_the_suggested_context_does_fit(machine: Callable[..., None]) -> None:
     machine(1 * GB)
     with pytest.raises(EngineError) as caught:
-        plan_offload(MODEL, MMPROJ, EngineConfig(n_ctx=600_000))
+        plan_offload(MODEL, MMPROJ, EngineConfig(n_ctx=600_000), devices.offload_devices())
     n_ctx = int((caught.value.hint or "").split()[1])
-    plan = plan_offload(MODEL, MMPROJ, EngineConfig(n_ctx=n_ctx))
+    plan = plan_offload(MODEL, MMPROJ, EngineConfig(n_ctx=n_ctx), devices.offload_devices())
     assert plan.prediction is not None
     assert plan.prediction.n_ctx == n_ctx
 
 
 def test_with_a_gpu_all_of_a_small_model_goes_there(machine: Callable[..., None]) -> None:
     machine(8 * GB, _gpu(8 * GB))
-    plan = plan_offload(MODEL, MMPROJ, EngineConfig())
+    plan = plan_offload(MODEL, MMPROJ, EngineConfig(), devices.offload_devices())
     assert (plan.config.n_gpu_layers, plan.config.mmproj_offload) == (4, True)
 
 
 def test_on_a_full_gpu_everything_stays_on_the_cpu(machine: Callable[..., None]) -> None:
     machine(8 * GB, _gpu(GB // 2))
-    plan = plan_offload(MODEL, MMPROJ, EngineConfig())
+    plan = plan_offload(MODEL, MMPROJ, EngineConfig(), devices.offload_devices())
     assert (plan.config.n_gpu_layers, plan.config.mmproj_offload) == (0, False)
 
 
 def test_what_the_user_set_is_left_alone(machine: Callable[..., None]) -> None:
     machine(8 * GB, _gpu(GB // 2))
     config = EngineConfig(n_gpu_layers=2)
-    assert plan_offload(MODEL, MMPROJ, config).config == config
+    assert plan_offload(MODEL, MMPROJ, config, devices.offload_devices()).config == config
 
 
 def test_a_gpu_takes_the_load_off_the_memory(machine: Callable[..., None]) -> None:
     config = EngineConfig(n_ctx=600_000)  # a cache of 0.9 GB, and scratch memory of 0.6 GB
     machine(1 * GB, _gpu(0))
     with pytest.raises(EngineError):
-        plan_offload(MODEL, MMPROJ, config)
+        plan_offload(MODEL, MMPROJ, config, devices.offload_devices())
     machine(1 * GB + PROCESS, _gpu(8 * GB))
-    assert plan_offload(MODEL, MMPROJ, config).config.n_gpu_layers == 4
+    assert plan_offload(MODEL, MMPROJ, config, devices.offload_devices()).config.n_gpu_layers == 4
     # integrated: its memory is the machine's own, and counting it twice would be wrong
     machine(1 * GB, _gpu(8 * GB, "igpu"))
-    assert plan_offload(MODEL, MMPROJ, config).config.n_gpu_layers == 4
+    assert plan_offload(MODEL, MMPROJ, config, devices.offload_devices()).config.n_gpu_layers == 4

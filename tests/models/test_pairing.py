@@ -11,15 +11,9 @@ import pytest
 
 from ggufvlm.errors import ModelError, PairingError
 from ggufvlm.gguf.header import read_header
+from ggufvlm.gguf.names import split_parts
 from ggufvlm.models.local import find_projector
-from ggufvlm.models.pairing import (
-    AUDIO_PROJECTORS,
-    VISION_PROJECTORS,
-    check_pair,
-    compare,
-    require_projector,
-    split_parts,
-)
+from ggufvlm.models.pairing import AUDIO_PROJECTORS, VISION_PROJECTORS, check_pair, compare, require_projector
 
 U32, I32, F32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9
 CODES = {U32: "I", I32: "i", F32: "f", BOOL: "?"}

@@ -14,11 +14,12 @@ from PIL import Image as Pillow
 from ggufvlm import VLM, ImageError, UsageError
 from ggufvlm.config import EngineConfig
 from ggufvlm.families.control import ControlText, MarkedText
+from ggufvlm.grounding.detections import Detections
 from ggufvlm.grounding.families import convention_of, with_enough_tokens
 from ggufvlm.grounding.places import Box, Point
 from ggufvlm.media import load
 from ggufvlm.models.resolve import find_model
-from ggufvlm.tasks.detect import Detections, Detector, detect, viewer
+from ggufvlm.tasks.detect import Detector, detect, viewer
 from ggufvlm.vlm.vlm import question
 from tests.support.scenes import Block, Scene, random_scene
 from tests.vlm.test_scenes import odd_size, overlap

@@ -12,8 +12,8 @@ import pytest
 from huggingface_hub import constants
 
 from ggufvlm.hardware import cpu, system
+from ggufvlm.hardware.devices import Device
 from ggufvlm.llama import devices
-from ggufvlm.llama.devices import Device
 from ggufvlm.models.registry import load_registry
 from ggufvlm.tools import doctor
 from ggufvlm.tools.doctor import Finding, examine, is_broken

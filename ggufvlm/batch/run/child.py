@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import IO, Any
 
+from ggufvlm.batch.run.messages import Begin, End, Finished, More, Ready
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.vlm.map import Question
-from ggufvlm.workers.framing import Begin, End, Failure, Finished, More, Ready, read_message, write_message
+from ggufvlm.workers.framing import Failure, read_message, write_message
 
 CRASH_VARIABLE = "GGUFVLM_TEST_CRASH_ON"
 """For tests: the process aborts when it is asked a prompt that contains this text."""

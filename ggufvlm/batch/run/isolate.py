@@ -18,11 +18,12 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
 
+from ggufvlm.batch.run.messages import Begin, End, Finished, More, Ready
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError
 from ggufvlm.models.resolve import ModelFiles
 from ggufvlm.vlm.map import Question, Result
-from ggufvlm.workers.framing import Begin, End, Failure, Finished, More, Ready, read_message, write_message
+from ggufvlm.workers.framing import Failure, read_message, write_message
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -146,8 +146,8 @@ class TokenCounter:
 
     def memory(self, found: Preflight) -> int:
         """Bytes, with a context for all slots."""
+        from ggufvlm.gguf.names import split_parts
         from ggufvlm.hardware.memory import predict
-        from ggufvlm.models.pairing import split_parts
 
         config = self._engine.config
         answer = self._engine.sampling.max_tokens

@@ -11,8 +11,8 @@ from ggufvlm.errors import OutputError, UsageError
 from ggufvlm.grounding.names import stem
 
 if TYPE_CHECKING:
+    from ggufvlm.grounding.detections import Detections
     from ggufvlm.media import Image
-    from ggufvlm.tasks.detect import Detections
 
 _KEPT = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 

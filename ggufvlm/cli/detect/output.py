@@ -19,7 +19,7 @@ from ggufvlm.grounding.names import check_stems, file_names, stem
 
 if TYPE_CHECKING:
     from ggufvlm.errors import GGUFVLMError
-    from ggufvlm.tasks.detect import Detections
+    from ggufvlm.grounding.detections import Detections
 
 
 class Writer(Protocol):

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from ggufvlm.cli.detect.output import Writer
     from ggufvlm.config import EngineConfig, SamplingSettings
     from ggufvlm.grounding.convention import Convention
+    from ggufvlm.grounding.detections import Detections
     from ggufvlm.media import Image
     from ggufvlm.models.resolve import ModelFiles
-    from ggufvlm.tasks.detect import Detections, Detector, Found
+    from ggufvlm.tasks.detect import Detector, Found
     from ggufvlm.vlm.vlm import VLM
 
 _SLOTS = 4

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from ggufvlm.tasks.detect import Detections
+    from ggufvlm.grounding.detections import Detections
 
 _SIDES = ("left", "top", "right", "bottom", "width", "height")
 _FEWEST_COLUMNS = 12

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.gguf.header import read_header
+from ggufvlm.gguf.names import split_parts
 from ggufvlm.hardware.memory import DEFAULT_CTX, predict
 from ggufvlm.hardware.offload import PROCESS
-from ggufvlm.models.pairing import split_parts
 from ggufvlm.models.resolve import ModelFiles
 
 

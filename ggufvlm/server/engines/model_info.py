@@ -9,8 +9,8 @@ from ggufvlm.cache.store import digest
 from ggufvlm.errors import UsageError
 from ggufvlm.gguf.fingerprint import file_fingerprint
 from ggufvlm.gguf.header import read_header
+from ggufvlm.gguf.names import split_parts
 from ggufvlm.grounding.families import convention_of
-from ggufvlm.models.pairing import split_parts
 from ggufvlm.models.resolve import ModelFiles
 from ggufvlm.server.contract import ModelCard
 
