@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ggufvlm.chat.file import SavedDialogue, read_dialogue
+from ggufvlm.chat.turn import ChatImage, MissingImage, Turn
 from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.families import Message
 from ggufvlm.media import Image, load, local_path
@@ -18,48 +20,11 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ggufvlm.config import SamplingSettings
-    from ggufvlm.engine.sequence import FinishReason
     from ggufvlm.vlm.vlm import VLM
 
 
 _PLACE = re.compile(r"(.+?) (?:at )?(page \d+|(?:\d+:)+\d\d\.\d)")
 """How the sources of pages and frames end."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MissingImage:
-    """The place of an image that was not found again when a dialogue was loaded.
-
-    Attributes:
-        source: what the user had given.
-        id: sha256 of the image that was there.
-        width, height: its pixels.
-        reason: why it is not here.
-    """
-
-    source: str
-    id: str
-    width: int
-    height: int
-    reason: str
-
-
-ChatImage = Image | MissingImage
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A question and its answer.
-
-    Attributes:
-        images: come before the text of the question.
-        finish_reason: "abort" if the user stopped the answer.
-    """
-
-    images: tuple[ChatImage, ...]
-    text: str
-    answer: str
-    finish_reason: FinishReason = "stop"
 
 
 class Chat:
@@ -308,9 +273,15 @@ class Chat:
         Raises:
             UsageError: the file exists and is no saved dialogue, or cannot be written.
         """
-        from ggufvlm.chat.file import save
-
-        return save(self, Path(path))
+        dialogue = SavedDialogue(
+            model=self.vlm.files.name,
+            system=self.system,
+            settings=self.settings,
+            turns=list(self.turns),
+            staged=list(self.staged),
+            files=dict(self.files),
+        )
+        return dialogue.write(Path(path))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], vlm: VLM) -> Chat:
@@ -322,9 +293,11 @@ class Chat:
         Raises:
             InputError: the file cannot be read or is no saved dialogue.
         """
-        from ggufvlm.chat.file import read
-
-        return read(cls(vlm), Path(path))
+        dialogue = read_dialogue(Path(path), vlm.sampling)
+        chat = cls(vlm, system=dialogue.system)
+        chat.settings = dialogue.settings
+        chat.turns, chat.staged, chat.files = dialogue.turns, dialogue.staged, dialogue.files
+        return chat
 
 
 def _question(attached: Sequence[ChatImage], text: str) -> Message:

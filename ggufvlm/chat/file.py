@@ -4,40 +4,81 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from ggufvlm import __version__
-from ggufvlm.chat.chat import Chat, ChatImage, MissingImage, Turn
+from ggufvlm.chat.turn import ChatImage, MissingImage, Turn
 from ggufvlm.engine.sequence import FinishReason
 from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
 from ggufvlm.media import Image, load, to_png
 
 if TYPE_CHECKING:
-    from ggufvlm.config import SamplingParams
+    from ggufvlm.config import SamplingParams, SamplingSettings
 
 FORMAT = 1
 
 
-def save(chat: Chat, path: Path) -> list[Path]:
-    """See :meth:`Chat.save`."""
-    path = path.expanduser()
-    if path.exists():
-        _check_that_it_is_ours(path)
-    written: list[Path] = []
-    places = _places(chat, path, written)
-    state = {
-        "ggufvlm": __version__,
-        "format": FORMAT,
-        "model": chat.vlm.files.name,
-        "system": chat.system,
-        "settings": dict(chat.settings),
-        "messages": [message for turn in chat.turns for message in _turn_to_json(turn, places)],
-        "staged": [_image_to_json(image, places) for image in chat.staged],
-    }
-    write(path, json.dumps(state, ensure_ascii=False, indent=2) + "\n")
-    return written
+@dataclass(kw_only=True, slots=True)
+class SavedDialogue:
+    """What a file keeps of a dialogue.
+
+    Attributes:
+        model: the name of the model that answered.
+        system: the system message.
+        settings: fields of :class:`~ggufvlm.SamplingParams` that differ from the model's own.
+        turns: what was said, oldest first.
+        staged: images that go with the next question.
+        files: where images were read from, by their id.
+    """
+
+    model: str
+    system: str | None
+    settings: SamplingSettings
+    turns: list[Turn]
+    staged: list[ChatImage]
+    files: dict[str, Path]
+
+    def write(self, path: Path) -> list[Path]:
+        """Write the file, and the images that have none beside it. See :meth:`Chat.save <ggufvlm.Chat.save>`.
+
+        Returns:
+            The images that were written.
+
+        Raises:
+            UsageError: the file exists and is no saved dialogue, or cannot be written.
+        """
+        path = path.expanduser()
+        if path.exists():
+            _check_that_it_is_ours(path)
+        written: list[Path] = []
+        places = self._places(path, written)
+        state = {
+            "ggufvlm": __version__,
+            "format": FORMAT,
+            "model": self.model,
+            "system": self.system,
+            "settings": self.settings,
+            "messages": [message for turn in self.turns for message in _turn_to_json(turn, places)],
+            "staged": [_image_to_json(image, places) for image in self.staged],
+        }
+        write(path, json.dumps(state, ensure_ascii=False, indent=2) + "\n")
+        return written
+
+    def _places(self, path: Path, written: list[Path]) -> dict[str, str]:
+        """Where each image can be read again, by id; those that are no files are written beside ``path``."""
+        folder = path.absolute().parent
+        places: dict[str, str] = {}
+        for image in (*(image for turn in self.turns for image in turn.images), *self.staged):
+            if isinstance(image, MissingImage) or image.id in places:
+                continue
+            file = self.files.get(image.id)
+            if file is None or not _is_same(file, image.id):
+                file = copy_beside(image, path.absolute())
+                written.append(file)
+            places[image.id] = str(file.relative_to(folder) if file.is_relative_to(folder) else file)
+        return places
 
 
 def write(path: Path, text: str | bytes) -> None:
@@ -75,21 +116,6 @@ def _check_that_it_is_ours(path: Path) -> None:
         raise UsageError(f"{path} is there already and is no saved dialogue", hint="choose another name") from error
 
 
-def _places(chat: Chat, path: Path, written: list[Path]) -> dict[str, str]:
-    """Where each image can be read again, by id; those that are no files are written beside ``path``."""
-    folder = path.absolute().parent
-    places: dict[str, str] = {}
-    for image in chat.images:
-        if isinstance(image, MissingImage) or image.id in places:
-            continue
-        file = chat.files.get(image.id)
-        if file is None or not _is_same(file, image.id):
-            file = copy_beside(image, path.absolute())
-            written.append(file)
-        places[image.id] = str(file.relative_to(folder) if file.is_relative_to(folder) else file)
-    return places
-
-
 def _is_same(path: Path, id: str) -> bool:
     try:
         return path.is_file() and load(path).id == id
@@ -116,23 +142,36 @@ def _image_to_json(image: ChatImage, places: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def read(chat: Chat, path: Path) -> Chat:
-    """Fill a new dialogue from a file. See :meth:`Chat.load`."""
+def read_dialogue(path: Path, sampling: SamplingParams) -> SavedDialogue:
+    """Read a file that :meth:`SavedDialogue.write` wrote. See :meth:`Chat.load <ggufvlm.Chat.load>`.
+
+    Args:
+        path: the file.
+        sampling: the settings of the model that is to go on, for which those of the dialogue must make sense.
+
+    Raises:
+        InputError: the file cannot be read or is no saved dialogue.
+    """
     path = path.expanduser()
     state = _read_state(path)
+    folder = path.absolute().parent
+    files: dict[str, Path] = {}
     try:
-        chat.system = _expect(state.get("system"), (str, type(None)))
         settings = _expect(state.get("settings", {}), dict)
         if "stop" in settings:
             settings["stop"] = tuple(settings["stop"])
-        chat.settings = settings
-        _validate(chat.vlm.sampling, settings)
-        chat.turns = _turns(chat, _expect(state["messages"], list), path.absolute().parent)
+        replace(sampling, **settings)
         staged = _expect(state.get("staged", []), list)
-        chat.staged = [_image(chat, entry, path.absolute().parent) for entry in staged]
+        return SavedDialogue(
+            model=str(state.get("model", "")),
+            system=_expect(state.get("system"), (str, type(None))),
+            settings=cast("SamplingSettings", settings),
+            turns=_turns(_expect(state["messages"], list), folder, files),
+            staged=[_image(entry, folder, files) for entry in staged],
+            files=files,
+        )
     except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
         raise InputError(f"{path}: a damaged dialogue ({error})") from error
-    return chat
 
 
 def saved_model(path: Path) -> str:
@@ -158,23 +197,19 @@ def _read_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def _validate(sampling: SamplingParams, settings: dict[str, Any]) -> None:
-    replace(sampling, **settings)
-
-
 def _expect(value: Any, kinds: type | tuple[type, ...]) -> Any:
     if not isinstance(value, kinds):
         raise TypeError(f"{value!r:.60} is not what belongs there")
     return value
 
 
-def _turns(chat: Chat, messages: list[dict[str, Any]], folder: Path) -> list[Turn]:
+def _turns(messages: list[dict[str, Any]], folder: Path, files: dict[str, Path]) -> list[Turn]:
     turns = []
     for asked, answered in zip(messages[::2], messages[1::2], strict=True):
         if (asked["role"], answered["role"]) != ("user", "assistant"):
             raise ValueError("questions and answers do not take turns")
         content = _expect(asked["content"], list)
-        images = tuple(_image(chat, entry, folder) for entry in content if entry["type"] == "image")
+        images = tuple(_image(entry, folder, files) for entry in content if entry["type"] == "image")
         text = "".join(_expect(entry["text"], str) for entry in content if entry["type"] == "text")
         reason: Any = answered.get("finish_reason", "stop")
         if reason not in get_args(FinishReason):
@@ -183,7 +218,7 @@ def _turns(chat: Chat, messages: list[dict[str, Any]], folder: Path) -> list[Tur
     return turns
 
 
-def _image(chat: Chat, entry: dict[str, Any], folder: Path) -> ChatImage:
+def _image(entry: dict[str, Any], folder: Path, files: dict[str, Path]) -> ChatImage:
     path, id = folder / _expect(entry["path"], str), _expect(entry["sha256"], str)
     try:
         image = load(path)
@@ -191,7 +226,7 @@ def _image(chat: Chat, entry: dict[str, Any], folder: Path) -> ChatImage:
         reason = str(error)
     else:
         if image.id == id:
-            chat.files[id] = path
+            files[id] = path
             return replace(image, source=_expect(entry.get("source", entry["path"]), str))
         reason = f"{entry['path']} is another image now"
     return MissingImage(

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from ggufvlm.errors import EngineError, UsageError
-
-if TYPE_CHECKING:
-    from ggufvlm.engine.sequence import FinishReason
-    from ggufvlm.vlm.answer import Answer
 
 ConstraintKind = Literal["json_schema", "regex", "choices", "lark", "gbnf"]
 
@@ -111,8 +107,12 @@ class Constraint:
 
         return compiled(self.kind, self.text)
 
-    def check(self, text: str, finish_reason: FinishReason = "stop") -> Any:
+    def check(self, text: str, finish_reason: str = "stop") -> Any:
         """Look at a finished answer once more.
+
+        Args:
+            text: the answer.
+            finish_reason: how it ended, a :data:`~ggufvlm.engine.sequence.FinishReason`.
 
         Returns:
             For a schema what the JSON says, else the text.
@@ -136,17 +136,6 @@ class Constraint:
         if not fits(self.kind, self.text, text):
             raise EngineError(f"the answer does not fit its constraint: {_shortened(text)!r}")
         return text
-
-    def fitted(self, answer: Answer) -> Answer:
-        """A finished answer, checked, and tidy; one that the repetition guard cut stays as it is.
-
-        Raises:
-            EngineError: as :meth:`check`.
-        """
-        if answer.finish_reason == "repetition":
-            return answer
-        self.check(answer.text, answer.finish_reason)
-        return replace(answer, text=self.tidy(answer.text))
 
     def tidy(self, text: str) -> str:
         """A finished answer as programs like it: JSON without white space between its tokens, other text as it is."""

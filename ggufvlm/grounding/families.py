@@ -9,8 +9,8 @@ from ggufvlm.errors import UsageError
 from ggufvlm.gguf.header import read_header
 from ggufvlm.grounding.convention import Convention
 from ggufvlm.grounding.conventions import named
+from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.registry import ModelSpec, load_registry
-from ggufvlm.models.resolve import ModelFiles
 
 # Of models that the registry does not know. Types that families with and without boxes share are left out.
 _BY_PROJECTOR = {

@@ -7,6 +7,7 @@ import functools
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from ggufvlm.errors import EngineError
 from ggufvlm.llama.bindings import llama
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 _SPECIAL = b"\xff"  # llguidance's mark of tokens that are not text
+_grammar_vocabs: WeakKeyDictionary[Vocab, GrammarVocab] = WeakKeyDictionary()
 
 
 class GrammarVocab:
@@ -120,9 +122,15 @@ def _tokenizer(vocab: Vocab) -> Any:
 
 def begin_vocab(vocab: Vocab) -> GrammarVocab:
     """The vocabulary's other form, which is being made if it is not there yet."""
-    if vocab.for_grammars is None:
-        vocab.for_grammars = GrammarVocab(vocab)
-    return vocab.for_grammars
+    if vocab not in _grammar_vocabs:
+        _grammar_vocabs[vocab] = GrammarVocab(vocab)
+    return _grammar_vocabs[vocab]
+
+
+def wait_for_vocab(vocab: Vocab) -> None:
+    """Until no thread looks at the vocabulary any more: its model can be freed then."""
+    if vocab in _grammar_vocabs:
+        _grammar_vocabs.pop(vocab).wait()
 
 
 def _sentence(error: str) -> str:

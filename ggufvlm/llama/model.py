@@ -12,6 +12,7 @@ from typing import Any
 from ggufvlm.errors import EngineError, ModelError
 from ggufvlm.llama import log
 from ggufvlm.llama.bindings import llama
+from ggufvlm.llama.grammar import wait_for_vocab
 from ggufvlm.llama.vocab import Vocab
 
 Progress = Callable[[float], bool]
@@ -115,8 +116,7 @@ class Model:
     def close(self) -> None:
         """Free the weights. Safe to call twice."""
         if self._handle is not None:
-            if self.vocab.for_grammars is not None:
-                self.vocab.for_grammars.wait()
+            wait_for_vocab(self.vocab)
             llama.llama_model_free(self._handle)
             self._handle = None
 

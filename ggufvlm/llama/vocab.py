@@ -5,13 +5,10 @@ from __future__ import annotations
 import copy
 import ctypes
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ggufvlm.errors import EngineError
 from ggufvlm.llama.bindings import llama
-
-if TYPE_CHECKING:
-    from ggufvlm.llama.grammar import GrammarVocab
 
 _SENTENCEPIECE = 1  # llama_vocab_type
 _CONTROL, _USER_DEFINED = 1 << 3, 1 << 4  # llama_token_attr
@@ -26,7 +23,6 @@ class Vocab:
         self.size: int = llama.llama_vocab_n_tokens(self._handle)
         self.adds_bos = bool(llama.llama_vocab_get_add_bos(self._handle))
         self.adds_eos = bool(llama.llama_vocab_get_add_eos(self._handle))
-        self.for_grammars: GrammarVocab | None = None
         self.starts_words_with_space = llama.llama_vocab_type(self._handle) == _SENTENCEPIECE
 
     def twin(self) -> Vocab:

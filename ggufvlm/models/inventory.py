@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ggufvlm.errors import DownloadError, ModelError
 from ggufvlm.gguf.names import split_parts
+from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.hub.cache import (
     cached_parts,
     cached_repos,
@@ -27,7 +28,7 @@ from ggufvlm.models.hub.client import is_offline, read_repository
 from ggufvlm.models.hub.select import UNKNOWN_QUANT, is_projector, pick, pick_quants
 from ggufvlm.models.hub.transfer import Item, complete, fetch
 from ggufvlm.models.registry import Registry
-from ggufvlm.models.resolve import ModelFiles, Wanted, from_registry, on_disk, parse_name
+from ggufvlm.models.resolve import Wanted, from_registry, on_disk, parse_name
 from ggufvlm.models.schema import FilePart, ModelFile, ModelSpec
 
 _READ = 1 << 22

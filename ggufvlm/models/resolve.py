@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ggufvlm.errors import DownloadError, ModelError, UsageError
+from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.registry import Registry, config_dir, load_registry
 from ggufvlm.models.schema import FilePart, ModelFile, ModelSpec
 
@@ -22,21 +23,6 @@ MODEL_VARIABLE = "GGUFVLM_MODEL"
 
 _REPO = r"[\w.-]+/[\w.-]+"
 _ADDRESS = re.compile(r"(?:https?://)?(?:huggingface\.co|hf\.co)/|hf://", re.IGNORECASE)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelFiles:
-    """A language model and its projector on disk.
-
-    Attributes:
-        name: what to call the pair.
-        spec: what the registry knows of it, ``None`` for a stranger.
-    """
-
-    name: str
-    model: Path
-    mmproj: Path
-    spec: ModelSpec | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from ggufvlm.errors import EngineError, ModelError
 from ggufvlm.gguf.convert import matrix_type
 from ggufvlm.gguf.header import read_header
-from ggufvlm.models.resolve import ModelFiles
+from ggufvlm.models.files import ModelFiles
 from ggufvlm.projectors import policy as projector_choice
 from ggufvlm.projectors.bf16_trial import bf16_speedup
 from ggufvlm.projectors.derive import Wish, derive, find_derived

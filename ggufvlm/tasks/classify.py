@@ -183,7 +183,7 @@ def _shares(
 def _score(
     vlm: VLM, image: Image, question: str, groups: Sequence[Sequence[str]], system: str | None
 ) -> list[list[Score]]:
-    from ggufvlm.vlm.vlm import question as dialogue
+    from ggufvlm.vlm.request import question as dialogue
 
     scores = iter(vlm.score(dialogue([image], question, system), [answer for group in groups for answer in group]))
     return [[next(scores) for _ in group] for group in groups]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.engine.sequence import FinishReason, TokenLogprob
 
 
@@ -110,6 +111,17 @@ class Answer:
 
     def __str__(self) -> str:
         return self.text
+
+    def fitted(self, constraint: Constraint) -> Answer:
+        """The answer checked against its constraint, and tidy; one that the repetition guard cut stays as it is.
+
+        Raises:
+            EngineError: as :meth:`Constraint.check <ggufvlm.Constraint.check>`.
+        """
+        if self.finish_reason == "repetition":
+            return self
+        constraint.check(self.text, self.finish_reason)
+        return replace(self, text=constraint.tidy(self.text))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; bytes of tokens are lists of numbers, as in OpenAI's API."""

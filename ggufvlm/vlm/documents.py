@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ggufvlm.errors import UsageError
 from ggufvlm.families.messages import Message
@@ -14,11 +14,11 @@ from ggufvlm.media.decoding.decode import decode
 from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify
 from ggufvlm.media.documents.document import Document, Selection, open_document
 from ggufvlm.media.sources.read import read_source
-from ggufvlm.vlm.vlm import question
+from ggufvlm.vlm.request import Messages, question
 
 if TYPE_CHECKING:
+    from ggufvlm.config import SamplingParams
     from ggufvlm.vlm.answer import PromptSize
-    from ggufvlm.vlm.vlm import VLM
 
 Content: TypeAlias = "tuple[str | Image, ...]"
 
@@ -27,6 +27,15 @@ MAX_BYTES = 1 << 30
 
 _MOST_TIMES = 12  # that a note lists
 _ANSWER_CELLS = 512  # kept free for the answer, at most; and at most a quarter of the context
+
+
+class Measurer(Protocol):
+    """Who can tell what a dialogue takes of the context: :class:`~ggufvlm.VLM`."""
+
+    @property
+    def sampling(self) -> SamplingParams: ...
+
+    def measure(self, messages: Messages, *, images: Sequence[Any] = (), prefill: str = "") -> PromptSize: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +115,7 @@ class Material:
         return [image for strip in self._strips for _, image in strip.images]
 
     def fit(
-        self, vlm: VLM, prompt: str, system: str | None = None, prefill: str = "", *, max_bytes: int = MAX_BYTES
+        self, vlm: Measurer, prompt: str, system: str | None = None, prefill: str = "", *, max_bytes: int = MAX_BYTES
     ) -> tuple[list[Message], list[str]]:
         """The dialogue, and a line for each document of which not all wanted images fit.
 
@@ -129,7 +138,7 @@ class Material:
         chosen = self._choose(measure, lambda size: size.limit - kept_free(vlm, size.limit), max_bytes)
         return messages(chosen), _notes(chosen)
 
-    def images(self, vlm: VLM, room: int, *, max_bytes: int = MAX_BYTES) -> tuple[list[Image], list[str]]:
+    def images(self, vlm: Measurer, room: int, *, max_bytes: int = MAX_BYTES) -> tuple[list[Image], list[str]]:
         """As many images as fit into a part of the context, and a line for each document of which not all do.
 
         Of each document at least one is among them.
@@ -195,7 +204,7 @@ def _contents(file: MediaFile) -> bytes:
     return file.place if isinstance(file.place, bytes) else read_source(file.place)[0]
 
 
-def kept_free(vlm: VLM, limit: int) -> int:
+def kept_free(vlm: Measurer, limit: int) -> int:
     """Cells that a prompt leaves for the answer."""
     wanted = vlm.sampling.max_tokens
     return min(_ANSWER_CELLS if wanted < 0 else min(wanted, _ANSWER_CELLS), limit // 4)

@@ -12,7 +12,7 @@ from ggufvlm.config import EngineConfig
 from ggufvlm.errors import ModelError
 from ggufvlm.families import ChatHandler, ModelFacts, PlainHandler, SpecialTokens, find_handler
 from ggufvlm.families.qwen_vl import DEFAULT_MAX_TOKENS
-from ggufvlm.models.resolve import ModelFiles
+from ggufvlm.models.files import ModelFiles
 
 if TYPE_CHECKING:
     from ggufvlm.engine.engine import Engine, Progress

@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ggufvlm.config import SamplingSettings
 from ggufvlm.engine.task import Output
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.media import Image, load
 from ggufvlm.vlm.answer import Answer
+from ggufvlm.vlm.documents import Material, Measurer
+from ggufvlm.vlm.request import question as dialogue_of
 
 if TYPE_CHECKING:
-    from ggufvlm.engine.worker import Ticket
+    from ggufvlm.engine.worker import Outputs, Ticket
     from ggufvlm.families import Message
-    from ggufvlm.vlm.vlm import VLM
 
 _READERS = 2
 _BYTES_IN_HAND = 512 << 20  # of decoded images; one question is taken whatever its size
@@ -64,6 +65,14 @@ class _Answering:
     n_bytes: int
 
 
+class Answerer(Measurer, Protocol):
+    """Who answers: :class:`~ggufvlm.VLM`."""
+
+    def begin(
+        self, dialogue: list[Message], prefill: str, settings: SamplingSettings, outputs: Outputs
+    ) -> tuple[Ticket, Callable[[str], Answer]]: ...
+
+
 class Mapping:
     """The questions that are being read and answered.
 
@@ -73,7 +82,7 @@ class Mapping:
         n_ahead: questions that are in hand at a time.
     """
 
-    def __init__(self, vlm: VLM, questions: Iterable[Question], n_ahead: int) -> None:
+    def __init__(self, vlm: Answerer, questions: Iterable[Question], n_ahead: int) -> None:
         self._vlm = vlm
         self._questions = iter(questions)
         self._n_ahead = n_ahead
@@ -116,15 +125,12 @@ class Mapping:
         return n_in_hand < self._n_ahead and len(self._reading) < 2 * _READERS
 
     def _read(self, question: Question) -> list[Message]:
-        from ggufvlm.vlm.documents import Material
-        from ggufvlm.vlm.vlm import question as dialogue
-
         images = question.images
         if isinstance(images, Material):
             prompt, system, prefill = question.prompt, question.system, question.prefill
             return images.fit(self._vlm, prompt, system, prefill, max_bytes=_BYTES_OF_DOCUMENTS)[0]
         images = images if isinstance(images, (list, tuple)) else [images]
-        return dialogue([load(image) for image in images], question.prompt, question.system)
+        return dialogue_of([load(image) for image in images], question.prompt, question.system)
 
     def _take(self, event: Future[list[Message]] | Output | BaseException) -> Result | None:
         if isinstance(event, BaseException):
@@ -137,7 +143,7 @@ class Mapping:
         self._n_bytes -= n_bytes_of(question)
         try:
             messages = read.result()
-            ticket, finish = self._vlm._begin(messages, question.prefill, question.settings, self._events)
+            ticket, finish = self._vlm.begin(messages, question.prefill, question.settings, self._events)
         except GGUFVLMError as error:
             return Result(question, error=error)
         n_bytes = sum(len(image.rgb) for message in messages for image in message.images)

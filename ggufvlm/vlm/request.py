@@ -56,3 +56,9 @@ def seen_images(images: Sequence[Image], request: Request, sequence: EngineSeque
             seen_height=part.height,
             n_tokens=cells[part.id] // times[part.id],
         )
+
+
+def question(images: Sequence[Image], prompt: str, system: str | None = None) -> list[Message]:
+    """The dialogue of one question: images first, in order, then the prompt."""
+    messages = [Message("user", (*images, prompt))]
+    return [Message("system", (system,)), *messages] if system else messages

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,8 @@ from ggufvlm.engine.task import Output
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
-    from ggufvlm.engine.worker import Outputs
-    from ggufvlm.families import Message
-    from ggufvlm.vlm.vlm import VLM
+    from ggufvlm.engine.request import Request
+    from ggufvlm.engine.worker import Outputs, Ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +28,22 @@ class Score:
     n_tokens: int
 
 
-def score(vlm: VLM, dialogue: list[Message], continuations: Sequence[str]) -> list[Score]:
-    """See :meth:`VLM.score <ggufvlm.VLM.score>`."""
+def score(request: Request, continuations: Sequence[str], submit: Callable[[Request, Outputs], Ticket]) -> list[Score]:
+    """See :meth:`VLM.score <ggufvlm.VLM.score>`.
+
+    Args:
+        request: the dialogue.
+        continuations: answers to it.
+        submit: hands a request to the engine.
+
+    Raises:
+        UsageError: an answer is empty.
+        EngineError: the dialogue with an answer is longer than the context, or llama.cpp failed.
+    """
     if not all(continuations):
         raise UsageError("an answer to be scored must not be empty")
-    request = vlm._request(dialogue, "", replace(vlm.sampling, max_tokens=-1, stop=(), constraint=None, logprobs=None))
-    vlm.stop_preparing(unless_within=request)
     outputs: Outputs = queue.SimpleQueue()
-    tickets = [
-        vlm._worker.submit(replace(request, continuation=continuation), outputs) for continuation in continuations
-    ]
+    tickets = [submit(replace(request, continuation=continuation), outputs) for continuation in continuations]
     try:
         _wait(outputs, len(tickets))
     except BaseException:

@@ -18,9 +18,10 @@ from ggufvlm.errors import GGUFVLMError
 from ggufvlm.families import ChatHandler, Message
 from ggufvlm.media import Image, load, prepare
 from ggufvlm.media.pixels.prepare import planned_id
-from ggufvlm.models.resolve import ModelFiles, find_model
+from ggufvlm.models.files import ModelFiles
+from ggufvlm.models.resolve import find_model
 from ggufvlm.vlm.answer import Answer, AnswerStream, PromptSize, Times, Usage
-from ggufvlm.vlm.request import Messages, image_ids, read_dialogue, seen_images
+from ggufvlm.vlm.request import Messages, image_ids, question, read_dialogue, seen_images
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -181,7 +182,7 @@ class VLM:
 
         Raises: as :meth:`describe`.
         """
-        ticket, finish = self._begin(read_dialogue(messages, images), prefill, settings)
+        ticket, finish = self.begin(read_dialogue(messages, images), prefill, settings)
 
         def pieces() -> Iterable[str]:
             if prefill:
@@ -242,9 +243,12 @@ class VLM:
         """
         from ggufvlm.vlm.score import score
 
-        return score(self, read_dialogue(messages, images), continuations)
+        sampling = replace(self.sampling, max_tokens=-1, stop=(), constraint=None, logprobs=None)
+        request = self._request(read_dialogue(messages, images), "", sampling)
+        self.stop_preparing(unless_within=request)
+        return score(request, continuations, self._worker.submit)
 
-    def _begin(
+    def begin(
         self,
         dialogue: list[Message],
         prefill: str,
@@ -379,9 +383,3 @@ class VLM:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def question(images: Sequence[Image], prompt: str, system: str | None = None) -> list[Message]:
-    """The dialogue of one question: images first, in order, then the prompt."""
-    messages = [Message("user", (*images, prompt))]
-    return [Message("system", (system,)), *messages] if system else messages

@@ -11,7 +11,8 @@ import pytest
 from ggufvlm import EngineConfig, EngineError, ModelError, Question
 from ggufvlm.batch.run.isolate import IsolatedEngine
 from ggufvlm.media import Image, load
-from ggufvlm.models.resolve import ModelFiles, find_model
+from ggufvlm.models.files import ModelFiles
+from ggufvlm.models.resolve import find_model
 from ggufvlm.vlm.map import Result
 from tests.batch.conftest import CONFIG, draw_scenes, scene
 

@@ -15,7 +15,8 @@ from ggufvlm.batch.run.session import Engine
 from ggufvlm.families import Message
 from ggufvlm.media import Image
 from ggufvlm.media.decoding.headers import header_size
-from ggufvlm.models.resolve import ModelFiles, find_model
+from ggufvlm.models.files import ModelFiles
+from ggufvlm.models.resolve import find_model
 from tests.batch.conftest import Runner, draw_scenes, scene
 
 

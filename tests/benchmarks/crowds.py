@@ -31,7 +31,8 @@ from ggufvlm.tools.bench.processes import run
 from ggufvlm.tools.bench.results import Ratio
 from ggufvlm.tools.bench.server import Server, question_body, started
 from ggufvlm.tools.bench.tokens import decode_pair
-from ggufvlm.vlm.vlm import VLM, question
+from ggufvlm.vlm.request import question
+from ggufvlm.vlm.vlm import VLM
 from tests.benchmarks.setting import Setting
 
 N_ANSWER = 48

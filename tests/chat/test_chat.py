@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ggufvlm import VLM, Chat, ImageError, InputError, UsageError
-from ggufvlm.chat.chat import MissingImage
+from ggufvlm.chat.turn import MissingImage
 from ggufvlm.media import crop, load
 from tests.support.scenes import Block, Scene, random_scene
 

@@ -18,8 +18,9 @@ from ggufvlm.families.qwen_vl import Qwen3VLHandler, QwenVLHandler
 from ggufvlm.grounding.convention import own_question
 from ggufvlm.grounding.conventions import CONVENTIONS, named
 from ggufvlm.grounding.families import convention_of, convention_of_entry, with_enough_tokens
+from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.registry import load_registry
-from ggufvlm.models.resolve import ModelFiles, find_model
+from ggufvlm.models.resolve import find_model
 
 DEMO = Path(ggufvlm.__file__).parent / "demo"
 

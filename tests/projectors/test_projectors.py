@@ -237,7 +237,7 @@ def test_loading_tells_how_far_it_is(fast_here: None) -> None:
 def test_one_that_sees_something_else_is_never_used(
     fast_here: None, monkeypatch: pytest.MonkeyPatch, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def mix_up(file: object, source: Path, header: object, type_name: str, progress: object) -> None:
+    def mix_up(file: object, source: Path, header: object, type_name: str, *_: object) -> None:
         data = bytearray(source.read_bytes())
         half = len(data) // 2
         data[half:] = b"\x11" * (len(data) - half)  # weights that are numbers, but not these

@@ -20,7 +20,7 @@ from ggufvlm.grounding.places import Box, Point
 from ggufvlm.media import load
 from ggufvlm.models.resolve import find_model
 from ggufvlm.tasks.detect import Detector, detect, viewer
-from ggufvlm.vlm.vlm import question
+from ggufvlm.vlm.request import question
 from tests.support.scenes import Block, Scene, random_scene
 from tests.vlm.test_scenes import odd_size, overlap
 

@@ -14,7 +14,7 @@ import pytest
 from ggufvlm import VLM, EngineConfig
 from ggufvlm.media import load
 from ggufvlm.models.resolve import find_model
-from ggufvlm.vlm.vlm import question
+from ggufvlm.vlm.request import question
 from tests.support.scenes import Scene, random_scene
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ggufvlm import VLM, UsageError
 from ggufvlm.media import load
-from ggufvlm.vlm.vlm import question
+from ggufvlm.vlm.request import question
 from tests.support.scenes import Scene
 
 

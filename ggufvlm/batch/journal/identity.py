@@ -9,7 +9,7 @@ from typing import Any
 
 from ggufvlm.cache.store import digest
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings
-from ggufvlm.models.resolve import ModelFiles
+from ggufvlm.models.files import ModelFiles
 
 _LATER = ("constraint", "logprobs", "show_special")
 

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 from ggufvlm.batch.run.messages import Begin, End, Finished, More, Ready
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError
-from ggufvlm.models.resolve import ModelFiles
+from ggufvlm.models.files import ModelFiles
 from ggufvlm.vlm.map import Question, Result
 from ggufvlm.workers.framing import Failure, read_message, write_message
 

@@ -227,7 +227,7 @@ class Run:
         constraint = self._identity.sampling.constraint
         if constraint is not None:
             try:
-                answer = constraint.fitted(answer)
+                answer = answer.fitted(constraint)
             except EngineError as error:
                 return failed(opened.looked.item, error, self._identity, opened.asked)
         return answered(opened.looked.item, opened.asked, answer, self._identity, opened.retries)

@@ -20,7 +20,7 @@ from ggufvlm.batch.run.isolate import IsolatedEngine
 from ggufvlm.batch.run.run import Ask, Progress, Receiver, Run, Task
 from ggufvlm.config import EngineConfig, SamplingParams
 from ggufvlm.errors import UsageError
-from ggufvlm.models.resolve import ModelFiles
+from ggufvlm.models.files import ModelFiles
 from ggufvlm.vlm.map import Question, Result
 
 ISOLATE_ABOVE = 100

@@ -138,7 +138,7 @@ def _show(stream: AnswerStream, spinner: console.Spinner, output: OutputOptions,
     if interruption is not None or answer.finish_reason == "repetition":
         constraint = None  # half an answer fits nothing, and is shown as it is
     if constraint:
-        answer = constraint.fitted(answer)
+        answer = answer.fitted(constraint)
         if not output.json:
             console.print_plainly(answer.text)
     if output.json:

@@ -107,7 +107,7 @@ class Questioner:
             self._stoppable(stream.abort)
             answer = stream.answer
             if self._constraint is not None and not self.was_interrupted:
-                answer = self._constraint.fitted(answer)
+                answer = answer.fitted(self._constraint)
             seconds = time.perf_counter() - began
             return Result(model=name, answer=answer, seconds=seconds, constraint=self._constraint)
 

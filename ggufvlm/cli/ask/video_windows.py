@@ -203,7 +203,7 @@ class _Asking:
             EngineError: it does not fit.
         """
         constraint = self._settings.get("constraint")
-        return answer if constraint is None else constraint.fitted(answer)
+        return answer if constraint is None else answer.fitted(constraint)
 
 
 def _write_json(found: Sequence[WindowAnswer], summary: Answer | None, constraint: Constraint | None) -> None:

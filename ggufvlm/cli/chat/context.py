@@ -9,7 +9,7 @@ from ggufvlm.cli.chat.session import Session, counted
 from ggufvlm.errors import ContextOverflow, UsageError
 
 if TYPE_CHECKING:
-    from ggufvlm.chat.chat import Turn
+    from ggufvlm.chat.turn import Turn
     from ggufvlm.vlm.answer import PromptSize
 
 

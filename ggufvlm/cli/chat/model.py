@@ -16,7 +16,7 @@ from ggufvlm.errors import DownloadError, GGUFVLMError
 if TYPE_CHECKING:
     from ggufvlm.config import EngineConfig
     from ggufvlm.engine.engine import Progress
-    from ggufvlm.models.resolve import ModelFiles
+    from ggufvlm.models.files import ModelFiles
     from ggufvlm.vlm.vlm import VLM
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ggufvlm.grounding.convention import Convention
     from ggufvlm.grounding.detections import Detections
     from ggufvlm.media import Image
-    from ggufvlm.models.resolve import ModelFiles
+    from ggufvlm.models.files import ModelFiles
     from ggufvlm.tasks.detect import Detector, Found
     from ggufvlm.vlm.vlm import VLM
 

@@ -11,7 +11,7 @@ from ggufvlm.cli.terminal.console import Spinner, say
 from ggufvlm.cli.terminal.interruption import leaving_at_once
 
 if TYPE_CHECKING:
-    from ggufvlm.models.resolve import ModelFiles
+    from ggufvlm.models.files import ModelFiles
 
 
 @grouped

@@ -13,9 +13,9 @@ from ggufvlm.cli.models.transfer import JsonOption, PlainOptions, columns
 from ggufvlm.cli.options.shared import grouped
 
 if TYPE_CHECKING:
+    from ggufvlm.models.files import ModelFiles
     from ggufvlm.models.hub.plan import Download
     from ggufvlm.models.pairing import PairReport
-    from ggufvlm.models.resolve import ModelFiles
     from ggufvlm.models.schema import ModelFile, ModelSpec
 
 

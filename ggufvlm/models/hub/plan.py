@@ -10,19 +10,16 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ggufvlm.errors import DownloadError, ModelError, PairingError
 from ggufvlm.gguf.header import ByteSource, GGUFHeader, read_header
+from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.hub.cache import cache_folder, locate, remember_main
 from ggufvlm.models.hub.client import RemoteSource, Repository, read_repository
 from ggufvlm.models.hub.select import is_projector, pick, pick_quants
 from ggufvlm.models.hub.transfer import Item, complete, fetch, n_bytes_here, size_text
 from ggufvlm.models.pairing import PairReport, compare
 from ggufvlm.models.schema import FilePart, ModelFile, ModelSpec
-
-if TYPE_CHECKING:
-    from ggufvlm.models.resolve import ModelFiles
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,8 +44,6 @@ class Selection:
 
     def located(self, mmproj: Path | None = None) -> ModelFiles | None:
         """The files on disk, if all are there. A projector that is there is better than one that is not."""
-        from ggufvlm.models.resolve import ModelFiles
-
         model = locate(self.model)
         projectors = [mmproj] if mmproj else [paths[0] for file in self.projectors if (paths := locate(file))]
         if model is None or not projectors:

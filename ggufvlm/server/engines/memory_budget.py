@@ -10,7 +10,7 @@ from ggufvlm.gguf.header import read_header
 from ggufvlm.gguf.names import split_parts
 from ggufvlm.hardware.memory import DEFAULT_CTX, predict
 from ggufvlm.hardware.offload import PROCESS
-from ggufvlm.models.resolve import ModelFiles
+from ggufvlm.models.files import ModelFiles
 
 
 def memory_needed(files: ModelFiles, config: EngineConfig) -> int:

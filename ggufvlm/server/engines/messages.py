@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ggufvlm.config import EngineConfig
-from ggufvlm.models.resolve import ModelFiles
+from ggufvlm.models.files import ModelFiles
 from ggufvlm.server.contract import Asked, Limits, Piece
 from ggufvlm.vlm.answer import Answer
 from ggufvlm.workers.framing import Failure

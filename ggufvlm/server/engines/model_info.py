@@ -11,7 +11,7 @@ from ggufvlm.gguf.fingerprint import file_fingerprint
 from ggufvlm.gguf.header import read_header
 from ggufvlm.gguf.names import split_parts
 from ggufvlm.grounding.families import convention_of
-from ggufvlm.models.resolve import ModelFiles
+from ggufvlm.models.files import ModelFiles
 from ggufvlm.server.contract import ModelCard
 
 _QUANT = re.compile(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from ggufvlm.families.control import ControlText, MarkedText
 
 if TYPE_CHECKING:
-    from ggufvlm.models.resolve import ModelFiles
+    from ggufvlm.models.files import ModelFiles
 
 Format = Literal["text", "markdown"]
 Markup = Literal["plain", "doctags", "grounded", "layout"]

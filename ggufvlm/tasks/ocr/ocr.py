@@ -164,7 +164,7 @@ class _Pass:
         return clean(text, self._family.markup_of(self._reading.wanted), self._reading.wanted)
 
     def _ask(self, image: Image, settings: SamplingSettings) -> Answer:
-        from ggufvlm.vlm.vlm import question
+        from ggufvlm.vlm.request import question
 
         assert self._vlm is not None
         with self._vlm.stream(question([image], self._prompt, self._reading.system), **settings) as stream:

@@ -30,7 +30,8 @@ from ggufvlm.tools.bench.processes import Finished, run
 from ggufvlm.tools.bench.results import Ratio
 from ggufvlm.tools.bench.server import Reply, question_body, started
 from ggufvlm.tools.bench.subprocesses import describe, saved
-from ggufvlm.vlm.vlm import VLM, question
+from ggufvlm.vlm.request import question
+from ggufvlm.vlm.vlm import VLM
 
 N_TOGETHER = 8
 N_PROMPT = 512

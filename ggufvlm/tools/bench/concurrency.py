@@ -15,7 +15,8 @@ from ggufvlm.engine.task import Output
 from ggufvlm.engine.worker import Ticket
 from ggufvlm.llama.context import Context
 from ggufvlm.tools.bench.endless import endless, fixed_work
-from ggufvlm.vlm.vlm import VLM, question
+from ggufvlm.vlm.request import question
+from ggufvlm.vlm.vlm import VLM
 
 T = TypeVar("T")
 N_SETTLING = 2

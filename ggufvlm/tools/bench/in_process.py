@@ -15,7 +15,8 @@ from ggufvlm.tools.bench.images import variant, variants
 from ggufvlm.tools.bench.job import Job, Measured, Say
 from ggufvlm.vlm.answer import Answer, SeenImage
 from ggufvlm.vlm.map import Question
-from ggufvlm.vlm.vlm import VLM, question
+from ggufvlm.vlm.request import question
+from ggufvlm.vlm.vlm import VLM
 
 if TYPE_CHECKING:
     from ggufvlm.media import Image

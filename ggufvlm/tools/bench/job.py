@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.media import Image
-from ggufvlm.models.resolve import ModelFiles
+from ggufvlm.models.files import ModelFiles
 from ggufvlm.vlm.answer import SeenImage
 
 Say = Callable[[str], None]
