@@ -10,6 +10,8 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
+from ggufvlm.version import __version__
+
 if TYPE_CHECKING:
     from ggufvlm.chat.chat import Chat
     from ggufvlm.config import EngineConfig, SamplingParams
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
     from ggufvlm.vlm.score import Score
     from ggufvlm.vlm.transformers_pipeline import pipeline
     from ggufvlm.vlm.vlm import VLM
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "vlm.answer": ("Answer", "AnswerStream", "PromptSize", "SeenImage", "Times", "Usage"),

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from ggufvlm import __version__
 from ggufvlm.chat.turn import ChatImage, MissingImage, Turn
 from ggufvlm.engine.sequence import FinishReason
 from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
 from ggufvlm.media import Image, load, to_png
+from ggufvlm.version import __version__
 
 if TYPE_CHECKING:
     from ggufvlm.config import SamplingParams, SamplingSettings

@@ -14,7 +14,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import typer
 
-from ggufvlm import __version__
 from ggufvlm.cli.ask import alt, classify, compare, demo, describe, ocr
 from ggufvlm.cli.batch import command as batch
 from ggufvlm.cli.chat import command as chat
@@ -24,6 +23,7 @@ from ggufvlm.cli.serve import command as serve
 from ggufvlm.cli.terminal import streams
 from ggufvlm.cli.tools import bench, doctor, quantize
 from ggufvlm.errors import GGUFVLMError
+from ggufvlm.version import __version__
 
 app = typer.Typer(
     name="ggufvlm",

@@ -46,7 +46,7 @@ class Constraint:
         """
         from ggufvlm.constraints.schema import schema_text
 
-        return cls("json_schema", schema_text(schema))._checked()
+        return _checked(cls("json_schema", schema_text(schema)))
 
     @classmethod
     def json_object(cls) -> Constraint:
@@ -62,7 +62,7 @@ class Constraint:
         """
         from ggufvlm.constraints.grammar import choices_text
 
-        return cls("choices", choices_text(choices))._checked()
+        return _checked(cls("choices", choices_text(choices)))
 
     @classmethod
     def regex(cls, pattern: str) -> Constraint:
@@ -73,7 +73,7 @@ class Constraint:
         Raises:
             UsageError: the expression is wrong.
         """
-        return cls("regex", pattern)._checked()
+        return _checked(cls("regex", pattern))
 
     @classmethod
     def lark(cls, grammar: str) -> Constraint:
@@ -82,7 +82,7 @@ class Constraint:
         Raises:
             UsageError: the grammar is wrong. Names of special tokens are looked up when a model is asked.
         """
-        return cls("lark", grammar)._checked()
+        return _checked(cls("lark", grammar))
 
     @classmethod
     def gbnf(cls, grammar: str) -> Constraint:
@@ -91,11 +91,7 @@ class Constraint:
         Raises:
             UsageError: the grammar is wrong, or refers to tokens.
         """
-        return cls("gbnf", grammar)._checked()
-
-    def _checked(self) -> Constraint:
-        self.grammar()
-        return self
+        return _checked(cls("gbnf", grammar))
 
     def grammar(self) -> str:
         """The grammar as ``llguidance.LLMatcher`` takes it.
@@ -142,6 +138,11 @@ class Constraint:
         from ggufvlm.constraints.compact import compact_json
 
         return compact_json(text) if self.kind == "json_schema" else text
+
+
+def _checked(constraint: Constraint) -> Constraint:
+    constraint.grammar()
+    return constraint
 
 
 def _shortened(text: str, limit: int = 80) -> str:

@@ -29,7 +29,7 @@ class Ticket:
 
     _engine: Engine
     sequence: Sequence
-    _outputs: Outputs = field(default_factory=queue.SimpleQueue)
+    outputs: Outputs = field(default_factory=queue.SimpleQueue)
 
     def __iter__(self) -> Iterator[str]:
         """Pieces of text until the end.
@@ -37,7 +37,7 @@ class Ticket:
         Raises: what the engine raised while answering.
         """
         while True:
-            output = _next(self._outputs)
+            output = _next(self.outputs)
             if isinstance(output, BaseException):
                 raise output
             if output.text:
@@ -141,7 +141,7 @@ class Worker:
             outputs = engine.step()
         except BaseException as error:
             for ticket in self._tickets.values():
-                ticket._outputs.put(error)
+                ticket.outputs.put(error)
             self._tickets.clear()
             raise
         self._hand_over(outputs)
@@ -149,7 +149,7 @@ class Worker:
     def _hand_over(self, outputs: list[Output]) -> None:
         for output in outputs:
             ticket = self._tickets.pop(output.sequence.id) if output.is_last else self._tickets[output.sequence.id]
-            ticket._outputs.put(output)
+            ticket.outputs.put(output)
 
     def close(self) -> None:
         """Stop after the running step and free everything. Safe to call twice.

@@ -18,7 +18,7 @@ from ggufvlm.llama.batch import EmbeddingBatch, TokenBatch
 from ggufvlm.llama.bindings import llama
 from ggufvlm.llama.model import Model
 
-_FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 _CACHE_TYPE = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}
 _NO_ROOM, _ABORTED = 1, 2  # llama_decode's return codes
 
@@ -88,7 +88,7 @@ class Context:
         params.n_ubatch = shape.n_ubatch
         params.n_seq_max = params.n_outputs_max = shape.n_slots
         params.n_threads = params.n_threads_batch = shape.n_threads
-        params.flash_attn_type = _FLASH_ATTENTION[config.flash_attention]
+        params.flash_attn_type = FLASH_ATTENTION[config.flash_attention]
         params.type_k, params.type_v = _CACHE_TYPE[config.cache_type_k], _CACHE_TYPE[config.cache_type_v]
         params.kv_unified = params.swa_full = params.no_perf = True
         params.abort_callback, params.abort_callback_data = abort.callback, abort.data

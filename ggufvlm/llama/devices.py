@@ -115,10 +115,10 @@ def _call(function: str, result: Any, *arguments: Any) -> Any:
 def _find(function: str) -> Any:
     from ggufvlm.llama.bindings import llama
 
-    for handle in (llama._lib, *_windows_libraries()):
+    for handle in (llama._lib, *_windows_libraries()):  # noqa: SLF001 - the binding offers no other way
         try:
             # a prototype of our own: the handle's attributes are shared with the binding and with projector.py
-            return ctypes.CDLL(None, handle=handle._handle)[function]
+            return ctypes.CDLL(None, handle=handle._handle)[function]  # noqa: SLF001 - ctypes' own
         except AttributeError:
             continue
     return None

@@ -19,7 +19,7 @@ from ggufvlm.llama.projector import Projector, TokenBudget
 
 def library_fingerprint() -> str:
     """Changes when another libmtmd is installed or built."""
-    path = Path(mtmd._libmtmd._name)
+    path = Path(mtmd._libmtmd._name)  # noqa: SLF001 - the binding offers no other way
     try:
         found = path.stat()
     except OSError:  # a package manager has taken it away while it runs

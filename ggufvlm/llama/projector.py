@@ -19,7 +19,7 @@ from ggufvlm.gguf.writer import read_tensor
 from ggufvlm.llama import log
 from ggufvlm.llama.bindings import llama, mtmd
 from ggufvlm.llama.chunks import ImageInput, InputChunk, InputChunks, TextInput, make_bitmap
-from ggufvlm.llama.context import _FLASH_ATTENTION
+from ggufvlm.llama.context import FLASH_ATTENTION
 from ggufvlm.llama.layout import ImagePiece, Layout, Piece, TextPiece
 from ggufvlm.llama.model import LoadWatch, Model, Progress
 
@@ -84,7 +84,7 @@ class Projector:
         params.use_gpu = config.mmproj_offload
         params.n_threads = n_threads
         params.print_timings = params.warmup = False
-        params.flash_attn_type = _FLASH_ATTENTION[config.flash_attention]
+        params.flash_attn_type = FLASH_ATTENTION[config.flash_attention]
         params.image_min_tokens = budget.minimum or -1
         params.image_max_tokens = budget.maximum or -1
         params.cb_eval = self._eval_callback
@@ -252,6 +252,6 @@ class Projector:
 
 def _tensor_name_function() -> Any:
     # through libllama's handle: the ggml library beside it would be loaded a second time, with its own registry
-    function = llama._lib.ggml_get_name
+    function = llama._lib.ggml_get_name  # noqa: SLF001 - the binding offers no other way
     function.restype, function.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
     return function

@@ -28,7 +28,7 @@ class Vocab:
     def twin(self) -> Vocab:
         """The same vocabulary for another thread."""
         twin = copy.copy(self)
-        twin._buffer = ctypes.create_string_buffer(512)
+        twin._buffer = ctypes.create_string_buffer(512)  # noqa: SLF001 - one of its own kind
         return twin
 
     @property

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from ggufvlm.cache.folder import read_note, write_note
 from ggufvlm.errors import EngineError, ModelError
 from ggufvlm.gguf.writer import NewTensor, encode_value, write_gguf
-from ggufvlm.projectors.llava_probe import _WIDTH, SIDE, _pairs, _tensor, _tensors, probe_image, read_rows
+from ggufvlm.projectors.llava_probe import SIDE, WIDTH, probe_image, probe_pairs, probe_tensor, probe_tensors, read_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +64,7 @@ def run_probe(model: Path, width: int) -> Order:
     """Run the probe, whatever is known already."""
     from ggufvlm.llama.probe import encode_image
 
-    if width < _WIDTH:
+    if width < WIDTH:
         return "unknown"
     try:
         with tempfile.TemporaryDirectory(prefix="ggufvlm-") as folder:
@@ -80,12 +80,15 @@ def write_probe(path: Path, width: int) -> None:
     """Write the probe: LLaVA's tower, which tells what each row has been, with InternVL's projector behind it."""
     import numpy as np
 
-    pairs = _pairs(width)
+    pairs = probe_pairs(width)
     pairs["clip.projector_type"] = encode_value("string", "internvl")
     pairs["clip.vision.projector.scale_factor"] = encode_value("uint32", 1)
     names = {"mm.0": "mm.model.mlp.1", "mm.2": "mm.model.mlp.3"}
-    tensors = [_renamed(tensor, names) for tensor in _tensors(width)]
-    tensors += [_tensor("mm.model.mlp.0.weight", np.ones(_WIDTH)), _tensor("mm.model.mlp.0.bias", np.zeros(_WIDTH))]
+    tensors = [_renamed(tensor, names) for tensor in probe_tensors(width)]
+    tensors += [
+        probe_tensor("mm.model.mlp.0.weight", np.ones(WIDTH)),
+        probe_tensor("mm.model.mlp.0.bias", np.zeros(WIDTH)),
+    ]
     with path.open("wb") as file:
         write_gguf(file, pairs, tensors)
 

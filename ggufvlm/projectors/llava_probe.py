@@ -32,7 +32,7 @@ Order = Literal["right", "shifted", "unknown"]
 _ORDERS: dict[str, Order] = {"right": "right", "shifted": "shifted", "unknown": "unknown"}
 
 PATCH, SIDE, N_PATCHES, N_BLOCKS = 14, 28, 4, 2
-_WIDTH = 16  # numbers 0 to 2: colour, 3: class token, 4 to 8: row of the position table, 9: the last block ran
+WIDTH = 16  # numbers 0 to 2: colour, 3: class token, 4 to 8: row of the position table, 9: the last block ran
 _CLASS, _POSITIONS, _LAST_BLOCK = 3, 4, 9
 _F32, _F16 = 0, 1
 _PATCHES = (0, 1, 2, None)  # red, green, blue, black: the last sets no number
@@ -103,7 +103,7 @@ def run_probe(model: Path, width: int) -> Verdict:
     """Run the probe, whatever is known already."""
     from ggufvlm.llama.probe import encode_image
 
-    if width < _WIDTH:
+    if width < WIDTH:
         return _NOT_KNOWN
     try:
         with tempfile.TemporaryDirectory(prefix="ggufvlm-") as folder:
@@ -118,7 +118,7 @@ def run_probe(model: Path, width: int) -> Verdict:
 def write_probe(path: Path, width: int) -> None:
     """Write the probe: a projector that hands out vectors of ``width`` numbers."""
     with path.open("wb") as file:
-        write_gguf(file, _pairs(width), _tensors(width))
+        write_gguf(file, probe_pairs(width), probe_tensors(width))
 
 
 def judge(rows: NDArray[np.float32]) -> Verdict:
@@ -133,7 +133,7 @@ def judge(rows: NDArray[np.float32]) -> Verdict:
 
 def read_rows(rows: NDArray[np.float32]) -> list[tuple[int, ...]]:
     """Which numbers of each row are set."""
-    return [tuple(index for index in range(_WIDTH) if row[index] > 0.4) for row in rows]  # gelu(1) = 0.84
+    return [tuple(index for index in range(WIDTH) if row[index] > 0.4) for row in rows]  # gelu(1) = 0.84
 
 
 def probe_image() -> bytes:
@@ -148,8 +148,8 @@ def probe_image() -> bytes:
     return image.tobytes()
 
 
-def _pairs(width: int) -> dict[str, bytes]:
-    whole = {"embedding_length": _WIDTH, "feed_forward_length": 2 * _WIDTH, "block_count": N_BLOCKS}
+def probe_pairs(width: int) -> dict[str, bytes]:
+    whole = {"embedding_length": WIDTH, "feed_forward_length": 2 * WIDTH, "block_count": N_BLOCKS}
     whole |= {"attention.head_count": 1, "projection_dim": width, "image_size": SIDE, "patch_size": PATCH}
     return {
         "general.architecture": encode_value("string", "clip"),
@@ -162,24 +162,24 @@ def _pairs(width: int) -> dict[str, bytes]:
     }
 
 
-def _tensors(width: int) -> list[NewTensor]:
+def probe_tensors(width: int) -> list[NewTensor]:
     import numpy as np
 
-    patches = np.zeros((_WIDTH, 3, PATCH, PATCH), np.float32)
+    patches = np.zeros((WIDTH, 3, PATCH, PATCH), np.float32)
     for color in range(3):
         patches[color, color] = 1 / PATCH**2
     arrays = {
-        "v.class_embd": np.eye(_WIDTH)[_CLASS],
+        "v.class_embd": np.eye(WIDTH)[_CLASS],
         "v.patch_embd.weight": patches,
-        "v.position_embd.weight": np.eye(N_PATCHES + 1, _WIDTH, k=_POSITIONS),
-        "mm.0.weight": np.eye(_WIDTH),
-        "mm.0.bias": np.zeros(_WIDTH),
-        "mm.2.weight": np.eye(width, _WIDTH),
+        "v.position_embd.weight": np.eye(N_PATCHES + 1, WIDTH, k=_POSITIONS),
+        "mm.0.weight": np.eye(WIDTH),
+        "mm.0.bias": np.zeros(WIDTH),
+        "mm.2.weight": np.eye(width, WIDTH),
         "mm.2.bias": np.zeros(width),
     }
     for block in range(N_BLOCKS):
         arrays |= _block(f"v.blk.{block}", is_last=block == N_BLOCKS - 1)
-    return [_tensor(name, array) for name, array in arrays.items()]
+    return [probe_tensor(name, array) for name, array in arrays.items()]
 
 
 def _block(name: str, *, is_last: bool) -> dict[str, NDArray[np.float64]]:
@@ -189,18 +189,18 @@ def _block(name: str, *, is_last: bool) -> dict[str, NDArray[np.float64]]:
     arrays: dict[str, NDArray[np.float64]] = {}
     for part in ("q", "k", "v", "out"):
         arrays |= {
-            f"{name}.attn_{part}.weight": np.zeros((_WIDTH, _WIDTH)),
-            f"{name}.attn_{part}.bias": np.zeros(_WIDTH),
+            f"{name}.attn_{part}.weight": np.zeros((WIDTH, WIDTH)),
+            f"{name}.attn_{part}.bias": np.zeros(WIDTH),
         }
     for norm in ("ln1", "ln2"):
-        arrays |= {f"{name}.{norm}.weight": np.ones(_WIDTH), f"{name}.{norm}.bias": np.zeros(_WIDTH)}
-    arrays |= {f"{name}.ffn_up.weight": np.zeros((2 * _WIDTH, _WIDTH)), f"{name}.ffn_up.bias": np.zeros(2 * _WIDTH)}
-    arrays |= {f"{name}.ffn_down.weight": np.zeros((_WIDTH, 2 * _WIDTH))}
-    arrays |= {f"{name}.ffn_down.bias": np.eye(_WIDTH)[_LAST_BLOCK] * is_last}
+        arrays |= {f"{name}.{norm}.weight": np.ones(WIDTH), f"{name}.{norm}.bias": np.zeros(WIDTH)}
+    arrays |= {f"{name}.ffn_up.weight": np.zeros((2 * WIDTH, WIDTH)), f"{name}.ffn_up.bias": np.zeros(2 * WIDTH)}
+    arrays |= {f"{name}.ffn_down.weight": np.zeros((WIDTH, 2 * WIDTH))}
+    arrays |= {f"{name}.ffn_down.bias": np.eye(WIDTH)[_LAST_BLOCK] * is_last}
     return arrays
 
 
-def _tensor(name: str, array: NDArray[np.floating]) -> NewTensor:
+def probe_tensor(name: str, array: NDArray[np.floating]) -> NewTensor:
     is_convolution = array.ndim == 4  # ggml's convolution wants its kernel in F16, as all converters write it
     data = array.astype("<f2" if is_convolution else "<f4").tobytes()
     return NewTensor(name=name, shape=array.shape[::-1], ggml_type=_F16 if is_convolution else _F32, data=lambda: data)

@@ -12,7 +12,6 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ggufvlm import __version__
 from ggufvlm.server.contract import Engines, Limits
 from ggufvlm.server.fetch.remote import RemoteRules
 from ggufvlm.server.http.access_log import AccessLog
@@ -24,6 +23,7 @@ from ggufvlm.server.metrics import CONTENT_TYPE, Metrics
 from ggufvlm.server.ollama.routes import ollama_router
 from ggufvlm.server.openai import routes as openai_routes
 from ggufvlm.server.page.router import page_router
+from ggufvlm.version import __version__
 
 _log = logging.getLogger(__name__)
 

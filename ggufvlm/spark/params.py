@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _param(name: str, doc: str, converter: Callable[[Any], Any]) -> Any:
-    return Param(Params._dummy(), name, doc, typeConverter=converter)
+    return Param(Params._dummy(), name, doc, typeConverter=converter)  # noqa: SLF001 - as pyspark's own params do
 
 
 _text, _int, _float = TypeConverters.toString, TypeConverters.toInt, TypeConverters.toFloat

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ggufvlm import __version__
 from ggufvlm.errors import GGUFVLMError
+from ggufvlm.version import __version__
 
 Status = Literal["ok", "warn", "bad"]
 

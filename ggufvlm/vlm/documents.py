@@ -78,7 +78,7 @@ class Material:
         """
         selection = selection or Selection()
         material = cls.of_files(map(identify, sources), selection)
-        documents = [strip.document for strip in material._strips if strip.document]
+        documents = [strip.document for strip in material._strips if strip.document]  # noqa: SLF001 - its own class
         if selection.pages is not None and not any(document.n_pages for document in documents):
             raise UsageError("pages are chosen, and there is no PDF")
         wants_frames = selection.scenes or (selection.every or selection.frames) is not None

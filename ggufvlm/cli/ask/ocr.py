@@ -16,7 +16,7 @@ import typer
 from ggufvlm.cli.ask.ask import CUT_BY_GUARD, Complaints, log_to_stderr
 from ggufvlm.cli.ask.ocr_output import PageWriter, Target
 from ggufvlm.cli.batch.options import TalkOptions
-from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, SamplingOptions, _option, grouped, text_or_file
+from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, SamplingOptions, grouped, option, text_or_file
 from ggufvlm.cli.terminal import console
 from ggufvlm.cli.terminal.interruption import INTERRUPTED, leaving_at_once
 from ggufvlm.config import SamplingParams
@@ -61,46 +61,46 @@ class ReadingOptions:
 
     prompt: Annotated[
         str | None,
-        _option("-p", "--prompt", help="In place of the model's own OCR prompt, or @FILE.", metavar="TEXT|@FILE"),
+        option("-p", "--prompt", help="In place of the model's own OCR prompt, or @FILE.", metavar="TEXT|@FILE"),
     ] = None
-    system: Annotated[str | None, _option("-s", "--system", help="System message, or @FILE.", metavar="TEXT|@FILE")] = (
+    system: Annotated[str | None, option("-s", "--system", help="System message, or @FILE.", metavar="TEXT|@FILE")] = (
         None
     )
-    form: Annotated[
-        Form | None, _option("-f", "--format", help="text or markdown. [text; markdown for -o FILE.md]")
-    ] = None
+    form: Annotated[Form | None, option("-f", "--format", help="text or markdown. [text; markdown for -o FILE.md]")] = (
+        None
+    )
     pages: Annotated[
-        str | None, _option("--pages", help="Pages of PDFs and TIFFs, such as 1-5,8 or 10-. [all]", metavar="PAGES")
+        str | None, option("--pages", help="Pages of PDFs and TIFFs, such as 1-5,8 or 10-. [all]", metavar="PAGES")
     ] = None
-    dpi: Annotated[float, _option("--dpi", help="Resolution of pages of PDFs, in dots per inch. [150]", min=10.0)] = (
+    dpi: Annotated[float, option("--dpi", help="Resolution of pages of PDFs, in dots per inch. [150]", min=10.0)] = (
         150.0
     )
     rotate: Annotated[
         Turn,
-        _option("--rotate", help="Turn pages clockwise by 90, 180 or 270 degrees; auto finds out for each page. [0]"),
+        option("--rotate", help="Turn pages clockwise by 90, 180 or 270 degrees; auto finds out for each page. [0]"),
     ] = Turn.NONE
     text_layer: Annotated[
         Layer,
-        _option("--text-layer", help="prefer takes the text that a PDF carries itself, without the model. [ignore]"),
+        option("--text-layer", help="prefer takes the text that a PDF carries itself, without the model. [ignore]"),
     ] = Layer.IGNORE
     retries: Annotated[
-        int, _option("--retries", help="Times a page is read again whose answer ran in circles. [3]", min=0)
+        int, option("--retries", help="Times a page is read again whose answer ran in circles. [3]", min=0)
     ] = 3
-    slots: Annotated[int, _option("--slots", help="Pages that are read at the same time. [4]", min=1, max=64)] = 4
+    slots: Annotated[int, option("--slots", help="Pages that are read at the same time. [4]", min=1, max=64)] = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class PageOptions:
     """What becomes of the pages."""
 
-    out: Annotated[Path | None, _option("-o", "--output", help="Write here in place of stdout.", metavar="FILE")] = None
+    out: Annotated[Path | None, option("-o", "--output", help="Write here in place of stdout.", metavar="FILE")] = None
     join: Annotated[
-        bool, _option("--join", help="One running text: divided words and sentences go on from page to page.")
+        bool, option("--join", help="One running text: divided words and sentences go on from page to page.")
     ] = False
     drop_repeated: Annotated[
-        bool, _option("--drop-repeated", help="Leave out running heads and feet; the result comes when all is read.")
+        bool, option("--drop-repeated", help="Leave out running heads and feet; the result comes when all is read.")
     ] = False
-    json: Annotated[bool, _option("--json", help="One JSON object with the text and all pages.")] = False
+    json: Annotated[bool, option("--json", help="One JSON object with the text and all pages.")] = False
 
 
 @grouped

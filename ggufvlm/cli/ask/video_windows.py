@@ -13,7 +13,7 @@ import typer
 from ggufvlm.cli.ask.ask import CUT_BY_GUARD, envelope, log_to_stderr, print_json, warn_about_end
 from ggufvlm.cli.models.transfer import fetcher
 from ggufvlm.cli.options.documents import seconds
-from ggufvlm.cli.options.shared import _option
+from ggufvlm.cli.options.shared import option
 from ggufvlm.cli.terminal import console
 from ggufvlm.cli.terminal.interruption import INTERRUPTED, leaving_at_once
 from ggufvlm.errors import ImageError, UsageError
@@ -35,10 +35,10 @@ class WindowOptions:
 
     window: Annotated[
         str | None,
-        _option("--window", help="Ask about stretches of a video this long, such as 60s, then sum up.", metavar="TIME"),
+        option("--window", help="Ask about stretches of a video this long, such as 60s, then sum up.", metavar="TIME"),
     ] = None
     no_summary: Annotated[
-        bool, _option("--no-summary", help="With --window: the answers for all stretches are the answer.")
+        bool, option("--no-summary", help="With --window: the answers for all stretches are the answer.")
     ] = False
 
     def length(self) -> float | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ggufvlm.cli.options.documents import DocumentOptions
-from ggufvlm.cli.options.shared import OutputOptions, Switch, _option
+from ggufvlm.cli.options.shared import OutputOptions, Switch, option
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class InputOptions:
 
     include: Annotated[
         list[str] | None,
-        _option(
+        option(
             "--include",
             help="Take only such files of folders: '*.jpg', 'shots/*'.",
             metavar="GLOB",
@@ -47,7 +47,7 @@ class InputOptions:
     ] = None
     exclude: Annotated[
         list[str] | None,
-        _option(
+        option(
             "--exclude",
             help="Leave out such files and folders.",
             metavar="GLOB",
@@ -55,7 +55,7 @@ class InputOptions:
     ] = None
     image_column: Annotated[
         str | None,
-        _option(
+        option(
             "--image-column",
             help="Column of a table with paths, URLs, bytes or base64.",
             metavar="NAME",
@@ -63,7 +63,7 @@ class InputOptions:
     ] = None
     prompt_column: Annotated[
         str | None,
-        _option(
+        option(
             "--prompt-column",
             help="Column with prompts.",
             metavar="NAME",
@@ -71,7 +71,7 @@ class InputOptions:
     ] = None
     system_column: Annotated[
         str | None,
-        _option(
+        option(
             "--system-column",
             help="Column with system messages.",
             metavar="NAME",
@@ -79,7 +79,7 @@ class InputOptions:
     ] = None
     id_column: Annotated[
         str | None,
-        _option(
+        option(
             "--id-column",
             help="Column with ids.",
             metavar="NAME",
@@ -93,7 +93,7 @@ class BatchDocumentOptions(DocumentOptions):
 
     whole: Annotated[
         bool,
-        _option("--whole", help="One row for each PDF and video, which sees as many pages or frames together as fit."),
+        option("--whole", help="One row for each PDF and video, which sees as many pages or frames together as fit."),
     ] = False
 
     def reading(self) -> DocumentReading:
@@ -113,30 +113,30 @@ class RowOptions:
 
     out: Annotated[
         Path | None,
-        _option(
+        option(
             "-o",
             "--output",
             help="Ends in .jsonl, .csv, .tsv or .parquet. What is in it is not asked again.",
             metavar="OUT",
         ),
     ] = None
-    ordered: Annotated[bool, _option("--ordered", help="At the end, put rows into the order of the inputs.")] = False
-    restart: Annotated[bool, _option("--restart", help="Begin anew; the old output is kept as .bak.")] = False
+    ordered: Annotated[bool, option("--ordered", help="At the end, put rows into the order of the inputs.")] = False
+    restart: Annotated[bool, option("--restart", help="Begin anew; the old output is kept as .bak.")] = False
     sync_every: Annotated[
-        float, _option("--sync-every", help="Seconds after which rows are safe from a power cut. [5]", min=0.0)
+        float, option("--sync-every", help="Seconds after which rows are safe from a power cut. [5]", min=0.0)
     ] = 5.0
-    html: Annotated[Path | None, _option("--html", help="Make a gallery page, too.", metavar="FILE")] = None
-    json_progress: Annotated[bool, _option("--json-progress", help="Progress as JSON lines on stderr.")] = False
-    max_errors: Annotated[int | None, _option("--max-errors", help="Stop after so many errors.", min=1)] = None
+    html: Annotated[Path | None, option("--html", help="Make a gallery page, too.", metavar="FILE")] = None
+    json_progress: Annotated[bool, option("--json-progress", help="Progress as JSON lines on stderr.")] = False
+    max_errors: Annotated[int | None, option("--max-errors", help="Stop after so many errors.", min=1)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TalkOptions:
     """What is said meanwhile."""
 
-    quiet: Annotated[bool, _option("-q", "--quiet", help="No progress and no warnings.")] = False
-    debug: Annotated[bool, _option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False
-    color: Annotated[Switch, _option("--color", help="Colours and a progress bar. [auto]")] = Switch.AUTO
+    quiet: Annotated[bool, option("-q", "--quiet", help="No progress and no warnings.")] = False
+    debug: Annotated[bool, option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False
+    color: Annotated[Switch, option("--color", help="Colours and a progress bar. [auto]")] = Switch.AUTO
 
     def output(self) -> OutputOptions:
         """As other commands have it."""
@@ -149,11 +149,11 @@ class SidecarOptions:
 
     sidecar: Annotated[
         SidecarKind | None,
-        _option("--sidecar", help="Write photo.txt (the answer), photo.json (the row) or photo.xmp beside photo.jpg."),
+        option("--sidecar", help="Write photo.txt (the answer), photo.json (the row) or photo.xmp beside photo.jpg."),
     ] = None
     prefix: Annotated[
         str,
-        _option(
+        option(
             "--prefix",
             help="Text before the answer in sidecars.",
             metavar="TEXT",
@@ -161,7 +161,7 @@ class SidecarOptions:
     ] = ""
     suffix: Annotated[
         str,
-        _option(
+        option(
             "--suffix",
             help="Text behind the answer in sidecars.",
             metavar="TEXT",
@@ -169,14 +169,14 @@ class SidecarOptions:
     ] = ""
     trigger_word: Annotated[
         str,
-        _option(
+        option(
             "--trigger-word",
             help="First word of sidecars, with a comma.",
             metavar="WORD",
         ),
     ] = ""
     sidecar_exists: Annotated[
-        Existing | None, _option("--sidecar-exists", help="What becomes of sidecars that are there. [overwrite]")
+        Existing | None, option("--sidecar-exists", help="What becomes of sidecars that are there. [overwrite]")
     ] = None
 
     def style(self) -> SidecarStyle | None:
@@ -207,15 +207,15 @@ class EmbedOptions:
 
     embed: Annotated[
         str | None,
-        _option(
+        option(
             "--embed",
             help="Put answers into JPEG, PNG, WebP, TIFF files as description; pixels stay. Fields: xmp, exif, iptc.",
             metavar="xmp[,exif,iptc]",
         ),
     ] = None
-    embed_to: Annotated[Path | None, _option("--embed-to", help="Into copies in this folder.", metavar="DIR")] = None
+    embed_to: Annotated[Path | None, option("--embed-to", help="Into copies in this folder.", metavar="DIR")] = None
     embed_in_place: Annotated[
-        bool, _option("--embed-in-place", help="Into the files themselves; photo.jpg.orig stays as it was.")
+        bool, option("--embed-in-place", help="Into the files themselves; photo.jpg.orig stays as it was.")
     ] = False
 
     def style(self) -> EmbedStyle | None:
@@ -246,15 +246,15 @@ class EmbedOptions:
 class RunOptions:
     """How the run goes."""
 
-    slots: Annotated[int, _option("--slots", help="Answers made at the same time. [4]", min=1)] = 4
+    slots: Annotated[int, option("--slots", help="Answers made at the same time. [4]", min=1)] = 4
     isolate: Annotated[
         bool | None,
-        _option("--isolate/--no-isolate", help="Engine in a process of its own, which may crash. [over 100 inputs]"),
+        option("--isolate/--no-isolate", help="Engine in a process of its own, which may crash. [over 100 inputs]"),
     ] = None
     retries: Annotated[
         int,
-        _option("--retries", help="Other temperatures to try for an answer that runs in circles. [2]", min=0, max=2),
+        option("--retries", help="Other temperatures to try for an answer that runs in circles. [2]", min=0, max=2),
     ] = 2
     dry_run: Annotated[
-        bool, _option("--dry-run", help="Only look: how many, how large, how many tokens, what will not fit.")
+        bool, option("--dry-run", help="Only look: how many, how large, how many tokens, what will not fit.")
     ] = False

@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
-from ggufvlm.cli.options.shared import OutputOptions, Switch, _option
+from ggufvlm.cli.options.shared import OutputOptions, Switch, option
 from ggufvlm.errors import UsageError
 
 
@@ -27,18 +27,18 @@ class SearchOptions:
 
     labels: Annotated[
         str | None,
-        _option("-l", "--labels", help="More labels: a,b,c, or @FILE with one a line.", metavar="A,B,..|@FILE"),
+        option("-l", "--labels", help="More labels: a,b,c, or @FILE with one a line.", metavar="A,B,..|@FILE"),
     ] = None
-    points: Annotated[bool, _option("--points", help="Points in place of boxes, where the family has them.")] = False
+    points: Annotated[bool, option("--points", help="Points in place of boxes, where the family has them.")] = False
     convention: Annotated[
         str | None,
-        _option("--convention", help="How a fine-tune of yours writes boxes, such as qwen3_rel1000.", metavar="NAME"),
+        option("--convention", help="How a fine-tune of yours writes boxes, such as qwen3_rel1000.", metavar="NAME"),
     ] = None
     prompt: Annotated[
         str | None,
-        _option("-p", "--prompt", help="Your own question; {label} stands for the labels.", metavar="TEXT|@FILE"),
+        option("-p", "--prompt", help="Your own question; {label} stands for the labels.", metavar="TEXT|@FILE"),
     ] = None
-    system: Annotated[str | None, _option("-s", "--system", help="System message, or @FILE.", metavar="TEXT|@FILE")] = (
+    system: Annotated[str | None, option("-s", "--system", help="System message, or @FILE.", metavar="TEXT|@FILE")] = (
         None
     )
 
@@ -47,20 +47,20 @@ class SearchOptions:
 class ResultOptions:
     """What becomes of the boxes."""
 
-    format: Annotated[Format | None, _option("-f", "--format", help="How boxes are written. [table]")] = None
+    format: Annotated[Format | None, option("-f", "--format", help="How boxes are written. [table]")] = None
     out: Annotated[
         Path | None,
-        _option("-o", "--output", help="Write to this file, or folder (yolo, labelme).", metavar="FILE|DIR"),
+        option("-o", "--output", help="Write to this file, or folder (yolo, labelme).", metavar="FILE|DIR"),
     ] = None
     save: Annotated[
         Path | None,
-        _option("--save", help="Draw boxes into a copy of the image, or copies in a folder.", metavar="FILE|DIR"),
+        option("--save", help="Draw boxes into a copy of the image, or copies in a folder.", metavar="FILE|DIR"),
     ] = None
-    json: Annotated[bool, _option("--json", help="The same as --format json: an object an image.")] = False
-    stats: Annotated[bool, _option("--stats", help="What the model saw, token counts and times, on stderr.")] = False
-    quiet: Annotated[bool, _option("-q", "--quiet", help="No progress and no warnings.")] = False
-    debug: Annotated[bool, _option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False
-    color: Annotated[Switch, _option("--color", help="Colours and a drawn table. [auto]")] = Switch.AUTO
+    json: Annotated[bool, option("--json", help="The same as --format json: an object an image.")] = False
+    stats: Annotated[bool, option("--stats", help="What the model saw, token counts and times, on stderr.")] = False
+    quiet: Annotated[bool, option("-q", "--quiet", help="No progress and no warnings.")] = False
+    debug: Annotated[bool, option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False
+    color: Annotated[Switch, option("--color", help="Colours and a drawn table. [auto]")] = Switch.AUTO
 
     def chosen_format(self) -> Format:
         """The format that is meant.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated
 
-from ggufvlm.cli.options.shared import SamplingOptions, _option, text_or_file
+from ggufvlm.cli.options.shared import SamplingOptions, option, text_or_file
 from ggufvlm.config import SamplingParams
 from ggufvlm.errors import UsageError
 
@@ -21,7 +21,7 @@ class ConstraintOptions:
 
     schema: Annotated[
         str | None,
-        _option(
+        option(
             "--schema",
             help='The answer is JSON of this schema: a file, JSON, or fields such as "name, age int, tags: a list".',
             metavar="FILE|JSON|FIELDS",
@@ -29,16 +29,16 @@ class ConstraintOptions:
     ] = None
     choices: Annotated[
         str | None,
-        _option(
+        option(
             "--choices", help="The answer is one of these: a,b,c, or @FILE with one a line.", metavar="A,B,..|@FILE"
         ),
     ] = None
     regex: Annotated[
         str | None,
-        _option("--regex", help="The answer matches this regular expression as a whole.", metavar="REGEX"),
+        option("--regex", help="The answer matches this regular expression as a whole.", metavar="REGEX"),
     ] = None
     grammar: Annotated[
-        str | None, _option("--grammar", help="The answer keeps to a grammar: Lark or GBNF.", metavar="FILE")
+        str | None, option("--grammar", help="The answer keeps to a grammar: Lark or GBNF.", metavar="FILE")
     ] = None
 
     def constraint(self, *, prefill: str = "") -> Constraint | None:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from ggufvlm.cli.options.shared import _option
+from ggufvlm.cli.options.shared import option
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,15 +21,15 @@ class DocumentOptions:
     """Which pages and frames."""
 
     pages: Annotated[
-        str | None, _option("--pages", help="Pages of PDFs, such as 1-5,8 or 10-. [all]", metavar="PAGES")
+        str | None, option("--pages", help="Pages of PDFs, such as 1-5,8 or 10-. [all]", metavar="PAGES")
     ] = None
     every: Annotated[
         str | None,
-        _option("--every", help="Of videos, a frame every so often, such as 2s or 0.5s.", metavar="TIME"),
+        option("--every", help="Of videos, a frame every so often, such as 2s or 0.5s.", metavar="TIME"),
     ] = None
-    frames: Annotated[int | None, _option("--frames", help="Of videos, this many frames. [8]", min=1)] = None
+    frames: Annotated[int | None, option("--frames", help="Of videos, this many frames. [8]", min=1)] = None
     scenes: Annotated[
-        bool, _option("--scenes", help="Of videos, first a frame after each cut, then more of the longest scenes.")
+        bool, option("--scenes", help="Of videos, first a frame after each cut, then more of the longest scenes.")
     ] = False
 
     def selection(self) -> Selection:

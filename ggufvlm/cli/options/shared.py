@@ -34,7 +34,7 @@ class KVType(str, Enum):
     Q4_0 = "q4_0"
 
 
-def _option(*names: str, help: str, **more: Any) -> Any:
+def option(*names: str, help: str, **more: Any) -> Any:
     return typer.Option(*names, help=help, show_default=False, **more)
 
 
@@ -44,16 +44,14 @@ class ModelOptions:
 
     model: Annotated[
         str | None,
-        _option(
-            "-m", "--model", help="A name such as qwen2-vl-2b:Q8_0, USER/REPO[:QUANT], FILE.gguf.", metavar="MODEL"
-        ),
+        option("-m", "--model", help="A name such as qwen2-vl-2b:Q8_0, USER/REPO[:QUANT], FILE.gguf.", metavar="MODEL"),
     ] = None
     mmproj: Annotated[
-        Path | None, _option("--mmproj", help="Projector file, if it is not the one beside the model.", metavar="FILE")
+        Path | None, option("--mmproj", help="Projector file, if it is not the one beside the model.", metavar="FILE")
     ] = None
-    raw: Annotated[bool, _option("--raw", help="No chat template: for base models.")] = False
+    raw: Annotated[bool, option("--raw", help="No chat template: for base models.")] = False
     yes: Annotated[
-        bool, _option("-y", "--yes", help="Download a missing model without asking.", envvar="GGUFVLM_ASSUME_YES")
+        bool, option("-y", "--yes", help="Download a missing model without asking.", envvar="GGUFVLM_ASSUME_YES")
     ] = False
 
 
@@ -62,12 +60,12 @@ class PromptOptions:
     """What is asked."""
 
     prompt: Annotated[
-        str | None, _option("-p", "--prompt", help="The question, or @FILE to read it from.", metavar="TEXT|@FILE")
+        str | None, option("-p", "--prompt", help="The question, or @FILE to read it from.", metavar="TEXT|@FILE")
     ] = None
-    system: Annotated[str | None, _option("-s", "--system", help="System message, or @FILE.", metavar="TEXT|@FILE")] = (
+    system: Annotated[str | None, option("-s", "--system", help="System message, or @FILE.", metavar="TEXT|@FILE")] = (
         None
     )
-    prefill: Annotated[str, _option("--prefill", help="The answer starts with this text.", metavar="TEXT")] = ""
+    prefill: Annotated[str, option("--prefill", help="The answer starts with this text.", metavar="TEXT")] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,23 +73,23 @@ class SamplingOptions:
     """How the answer is made; what is not given is the model's own default."""
 
     max_tokens: Annotated[
-        int | None, _option("-n", "--max-tokens", help="Longest answer, in tokens; -1 for no limit. [4096]")
+        int | None, option("-n", "--max-tokens", help="Longest answer, in tokens; -1 for no limit. [4096]")
     ] = None
     temperature: Annotated[
-        float | None, _option("--temp", "--temperature", help="0 always takes the most probable token.")
+        float | None, option("--temp", "--temperature", help="0 always takes the most probable token.")
     ] = None
-    top_k: Annotated[int | None, _option("--top-k", help="Choose among this many tokens; 0 for all.")] = None
-    top_p: Annotated[float | None, _option("--top-p", help="Choose among the tokens that reach this probability.")] = (
+    top_k: Annotated[int | None, option("--top-k", help="Choose among this many tokens; 0 for all.")] = None
+    top_p: Annotated[float | None, option("--top-p", help="Choose among the tokens that reach this probability.")] = (
         None
     )
     min_p: Annotated[
-        float | None, _option("--min-p", help="Drop tokens below this fraction of the most probable one.")
+        float | None, option("--min-p", help="Drop tokens below this fraction of the most probable one.")
     ] = None
-    repeat_penalty: Annotated[float | None, _option("--repeat-penalty", help="Above 1: less repetition.")] = None
-    seed: Annotated[int | None, _option("--seed", help="The same seed gives the same answer.")] = None
-    stop: Annotated[list[str] | None, _option("--stop", help="End the answer at this text; may be repeated.")] = None
+    repeat_penalty: Annotated[float | None, option("--repeat-penalty", help="Above 1: less repetition.")] = None
+    seed: Annotated[int | None, option("--seed", help="The same seed gives the same answer.")] = None
+    stop: Annotated[list[str] | None, option("--stop", help="End the answer at this text; may be repeated.")] = None
     no_repetition_guard: Annotated[
-        bool, _option("--no-repetition-guard", help="Let an answer run on when it is caught in a loop.")
+        bool, option("--no-repetition-guard", help="Let an answer run on when it is caught in a loop.")
     ] = False
 
     def settings(self) -> SamplingSettings:
@@ -123,33 +121,31 @@ class HardwareOptions:
     """Where and how large."""
 
     ctx_size: Annotated[
-        int | None, _option("-c", "--ctx-size", help="Context, in tokens. [grows with the prompt and the answer]")
+        int | None, option("-c", "--ctx-size", help="Context, in tokens. [grows with the prompt and the answer]")
     ] = None
-    threads: Annotated[int | None, _option("-t", "--threads", help="CPU threads. [physical cores]")] = None
+    threads: Annotated[int | None, option("-t", "--threads", help="CPU threads. [physical cores]")] = None
     n_gpu_layers: Annotated[
         str,
-        _option(
+        option(
             "-ngl", "--n-gpu-layers", help="Layers on the GPU: auto, all, or a number. [auto]", metavar="auto|all|N"
         ),
     ] = "auto"
-    no_mmproj_offload: Annotated[bool, _option("--no-mmproj-offload", help="Keep the projector on the CPU.")] = False
-    flash_attn: Annotated[Switch, _option("-fa", "--flash-attn", help="Flash attention. [auto]")] = Switch.AUTO
-    cache_type_k: Annotated[KVType, _option("-ctk", "--cache-type-k", help="KV cache type of keys. [f16]")] = KVType.F16
-    cache_type_v: Annotated[KVType, _option("-ctv", "--cache-type-v", help="KV cache type of values. [f16]")] = (
+    no_mmproj_offload: Annotated[bool, option("--no-mmproj-offload", help="Keep the projector on the CPU.")] = False
+    flash_attn: Annotated[Switch, option("-fa", "--flash-attn", help="Flash attention. [auto]")] = Switch.AUTO
+    cache_type_k: Annotated[KVType, option("-ctk", "--cache-type-k", help="KV cache type of keys. [f16]")] = KVType.F16
+    cache_type_v: Annotated[KVType, option("-ctv", "--cache-type-v", help="KV cache type of values. [f16]")] = (
         KVType.F16
     )
     image_min_tokens: Annotated[
-        int | None, _option("--image-min-tokens", help="Enlarge an image until it takes this many tokens.")
+        int | None, option("--image-min-tokens", help="Enlarge an image until it takes this many tokens.")
     ] = None
     image_max_tokens: Annotated[
         int | None,
-        _option(
-            "--image-max-tokens", help="Shrink an image to this many tokens. More see more and take longer. [1024]"
-        ),
+        option("--image-max-tokens", help="Shrink an image to this many tokens. More see more and take longer. [1024]"),
     ] = None
 
     no_cache: Annotated[
-        bool, _option("--no-cache", help="Neither read nor write what earlier runs computed about images.")
+        bool, option("--no-cache", help="Neither read nor write what earlier runs computed about images.")
     ] = False
 
     def config(self) -> EngineConfig:
@@ -185,12 +181,12 @@ class HardwareOptions:
 class OutputOptions:
     """What is shown."""
 
-    json: Annotated[bool, _option("--json", help="One JSON object with the answer and its numbers.")] = False
-    stats: Annotated[bool, _option("--stats", help="What the model saw, token counts and times, on stderr.")] = False
-    no_stream: Annotated[bool, _option("--no-stream", help="Show the answer when it is complete.")] = False
-    quiet: Annotated[bool, _option("-q", "--quiet", help="No progress and no warnings.")] = False
-    debug: Annotated[bool, _option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False
-    color: Annotated[Switch, _option("--color", help="Colours and rendered Markdown. [auto]")] = Switch.AUTO
+    json: Annotated[bool, option("--json", help="One JSON object with the answer and its numbers.")] = False
+    stats: Annotated[bool, option("--stats", help="What the model saw, token counts and times, on stderr.")] = False
+    no_stream: Annotated[bool, option("--no-stream", help="Show the answer when it is complete.")] = False
+    quiet: Annotated[bool, option("-q", "--quiet", help="No progress and no warnings.")] = False
+    debug: Annotated[bool, option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False
+    color: Annotated[Switch, option("--color", help="Colours and rendered Markdown. [auto]")] = Switch.AUTO
 
 
 @functools.cache

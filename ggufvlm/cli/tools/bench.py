@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _IN_TERMINAL = "-"
 
 
-def _option(*names: str, help: str, **more: Any) -> Any:
+def option(*names: str, help: str, **more: Any) -> Any:
     return typer.Option(*names, help=help, show_default=False, **more)
 
 
@@ -32,19 +32,19 @@ class BenchOptions:
     """What is measured, and what becomes of it."""
 
     model_option: Annotated[
-        str | None, _option("-m", "--model", help="The model, in place of MODEL.", metavar="MODEL")
+        str | None, option("-m", "--model", help="The model, in place of MODEL.", metavar="MODEL")
     ] = None
     mmproj: Annotated[
-        Path | None, _option("--mmproj", help="Projector file, if it is not the one beside the model.", metavar="FILE")
+        Path | None, option("--mmproj", help="Projector file, if it is not the one beside the model.", metavar="FILE")
     ] = None
     image: Annotated[
-        str | None, _option("--image", help="The image. [one of 448x448 pixels, always the same]", metavar="FILE")
+        str | None, option("--image", help="The image. [one of 448x448 pixels, always the same]", metavar="FILE")
     ] = None
-    n_tokens: Annotated[int, _option("-n", "--max-tokens", help="Length of the answers, in tokens. [64]", min=4)] = 64
-    repeat: Annotated[int, _option("--repeat", help="Runs that count; one before them does not. [3]", min=1)] = 3
+    n_tokens: Annotated[int, option("-n", "--max-tokens", help="Length of the answers, in tokens. [64]", min=4)] = 64
+    repeat: Annotated[int, option("--repeat", help="Runs that count; one before them does not. [3]", min=1)] = 3
     only: Annotated[
         str,
-        _option(
+        option(
             "--only",
             help="Measure these alone: encode, prefill, decode, first-token, batch, memory, roofline; with commas.",
             metavar="WHAT,...",
@@ -52,7 +52,7 @@ class BenchOptions:
     ] = ""
     against: Annotated[
         Path | None,
-        _option(
+        option(
             "--against",
             help="Folder with llama-mtmd-cli, llama-bench and llama-server: run them beside, on the same files.",
             metavar="DIR",
@@ -60,7 +60,7 @@ class BenchOptions:
     ] = None
     plot: Annotated[
         str | None,
-        _option("--plot", help="Draw bars into a .png or .svg file, or in the terminal (-).", metavar="FILE|-"),
+        option("--plot", help="Draw bars into a .png or .svg file, or in the terminal (-).", metavar="FILE|-"),
     ] = None
 
 
@@ -68,10 +68,10 @@ class BenchOptions:
 class ShownOptions:
     """How it is shown."""
 
-    json: Annotated[bool, _option("--json", help="One JSON object, explained in `pydoc ggufvlm.tools.bench`.")] = False
-    quiet: Annotated[bool, _option("-q", "--quiet", help="No progress.")] = False
-    debug: Annotated[bool, _option("--debug", help="Tracebacks of errors.")] = False
-    color: Annotated[Switch, _option("--color", help="Colours, and bars below the table. [auto]")] = Switch.AUTO
+    json: Annotated[bool, option("--json", help="One JSON object, explained in `pydoc ggufvlm.tools.bench`.")] = False
+    quiet: Annotated[bool, option("-q", "--quiet", help="No progress.")] = False
+    debug: Annotated[bool, option("--debug", help="Tracebacks of errors.")] = False
+    color: Annotated[Switch, option("--color", help="Colours, and bars below the table. [auto]")] = Switch.AUTO
 
 
 @grouped

@@ -131,7 +131,7 @@ def file_url(repo: str, name: str, revision: str) -> str:
 
 
 def _version() -> str:
-    from ggufvlm import __version__
+    from ggufvlm.version import __version__
 
     return __version__
 

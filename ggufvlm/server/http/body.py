@@ -28,7 +28,7 @@ class BodyLimit:
 
     def __init__(self, app: ASGIApp, limit: int, n_at_a_time: int) -> None:
         self._app = app
-        self._limit = limit
+        self.limit = limit
         self._n_at_a_time = n_at_a_time
         self._n_open = 0
 
@@ -42,9 +42,9 @@ class BodyLimit:
             await fault_response(fault, scope["path"])(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._limit:
-            await self._drain(receive)
-            await fault_response(self._too_large(), scope["path"])(scope, receive, send)
+        if announced.isdecimal() and int(announced) > self.limit:
+            await self.drain(receive)
+            await fault_response(self.too_large(), scope["path"])(scope, receive, send)
             return
         self._n_open += 1
         try:
@@ -52,11 +52,11 @@ class BodyLimit:
         finally:
             self._n_open -= 1
 
-    def _too_large(self) -> Fault:
-        message = f"the body is larger than this server's limit of {self._limit} bytes"
+    def too_large(self) -> Fault:
+        message = f"the body is larger than this server's limit of {self.limit} bytes"
         return Fault(status=413, message=message, code="body_too_large", headers=_CLOSE)
 
-    async def _drain(self, receive: Receive) -> None:
+    async def drain(self, receive: Receive) -> None:
         """Let the rest of a body go by, for a while: a client that still sends does not hear the answer."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(_skip(receive), _SECONDS_TO_DRAIN)
@@ -68,7 +68,7 @@ class _Counted:
     def __init__(self, owner: BodyLimit, receive: Receive) -> None:
         self._owner = owner
         self._receive = receive
-        self._left = owner._limit
+        self._left = owner.limit
         self._is_whole = False
         self._deadline = math.inf
 
@@ -86,8 +86,8 @@ class _Counted:
         self._is_whole = not message.get("more_body", False)
         if self._left < 0:
             if not self._is_whole:
-                await self._owner._drain(self._receive)
-            fault = self._owner._too_large()
+                await self._owner.drain(self._receive)
+            fault = self._owner.too_large()
             raise HTTPException(fault.status, fault.message, fault.headers)
         return message
 

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from ggufvlm import __version__
 from ggufvlm.errors import UsageError
 from ggufvlm.tools.bench.job import Job, Measured, Say
 from ggufvlm.tools.bench.results import Ratio, Result, sum_up
+from ggufvlm.version import __version__
 from ggufvlm.vlm.answer import SeenImage
 
 SCHEMA = 1
