@@ -15,7 +15,7 @@ PACKAGE = Path(ggufvlm.__file__).parent
 
 ROOMS = (
     ("version", "errors"),
-    ("files",),
+    ("files", "guide"),
     ("constraints",),
     ("config",),
     ("cache",),

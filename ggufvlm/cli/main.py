@@ -21,7 +21,7 @@ from ggufvlm.cli.detect import command as detect
 from ggufvlm.cli.models import cache, list_models, pull, rm, show, verify
 from ggufvlm.cli.serve import command as serve
 from ggufvlm.cli.terminal import streams
-from ggufvlm.cli.tools import bench, doctor, quantize
+from ggufvlm.cli.tools import bench, doctor, guide, quantize
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.version import __version__
 
@@ -52,6 +52,7 @@ app.command()(show.show)
 app.command()(rm.rm)
 app.command()(verify.verify)
 app.add_typer(cache.app, name="cache")
+app.command("help")(guide.show_help)
 
 
 def _show_version(wanted: bool) -> None:
