@@ -136,6 +136,18 @@ def test_environment_variables_exist_and_none_is_forgotten() -> None:
     assert known <= set(re.findall(r"\bGGUFVLM_[A-Z_]+\b", guide.read_page("troubleshooting")))
 
 
+def test_optional_packages_exist_and_none_is_forgotten() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    extras = project.split("[project.optional-dependencies]")[1].split("\n[")[0]
+    known = set(re.findall(r"^(\w+) = \[", extras, re.MULTILINE)) - {"test"}
+    named = [
+        set(re.findall(r"\w+", extras))
+        for page in PAGES
+        for extras in re.findall(r"\bggufvlm\[([\w,]+)\]", page.read_text(encoding="utf-8"))
+    ]
+    assert set().union(*named) == known
+
+
 def test_functions_that_the_architecture_names_exist() -> None:
     """``[`VLM.stream`](../vlm/vlm.py)`` is an attribute of the module to which the link leads."""
     named = re.findall(r"\[`([\w.]+)`\]\(\.\./([\w/]+)\.py\)", guide.read_page("architecture"))

@@ -51,7 +51,7 @@ RUN = [
     for snippet in snippets("sh")
     for pipeline in pipelines(snippet.text)
     for number, stage in enumerate(pipeline)
-    if runs_offline(stage.words)
+    if runs_offline(stage.words) and (number == 0 or sys.platform != "win32")  # where cat and find are others
 ]
 
 
