@@ -11,22 +11,22 @@ from typing import Literal
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.engine.admission import choose_place
-from ggufvlm.engine.kv_capacity import ROOM_FOR_ANSWER, Room
+from ggufvlm.engine.kv_capacity import Room, overflow
 from ggufvlm.engine.prefix_cache import PrefixCache
 from ggufvlm.engine.request import Request
-from ggufvlm.engine.runner import Prompt, Runner
+from ggufvlm.engine.runner import Runner
 from ggufvlm.engine.scheduler import MediaStep, Scheduler, TokenStep
 from ggufvlm.engine.sequence import FinishReason, Sequence, Status, TextSegment, count_cells, count_positions
 from ggufvlm.engine.slots import Slots
 from ggufvlm.engine.snapshots import Snapshots
-from ggufvlm.engine.task import Output, Task
-from ggufvlm.errors import ContextOverflow, EngineError, GGUFVLMError
+from ggufvlm.engine.task import Output, Task, as_engine_error
+from ggufvlm.errors import EngineError, GGUFVLMError
 from ggufvlm.llama.context import DecodeAborted, NoRoom
 from ggufvlm.llama.projector import EncodeAborted
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class PromptProgress:
     """How far the work before the first word has come.
 
     ``done`` counts per cent of a projector that is prepared once, layers of the image's encoder, or prompt cells.
@@ -49,7 +49,7 @@ class Engine:
         self,
         runner: Runner,
         config: EngineConfig,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: Callable[[PromptProgress], None] | None = None,
         snapshots: Snapshots | None = None,
     ) -> None:
         self._runner = runner
@@ -95,7 +95,7 @@ class Engine:
         prompt = self._runner.tokenize(request)
         if count_cells(prompt.segments) >= self.n_ctx_limit:
             prompt.close()
-            raise _overflow(prompt, self.n_ctx_limit, can_grow=self.n_ctx_limit < self._runner.model.n_ctx_train)
+            raise overflow(prompt, self.n_ctx_limit, can_grow=self.n_ctx_limit < self._runner.model.n_ctx_train)
         try:
             sampler = self._runner.make_sampler(request)
         except GGUFVLMError:
@@ -145,8 +145,8 @@ class Engine:
             try:
                 if not self._admit_one(sequence):
                     break
-            except EngineError as error:
-                return [self._fail(sequence, error)]
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
+                return [self._fail(sequence, as_engine_error(error))]
         return []
 
     def _admit_one(self, sequence: Sequence) -> bool:
@@ -203,10 +203,10 @@ class Engine:
             for sequence in involved:
                 self._slots.cut_back(sequence)
             return self._make_room(error)
-        except EngineError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the engine lives on
             for sequence in involved:
                 self._slots.cut_back(sequence)
-            return [self._fail(sequence, error) for sequence in involved]
+            return [self._fail(sequence, as_engine_error(error)) for sequence in involved if sequence.id in self._tasks]
         finally:
             self._computing = outer
 
@@ -295,9 +295,12 @@ class Engine:
         task = self._tasks[sequence.id]
         began = time.perf_counter()
         try:
-            token = task.choose(self._runner, sequence, row)
-        except EngineError as error:  # its own constraint: the others of this step go on
-            return self._fail(sequence, error)
+            return self._say(sequence, task, row, began)
+        except Exception as error:  # noqa: BLE001 - its own constraint or settings: the others of this step go on
+            return self._fail(sequence, as_engine_error(error))
+
+    def _say(self, sequence: Sequence, task: Task, row: int, began: float) -> Output:
+        token = task.choose(self._runner, sequence, row)
         sequence.status = Status.DECODE
         if sequence.timings.first_token is None:
             sequence.timings.first_token = time.perf_counter() - task.added_at
@@ -322,12 +325,15 @@ class Engine:
         return Output(sequence, text + task.detokenizer.finish(), is_last=True)
 
     def _fail(self, sequence: Sequence, error: EngineError) -> Output:
-        output = self._finish(sequence, "error")
-        return Output(sequence, output.text, is_last=True, error=error)
+        try:
+            text = self._finish(sequence, "error").text
+        except Exception:  # noqa: BLE001 - what made it fail may keep its last words, too
+            text = ""
+        return Output(sequence, text, is_last=True, error=error)
 
     def _report(self, stage: Literal["encode", "prefill"], done: int, total: int | None) -> None:
         if self.on_progress is not None:
-            self.on_progress(Progress(stage, done, total))
+            self.on_progress(PromptProgress(stage, done, total))
 
     def check(self) -> None:
         """Assert that the records of slots, sequences and cells agree. Between two steps."""
@@ -362,21 +368,3 @@ class Engine:
             self._finish(sequence, "abort")
         self._slots.close()
         self._runner.close()
-
-
-def _overflow(prompt: Prompt, limit: int, *, can_grow: bool) -> ContextOverflow:
-    takes: Counter[str] = Counter()
-    for chunk, part in prompt.images.values():
-        takes[part.source] += chunk.n_cells
-    total = count_cells(prompt.segments)
-    parts = [f"{source} takes {n}" for source, n in takes.items()] + [f"the text {total - sum(takes.values())}"]
-    ways = []
-    if can_grow:
-        ways.append(f"--ctx-size {-(-(total + ROOM_FOR_ANSWER) // 256) * 256} makes room")
-    if takes:
-        share = max(16, (limit - (total - sum(takes.values())) - 64) // len(prompt.images))
-        ways.append(f"--image-max-tokens {share} makes the images smaller")
-    return ContextOverflow(
-        f"the prompt needs {total} tokens and the context holds {limit}: {', '.join(parts)}",
-        hint=", or ".join(ways) or "a shorter prompt is needed: the model was trained for no more",
-    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ggufvlm.config import EngineConfig
 from ggufvlm.engine.prefix_cache import PrefixCache
-from ggufvlm.engine.runner import Runner
+from ggufvlm.engine.runner import Prompt, Runner
 from ggufvlm.engine.scheduler import Scheduler
-from ggufvlm.engine.sequence import Sequence
-from ggufvlm.errors import EngineError
+from ggufvlm.engine.sequence import Sequence, count_cells
+from ggufvlm.errors import ContextOverflow, EngineError
 
 ROOM_FOR_ANSWER = 512
 """Cells reserved beyond the prompt at first; the context grows when an answer needs more."""
@@ -111,3 +113,22 @@ def _n_reserved(sequence: Sequence) -> int:
     """Cells that a running sequence is going to need."""
     inside = sequence.offset if sequence.is_inside_image else 0
     return sequence.n_uncomputed + inside + max(0, _room_for_answer(sequence) - len(sequence.generated))
+
+
+def overflow(prompt: Prompt, limit: int, *, can_grow: bool) -> ContextOverflow:
+    """The error of a prompt that is longer than the context: what takes how much, and what would help."""
+    takes: Counter[str] = Counter()
+    for chunk, part in prompt.images.values():
+        takes[part.source] += chunk.n_cells
+    total = count_cells(prompt.segments)
+    parts = [f"{source} takes {n}" for source, n in takes.items()] + [f"the text {total - sum(takes.values())}"]
+    ways = []
+    if can_grow:
+        ways.append(f"--ctx-size {-(-(total + ROOM_FOR_ANSWER) // 256) * 256} makes room")
+    if takes:
+        share = max(16, (limit - (total - sum(takes.values())) - 64) // len(prompt.images))
+        ways.append(f"--image-max-tokens {share} makes the images smaller")
+    return ContextOverflow(
+        f"the prompt needs {total} tokens and the context holds {limit}: {', '.join(parts)}",
+        hint=", or ".join(ways) or "a shorter prompt is needed: the model was trained for no more",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from ggufvlm.engine.runner import Prompt, Runner
     from ggufvlm.llama.sampler import GivenTokens, Sampler
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +107,11 @@ class Task:
         self.sampler.close()
         self.prompt.close()
         self.embeddings = None
+
+
+def as_engine_error(error: Exception) -> EngineError:
+    """An error as requests get it; one that nobody foresaw is logged with its traceback."""
+    if isinstance(error, EngineError):
+        return error
+    logger.error("a request failed", exc_info=error)
+    return EngineError(f"the request failed: {type(error).__name__}: {error}"[:500])

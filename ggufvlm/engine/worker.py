@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,10 @@ from ggufvlm.engine.sequence import Sequence
 from ggufvlm.engine.task import Output
 from ggufvlm.errors import EngineError
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
+CLOSED = "the model is closed"
 _LOOK_UP = 0.5
 """Seconds: a signal that comes just before Python begins to wait is noticed only when the wait ends."""
 
@@ -27,7 +31,7 @@ Outputs = queue.SimpleQueue[Any]
 class Ticket:
     """A request that is being answered. Iterate for the text; :attr:`sequence` has the numbers when it ends."""
 
-    _engine: Engine
+    _worker: Worker
     sequence: Sequence
     outputs: Outputs = field(default_factory=queue.SimpleQueue)
 
@@ -37,7 +41,7 @@ class Ticket:
         Raises: what the engine raised while answering.
         """
         while True:
-            output = _next(self.outputs)
+            output = self._next()
             if isinstance(output, BaseException):
                 raise output
             if output.text:
@@ -49,7 +53,16 @@ class Ticket:
 
     def abort(self) -> None:
         """Make the answer end soon; the iteration then ends with what was said."""
-        self._engine.abort(self.sequence)
+        self._worker.abort(self.sequence)
+
+    def _next(self) -> Any:
+        while True:
+            is_alive = self._worker.is_alive  # asked first: what it has said before its end is not lost
+            try:
+                return self.outputs.get(timeout=_LOOK_UP if is_alive else 0)
+            except queue.Empty:
+                if not is_alive:
+                    return EngineError(CLOSED)
 
 
 class Worker:
@@ -68,14 +81,25 @@ class Worker:
 
         Raises: what making it raised.
         """
-        _wait_for(self._started)
+        self._wait_for(self._started)
 
     @property
     def engine(self) -> Engine:
         self.wait_until_started()
         if self._engine is None:
-            raise EngineError("the model is closed")
+            raise EngineError(CLOSED)
         return self._engine
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is still a thread that answers."""
+        return self._thread.is_alive()
+
+    def abort(self, sequence: Sequence) -> None:
+        """Make a request end soon, with what it has said. One that has ended is left alone."""
+        engine = self._engine
+        if engine is not None:
+            engine.abort(sequence)
 
     def submit(self, request: Request, outputs: Outputs | None = None) -> Ticket:
         """Begin to answer a request.
@@ -90,7 +114,7 @@ class Worker:
         def add() -> Ticket:
             sequence = self.engine.add(request)
             ticket = self._tickets[sequence.id] = Ticket(
-                self.engine, sequence, queue.SimpleQueue() if outputs is None else outputs
+                self, sequence, queue.SimpleQueue() if outputs is None else outputs
             )
             return ticket
 
@@ -99,11 +123,17 @@ class Worker:
     def call(self, function: Callable[[], T]) -> T:
         """Run a function in the engine's thread, between two steps, and return what it returns."""
         self.wait_until_started()
-        if not self._thread.is_alive():
-            raise EngineError("the model is closed")
         future: Future[T] = Future()
         self._calls.put(lambda: _fulfil(future, function))
-        return _wait_for(future)
+        return self._wait_for(future)
+
+    def _wait_for(self, future: Future[T]) -> T:
+        while not future.done():
+            is_alive = self.is_alive
+            wait([future], timeout=_LOOK_UP if is_alive else 0)
+            if not is_alive and not future.done():
+                raise EngineError(CLOSED)
+        return future.result()
 
     def _run(self, make_engine: Callable[[], Engine]) -> None:
         try:
@@ -114,13 +144,14 @@ class Worker:
             return
         self._started.set_result(None)
         try:
-            while self._serve_calls(wait=self._engine.is_idle):
-                self._step(self._engine)
+            while self._serve_calls(wait=self._engine.is_idle) and self._step(self._engine):
+                pass
         finally:
             engine, self._engine = self._engine, None
-            engine.close()
+            self._fail_all(EngineError(CLOSED))
             while not self._calls.empty():  # each now finds the engine closed, which is better than waiting for ever
                 self._serve_calls(wait=False)
+            engine.close()
 
     def _serve_calls(self, *, wait: bool) -> bool:
         """Run what was called for, all of it; False if the thread is to end."""
@@ -134,17 +165,22 @@ class Worker:
             call()
             wait = False
 
-    def _step(self, engine: Engine) -> None:
+    def _step(self, engine: Engine) -> bool:
+        """False if the engine cannot go on: what a request may do wrong, it survives."""
         if engine.is_idle:
-            return
+            return True
         try:
-            outputs = engine.step()
+            self._hand_over(engine.step())
         except BaseException as error:
-            for ticket in self._tickets.values():
-                ticket.outputs.put(error)
-            self._tickets.clear()
-            raise
-        self._hand_over(outputs)
+            logger.error("the engine has ended", exc_info=error)
+            self._fail_all(error)
+            return False
+        return True
+
+    def _fail_all(self, error: BaseException) -> None:
+        for ticket in self._tickets.values():
+            ticket.outputs.put(error)
+        self._tickets.clear()
 
     def _hand_over(self, outputs: list[Output]) -> None:
         for output in outputs:
@@ -171,20 +207,6 @@ class Worker:
                 interruption = error
         if interruption is not None:
             raise interruption
-
-
-def _wait_for(future: Future[T]) -> T:
-    while not future.done():
-        wait([future], timeout=_LOOK_UP)
-    return future.result()
-
-
-def _next(outputs: Outputs) -> Any:
-    while True:
-        try:
-            return outputs.get(timeout=_LOOK_UP)
-        except queue.Empty:
-            pass
 
 
 def _fulfil(future: Future[T], function: Callable[[], T]) -> None:

@@ -15,7 +15,7 @@ from ggufvlm.families.qwen_vl import DEFAULT_MAX_TOKENS
 from ggufvlm.models.files import ModelFiles
 
 if TYPE_CHECKING:
-    from ggufvlm.engine.engine import Engine, Progress
+    from ggufvlm.engine.engine import Engine, PromptProgress
     from ggufvlm.hardware.offload import OffloadPlan
     from ggufvlm.llama.model import Model
     from ggufvlm.llama.projector import Projector, TokenBudget
@@ -46,7 +46,7 @@ class Loading:
     config: EngineConfig
     raw: bool
     on_share: Callable[[float], None]
-    on_progress: Callable[[Progress], None] | None
+    on_progress: Callable[[PromptProgress], None] | None
     go_on: Callable[[], bool]
     images: Callable[[], Sequence[Image] | None]
 
@@ -125,12 +125,12 @@ def load_engine(loading: Loading) -> Loaded:
 
 def _derived_projector(loading: Loading, plan: OffloadPlan, repair: Repair) -> Derived | None:
     """Raises: EngineError, where nothing could be derived and the projector as published is too large."""
-    from ggufvlm.engine.engine import Progress
+    from ggufvlm.engine.engine import PromptProgress
     from ggufvlm.projectors.select import Setup, set_up
 
     def report(share: float) -> None:
         if loading.on_progress is not None:
-            loading.on_progress(Progress("prepare", int(100 * share), 100))
+            loading.on_progress(PromptProgress("prepare", int(100 * share), 100))
 
     setup = Setup(
         files=loading.files,

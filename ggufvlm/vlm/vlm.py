@@ -26,7 +26,7 @@ from ggufvlm.vlm.request import Messages, image_ids, question, read_dialogue, se
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from ggufvlm.engine.engine import Engine, Progress
+    from ggufvlm.engine.engine import Engine, PromptProgress
     from ggufvlm.engine.worker import Outputs, Ticket
     from ggufvlm.vlm.loading import Loaded
     from ggufvlm.vlm.map import Question, Result
@@ -49,7 +49,7 @@ class VLM:
         *,
         raw: bool = False,
         on_load: Callable[[float], None] | None = None,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: Callable[[PromptProgress], None] | None = None,
         waits_for_images: bool = False,
     ) -> None:
         """Begin to load; prefer :meth:`load`.

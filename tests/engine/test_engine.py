@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ggufvlm.engine.engine import Progress
+from ggufvlm.engine.engine import PromptProgress
 from ggufvlm.engine.request import Request
 from ggufvlm.errors import ContextOverflow, UsageError
 from tests.support.engines import GREEDY, MakeEngine, first_logits, image, prompt, run
@@ -146,7 +146,7 @@ def test_abort_before_the_first_word_leaves_the_engine_usable(engines: MakeEngin
     whole, _ = run(engines(), parts)
     sequence = engine.add(Request(parts=parts, sampling=GREEDY))
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: PromptProgress) -> None:
         if progress.stage == stage and progress.done > 1:
             engine.abort(sequence)
 

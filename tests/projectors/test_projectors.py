@@ -18,7 +18,7 @@ import pytest
 
 from ggufvlm import VLM
 from ggufvlm.config import EngineConfig
-from ggufvlm.engine.engine import Progress
+from ggufvlm.engine.engine import PromptProgress
 from ggufvlm.errors import EngineError
 from ggufvlm.gguf.convert import BF16, F16, F32, Q8_0, convert, decode, encode, matrix_type
 from ggufvlm.gguf.header import read_header
@@ -223,7 +223,7 @@ def test_progress_rises_to_the_end() -> None:
 
 
 def test_loading_tells_how_far_it_is(fast_here: None) -> None:
-    seen: list[Progress] = []
+    seen: list[PromptProgress] = []
     with VLM(FILES, EngineConfig(), on_progress=seen.append) as vlm:
         vlm.wait_until_loaded()
     assert {progress.stage for progress in seen} == {"prepare"}

@@ -15,7 +15,7 @@ from ggufvlm.errors import DownloadError, GGUFVLMError
 
 if TYPE_CHECKING:
     from ggufvlm.config import EngineConfig
-    from ggufvlm.engine.engine import Progress
+    from ggufvlm.engine.engine import PromptProgress
     from ggufvlm.models.files import ModelFiles
     from ggufvlm.vlm.vlm import VLM
 
@@ -90,6 +90,6 @@ class ModelLoader:
             self.spinner.on_load(share)
         self.on_change()
 
-    def _on_progress(self, progress: Progress) -> None:
+    def _on_progress(self, progress: PromptProgress) -> None:
         if self.spinner is not None:
             self.spinner.on_progress(progress)

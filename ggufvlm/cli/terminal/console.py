@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from ggufvlm.engine.engine import Progress
+    from ggufvlm.engine.engine import PromptProgress
     from ggufvlm.media import Image
     from ggufvlm.vlm.answer import Answer
 
@@ -88,7 +88,7 @@ class Spinner:
     def on_prepare(self, share: float) -> None:
         self.update(f"preparing the projector for this CPU (once): {share:.0%}")
 
-    def on_progress(self, progress: Progress) -> None:
+    def on_progress(self, progress: PromptProgress) -> None:
         if progress.stage == "prepare":
             self.on_prepare(progress.done / 100)
         elif progress.stage == "encode":

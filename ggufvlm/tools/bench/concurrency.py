@@ -106,7 +106,7 @@ def _begin_together(vlm: VLM, n_lanes: int, n_tokens: int, outputs: queue.Simple
     def add() -> None:
         for request in requests:
             sequence = worker.engine.add(request)
-            worker._tickets[sequence.id] = Ticket(worker.engine, sequence, outputs)
+            worker._tickets[sequence.id] = Ticket(worker, sequence, outputs)
 
     worker.call(add)
 
