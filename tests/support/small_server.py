@@ -55,7 +55,7 @@ class SmallServer:
         self.pool = EnginePool([load], metrics, keep_alive=300)
         rules = Rules(limits=self._limits, remote=RemoteRules(), api_key=self._api_key)
         app = make_app(self.pool, rules, metrics)
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+        self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", ws="none"))
         self._started.set()
         await self._server.serve(sockets=[self._socket])
         await self.pool.stop()

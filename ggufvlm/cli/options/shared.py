@@ -196,7 +196,9 @@ def _hints_of(group: type[Any]) -> dict[str, Any]:
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Turn each parameter whose type is an options group into the options of that group."""
-    hints = inspect.get_annotations(command, eval_str=True)  # get_type_hints of Python 3.10 hides options behind Optional
+    hints = inspect.get_annotations(
+        command, eval_str=True
+    )  # get_type_hints of Python 3.10 hides options behind Optional
     groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
     parameters, annotations = [], {}
     for parameter in inspect.signature(command).parameters.values():

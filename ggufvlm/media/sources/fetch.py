@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from ggufvlm.errors import ImageError
 from ggufvlm.media.sources.labels import label, url_label
+from ggufvlm.version import __version__
 
 if TYPE_CHECKING:
     import httpx
@@ -68,7 +68,7 @@ def _client(source: str, limits: FetchLimits, deadline: float) -> httpx.Client:
         timeout=httpx.Timeout(limits.read_s, connect=limits.connect_s),
         follow_redirects=True,
         max_redirects=limits.max_redirects,
-        headers={"User-Agent": f"ggufvlm/{_version()}", "Accept": "image/*,*/*;q=0.5"},
+        headers={"User-Agent": f"ggufvlm/{__version__}", "Accept": "image/*,*/*;q=0.5"},
         event_hooks={"request": [check]},
     )
 
@@ -144,10 +144,3 @@ def _no_connection(source: str, error: BaseException) -> ImageError:
 def _why(error: BaseException) -> str:
     text = label(str(error).strip().partition("\n")[0])
     return f" ({text})" if text else ""
-
-
-def _version() -> str:
-    try:
-        return metadata.version("ggufvlm")
-    except metadata.PackageNotFoundError:
-        return "unknown"
