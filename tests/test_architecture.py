@@ -15,7 +15,7 @@ PACKAGE = Path(ggufvlm.__file__).parent
 
 ROOMS = (
     ("version", "errors"),
-    ("files", "guide"),
+    ("files", "guide", "workers"),
     ("constraints",),
     ("config",),
     ("cache",),
@@ -25,7 +25,6 @@ ROOMS = (
     ("media",),
     ("llama",),
     ("projectors",),
-    ("workers",),
     ("engine",),
     ("families",),
     ("vlm",),

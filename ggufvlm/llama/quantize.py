@@ -16,6 +16,8 @@ from pathlib import Path
 
 from ggufvlm.errors import EngineError
 from ggufvlm.files import replacing
+from ggufvlm.workers.launch import command
+from ggufvlm.workers.worker import how_it_ended
 
 _STEP = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
 
@@ -45,19 +47,16 @@ def quantize_model(
                 child.kill()
                 raise
         if child.returncode or not partial.is_file():
-            why = " | ".join(reasons[-3:]) or f"it ended with code {child.returncode}"
+            why = " | ".join(reasons[-3:]) or how_it_ended(child.returncode)
             raise EngineError(f"llama.cpp could not quantize {source.name}: {why}")
 
 
 def _start_child(arguments: list[str]) -> subprocess.Popen[str]:
-    # the same modules as here, also where ggufvlm is not installed but found through sys.path
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     return subprocess.Popen(
-        [sys.executable, "-m", "ggufvlm.llama.quantize", *arguments],
+        command("ggufvlm.llama.quantize", *arguments),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=environment,
         text=True,
         encoding="utf-8",
         errors="replace",
@@ -88,16 +87,14 @@ class _Printer(logging.Handler):
             sys.stdout.flush()
 
 
-def _main(source: str, target: str, file_type: str, n_threads: str) -> int:
+def main() -> int:
+    """Quantize, in the child process; returns llama.cpp's result, 0 for success."""
     from ggufvlm.llama import log
     from ggufvlm.llama.bindings import llama
 
     log.logger.addHandler(_Printer())
     log.logger.setLevel(logging.INFO)
+    source, target, file_type, n_threads = sys.argv[1:]
     params = llama.llama_model_quantize_default_params()
     params.ftype, params.nthread, params.allow_requantize = int(file_type), int(n_threads), True
     return int(llama.llama_model_quantize(os.fsencode(source), os.fsencode(target), params))
-
-
-if __name__ == "__main__":
-    sys.exit(_main(*sys.argv[1:5]))

@@ -1,4 +1,4 @@
-"""How a parent and its child process talk: objects with their length in front, and errors in plain words."""
+"""How a parent and its child process talk: pickled objects with their length in front, and errors in plain words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ _LENGTH = struct.Struct("<Q")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error in plain words: exceptions of other processes cannot always be rebuilt."""
+    """An error in plain words: exceptions of other processes cannot always be rebuilt.
+
+    Attributes:
+        name: the name of its class in :mod:`ggufvlm.errors`.
+        text: its message.
+        hint: the way out of it.
+    """
 
     name: str
     text: str
@@ -23,30 +29,50 @@ class Failure:
 
     @classmethod
     def of(cls, error: GGUFVLMError) -> Failure:
-        """What to send of an error."""
+        """The form in which an error is sent."""
         return cls(type(error).__name__, str(error), error.hint)
 
     def error(self) -> GGUFVLMError:
-        """The error again."""
+        """The error again, as an EngineError if its class is not one of :mod:`ggufvlm.errors`."""
         kind = getattr(errors, self.name, EngineError)
         return (EngineError if kind is MissingExtra else kind)(self.text, hint=self.hint)
 
 
-def write_message(pipe: IO[bytes], message: object) -> None:
-    """Raises: OSError, nobody reads."""
+def frame(message: object) -> bytes:
+    """A message as it goes through a pipe: its length in eight bytes, then the pickled object.
+
+    Pickles run code when they are read: read them from nobody but one's own parent or child process.
+    """
     data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    pipe.write(_LENGTH.pack(len(data)))
-    pipe.write(data)
+    return _LENGTH.pack(len(data)) + data
+
+
+def write_message(pipe: IO[bytes], message: object) -> None:
+    """Write a message at once.
+
+    Raises:
+        OSError: nobody reads.
+    """
+    pipe.write(frame(message))
     pipe.flush()
 
 
 def read_message(pipe: IO[bytes]) -> Any:
-    """Raises: EOFError, nobody writes any more."""
-    head = pipe.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
-        raise EOFError
-    (length,) = _LENGTH.unpack(head)
-    data = pipe.read(length)
-    if len(data) < length:
-        raise EOFError
-    return pickle.loads(data)
+    """Wait for a message and read it.
+
+    Raises:
+        EOFError: nobody writes any more.
+    """
+    (length,) = _LENGTH.unpack(_read_exactly(pipe, _LENGTH.size))
+    return pickle.loads(_read_exactly(pipe, length))
+
+
+def _read_exactly(pipe: IO[bytes], n_bytes: int) -> bytes:
+    parts = []
+    while n_bytes:
+        part = pipe.read(n_bytes)
+        if not part:
+            raise EOFError
+        parts.append(part)
+        n_bytes -= len(part)
+    return b"".join(parts)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ggufvlm import EngineConfig, EngineError, ModelError, Question
+from ggufvlm import EngineConfig, EngineError, ModelError, Question, SamplingParams
+from ggufvlm.batch.inputs.arguments import Inputs
+from ggufvlm.batch.inputs.templates import parse
 from ggufvlm.batch.run.isolate import IsolatedEngine
+from ggufvlm.batch.run.run import Ask, Task
+from ggufvlm.batch.run.session import Engine, Output, Session, load_engine
 from ggufvlm.media import Image, load
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.resolve import find_model
@@ -17,6 +24,13 @@ from ggufvlm.vlm.map import Result
 from tests.batch.conftest import CONFIG, draw_scenes, scene
 
 GREEDY = {"temperature": 0.0, "max_tokens": 60}
+
+
+class Killer(str):
+    """A prompt that ends the process which it is sent to, as a failed assertion of llama.cpp would."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.abort, ()
 
 
 def questions(folder: Path, count: int) -> list[Question]:
@@ -57,12 +71,9 @@ def test_a_process_that_is_killed_is_replaced_and_nothing_is_lost(folder: Path, 
         assert (len(told(results)), engine.n_restarts) == (16, 1)
 
 
-def test_a_image_that_kills_twice_is_marked_and_the_others_are_answered(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GGUFVLM_TEST_CRASH_ON", "boom")
+def test_an_image_that_kills_twice_is_marked_and_the_others_are_answered(folder: Path) -> None:
     asked = questions(folder, 10)
-    asked[5] = Question(images=asked[5].images, prompt="boom", settings=GREEDY, tag=5)
+    asked[5] = replace(asked[5], prompt=Killer("boom"))
     with IsolatedEngine(find_model("demo"), CONFIG) as engine:
         engine.start()
         results = {result.question.tag: result for result in engine.map(asked)}
@@ -71,12 +82,33 @@ def test_a_image_that_kills_twice_is_marked_and_the_others_are_answered(
     assert "SIGABRT" in str(results[5].error)
 
 
-def test_an_engine_that_always_dies_ends_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GGUFVLM_TEST_CRASH_ON", "Describe")
+def test_an_image_that_kills_the_engine_becomes_a_row_with_an_error(eight: Path) -> None:
+    engine = Engine(
+        files=find_model("demo"), config=CONFIG, sampling=SamplingParams(temperature=0, max_tokens=60), isolate=True
+    )
+
+    def load(stack: ExitStack) -> Ask:
+        ask = load_engine(engine, None, stack)
+        return lambda questions: ask(
+            replace(question, prompt=Killer("boom")) if "s003" in question.prompt else question
+            for question in questions
+        )
+
+    task, output = Task(template=parse("What is in {stem}?")), Output(path=Path("out.jsonl"))
+    with Session(Inputs([str(eight)]), task, engine, output) as session:
+        session.run(lambda _progress: None, load)
+        assert session.n_failed == 1
+    rows = [json.loads(line) for line in output.path.read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 8
+    failed = [row for row in rows if row["error"]]
+    assert [(Path(row["id"]).name, row["error"]["class"]) for row in failed] == [("s003.png", "EngineCrash")]
+
+
+def test_an_engine_that_always_dies_ends_the_run(folder: Path) -> None:
     with IsolatedEngine(find_model("demo"), EngineConfig(n_slots=1)) as engine:
         engine.start()
         with pytest.raises(EngineError, match="every image"):
-            list(engine.map(questions(folder, 6)))
+            list(engine.map(replace(question, prompt=Killer("boom")) for question in questions(folder, 6)))
 
 
 def test_errors_of_questions_keep_their_class_and_hint(folder: Path) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from ggufvlm.batch.run.child import CRASH_VARIABLE
-from tests.support.running import SCENE, Running, alive, endless, question, started, wait_until
+from tests.support.running import SCENE, Running, alive, endless, question, started, user, wait_until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
 
@@ -51,24 +50,41 @@ def test_kill_9_of_the_engine_while_it_answers(tmp_path: Path) -> None:
         assert "Traceback" not in server.text()
 
 
-def test_a_request_that_ends_the_process_is_not_tried_for_ever(tmp_path: Path) -> None:
-    with started(tmp_path, **{CRASH_VARIABLE: "poison"}) as server:
-        statuses = [server.post(question("poison")).status_code for _ in range(4)]
-        assert statuses == [503, 503, 400, 400]
+def kill_while_answering(server: Running, body: dict[str, Any]) -> int:
+    """Ask, and end the model's process once its answer has begun; the status, of the event if the answer had begun."""
+    with httpx.stream(
+        "POST", server.v1 + "/chat/completions", json={**body, "stream": True}, timeout=60, trust_env=False
+    ) as stream:
+        if stream.status_code != 200:
+            return stream.status_code
+        lines = stream.iter_lines()
+        while '"content"' not in next(lines):
+            pass
+        (child,) = server.children
+        os.kill(child, signal.SIGKILL)
+        assert any("engine_gone" in line for line in lines)
+        return 503
+
+
+def test_a_request_that_ends_the_process_is_not_tried_indefinitely(tmp_path: Path) -> None:
+    with started(tmp_path) as server:
+        poison = endless(messages=user("poison"))
+        assert [kill_while_answering(server, poison) for _ in range(4)] == [503, 503, 400, 400]
         assert caption(server) == SCENE.caption
         assert server.number("ggufvlm_engine_crashes_total") == 2
 
 
 def test_who_was_there_when_it_crashed_is_not_blamed(tmp_path: Path) -> None:
-    with started(tmp_path, "--preload", **{CRASH_VARIABLE: "poison"}) as server, ThreadPoolExecutor(4) as pool:
+    with started(tmp_path, "--preload") as server, ThreadPoolExecutor(4) as pool:
         caption(server)
         innocent = endless(max_tokens=200)
+        poison = endless(messages=user("poison"))
+        statuses = []
         for _ in range(3):
             running = [pool.submit(server.post, innocent) for _ in range(2)]
-            time.sleep(0.1)
-            server.post(question("poison"))
+            statuses.append(kill_while_answering(server, poison))
             assert {answer.result().status_code for answer in running} <= {200, 503}
-        assert server.post(question("poison")).status_code == 400
+        assert statuses == [503, 503, 400]
         assert server.post(innocent).status_code == 200
 
 

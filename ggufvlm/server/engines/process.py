@@ -5,24 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
-import pickle
-import signal
-import struct
-import sys
-import tempfile
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, Callable
-from typing import IO
+from functools import partial
+from typing import Any
 
 from ggufvlm.errors import EngineError, GGUFVLMError
 from ggufvlm.server.contract import Asked, Begun, Done, EngineGone, Event, TooSlow
 from ggufvlm.server.engines.messages import Ask, Cancel, Finished, FromChild, Load, Ready, Said, Started
 from ggufvlm.vlm.answer import Answer
 from ggufvlm.workers.framing import Failure
+from ggufvlm.workers.worker import Worker
 
-_LENGTH = struct.Struct("<Q")
-_LAST_WORDS = 20_000
 _END_TIMEOUT = 5.0
 
 
@@ -53,9 +46,7 @@ class EngineProcess:
         self._on_answer = on_answer
         self._on_change = on_change
         self._is_closing = False
-        self._process: Process | None = None
-        self._noise: IO[bytes] | None = None
-        self._listening: asyncio.Task[None] | None = None
+        self._worker: Worker | None = None
         self._numbers = itertools.count()
         self._open: dict[int, asyncio.Queue[Event | GGUFVLMError]] = {}
         self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -65,7 +56,7 @@ class EngineProcess:
     @property
     def pid(self) -> int | None:
         """Of the process, while there is one."""
-        return None if self._process is None or self.gone.done() else self._process.pid
+        return None if self._worker is None or self.gone.done() else self._worker.pid
 
     @property
     def n_open(self) -> int:
@@ -78,20 +69,23 @@ class EngineProcess:
         Raises:
             ModelError, EngineError: it cannot be loaded.
         """
-        self._noise = None if self._load.debug else tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        loop = asyncio.get_running_loop()
+
+        def in_loop(callback: Callable[[Any], None], argument: Any) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to hear it
+                loop.call_soon_threadsafe(callback, argument)
+
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "ggufvlm.server.engines.child"),
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=self._noise,
-                start_new_session=True,  # a terminal's Ctrl-C is for the server: running answers may end first
+            self._worker = Worker(
+                "ggufvlm.server.engines.child",
+                on_message=partial(in_loop, self._take),
+                on_end=partial(in_loop, self._bury),
+                show_stderr=self._load.debug,
+                new_session=True,  # a terminal's Ctrl-C is for the server: running answers may end first
             )
-            self._listening = asyncio.create_task(self._listen(), name="ggufvlm-child")
-            self._tell(self._load)
+            self._worker.send(self._load)
             await self._loaded
         except OSError as error:
-            await self.kill()
             raise EngineError(f"no process can be started: {error.strerror or error}") from error
         except BaseException:
             await self.kill()
@@ -115,7 +109,8 @@ class EngineProcess:
         try:
             if self.gone.done():
                 raise EngineGone("the model is being restarted; try again")
-            self._tell(Ask(number, asked))
+            assert self._worker is not None
+            self._worker.send(Ask(number, asked))
             while True:
                 event = await events.get()
                 if isinstance(event, GGUFVLMError):
@@ -128,32 +123,10 @@ class EngineProcess:
             if self.gone.done():
                 self._open.pop(number, None)
             elif number in self._open:
-                self._tell(Cancel(number))
-
-    def _tell(self, message: Load | Ask | Cancel) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-        with contextlib.suppress(OSError, RuntimeError):  # it has ended, which the listener will see
-            self._process.stdin.write(_LENGTH.pack(len(data)))
-            self._process.stdin.write(data)
+                assert self._worker is not None
+                self._worker.send(Cancel(number))
 
     # -- hearing
-
-    async def _listen(self) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        pipe = self._process.stdout
-        with contextlib.suppress(asyncio.IncompleteReadError, OSError, pickle.UnpicklingError):
-            while True:
-                (length,) = _LENGTH.unpack(await pipe.readexactly(_LENGTH.size))
-                self._take(pickle.loads(await pipe.readexactly(length)))
-        try:
-            await asyncio.wait_for(self._process.wait(), _END_TIMEOUT)
-        except asyncio.TimeoutError:
-            _kill(self._process)  # one that does not speak any more is of no use
-        self._bury(await self._how_it_ended(self._process))
-        self._drop()
 
     def _take(self, message: FromChild) -> None:
         if isinstance(message, Said):
@@ -192,58 +165,22 @@ class EngineProcess:
             events.put_nowait(EngineGone(what))
         self._open.clear()
         self._on_change()
-        self._drop()
-
-    async def _how_it_ended(self, process: Process) -> str:
-        code = await process.wait()
-        how = f"exit code {code}"
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                how = signal.Signals(-code).name
-        said = self._last_words()
-        return f"{how} ({said})" if said else how
-
-    def _last_words(self) -> str:
-        if self._noise is None or self._noise.closed:
-            return ""
-        self._noise.seek(0, 2)
-        self._noise.seek(max(0, self._noise.tell() - _LAST_WORDS))
-        lines = self._noise.read().decode("utf-8", "replace").splitlines()
-        failed = [line for line in lines if "GGML_ASSERT" in line or "rror" in line]
-        return failed[-1].strip()[:200] if failed else ""
 
     # -- ends
 
     async def close(self) -> None:
         """Let it end, and make it if it does not. Safe to call twice."""
         self._is_closing = True
-        if self._process is None or self._process.stdin is None:
+        if self._worker is None:
             return
-        self._process.stdin.close()
+        self._worker.finish()
         try:
             await asyncio.wait_for(asyncio.shield(self.gone), _END_TIMEOUT)
         except asyncio.TimeoutError:
             await self.kill()
-        self._drop()
 
     async def kill(self) -> None:
         """End it on the spot."""
-        if self._process is not None:
-            _kill(self._process)
+        if self._worker is not None:
+            self._worker.kill()
             await asyncio.shield(self.gone)
-        self._drop()
-
-    def _drop(self) -> None:
-        if self._noise is not None:
-            self._noise.close()
-
-
-def _kill(process: Process) -> None:
-    if process.returncode is not None:
-        return
-    if sys.platform == "win32":
-        process.kill()
-        return
-    with contextlib.suppress(ProcessLookupError):
-        # not process.kill(): it would take the exit code away from asyncio, which waits for it in a thread
-        os.kill(process.pid, signal.SIGKILL)

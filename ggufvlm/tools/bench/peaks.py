@@ -1,17 +1,18 @@
 """What memory and arithmetic of this machine can give, by numpy: the roof above llama.cpp's numbers.
 
-It runs as a program of its own (``python -m ggufvlm.tools.bench.peaks THREADS``), because the number of threads a BLAS
-computes with is settled when it is loaded.
+:func:`main` runs in a process of its own, because the number of threads a BLAS computes with is settled when it is
+loaded.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+
+from ggufvlm.workers.launch import command
 
 if TYPE_CHECKING:
     from ggufvlm.tools.bench.job import Job, Measured, Say
@@ -39,7 +40,7 @@ def measure_peaks(job: Job, say: Say) -> Measured:
     say("what memory and cores can give")
     n_threads = str(job.n_threads)
     environment = dict.fromkeys(_THREAD_VARIABLES, n_threads)
-    done = run([sys.executable, "-m", "ggufvlm.tools.bench.peaks", n_threads, str(job.repeat)], environment)
+    done = run(command("ggufvlm.tools.bench.peaks", n_threads, str(job.repeat)), environment)
     measured: Measured = json.loads(done.stdout)
     return measured
 
@@ -80,8 +81,3 @@ def main() -> None:
     n_threads, repeat = (int(argument) for argument in sys.argv[1:3])
     found = {"bandwidth": _bandwidth(n_threads, repeat), "arithmetic": _arithmetic(repeat)}
     sys.stdout.write(json.dumps(found))
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    main()

@@ -1,0 +1,52 @@
+"""The side of the child process: :mod:`.worker` starts it and is who it talks with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ggufvlm.workers.framing import read_message, write_message
+
+
+class Parent:
+    """The process that started this one, as seen from here. Make it once, before anything is written to stdout.
+
+    Messages come in through stdin and go out through stdout. What libraries print goes to stderr, so that it does not
+    get between the messages. Ctrl-C is ignored: the parent hears it too, and ends this process. Without its parent
+    this process ends at once, since nobody wants what it computes.
+    """
+
+    def __init__(self) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # not sys.stdin: Python aborts when it ends while a thread waits in a buffered reader
+        self._in = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115 - as long as the process
+        self._out = os.fdopen(os.dup(1), "wb")
+        os.dup2(2, 1)
+        self._one_at_a_time = threading.Lock()
+
+    def send(self, message: object) -> None:
+        """Say something to the parent, from any thread."""
+        with self._one_at_a_time:
+            try:
+                write_message(self._out, message)
+            except OSError:
+                os._exit(1)
+
+    def receive(self) -> Any:
+        """Wait for the next message of the parent."""
+        try:
+            return read_message(self._in)
+        except (EOFError, OSError):
+            os._exit(0)
+
+    def listen(self, take: Callable[[Any], None]) -> None:
+        """Hand each further message to ``take``, in a thread: so this process also ends while it is busy."""
+
+        def hear() -> None:
+            while True:
+                take(self.receive())
+
+        threading.Thread(target=hear, name="ggufvlm-parent", daemon=True).start()
