@@ -33,7 +33,7 @@ class AccessLog:
         async def watch(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])  # of an HTTPStatus, which Python 3.10 writes by name
             await send(message)
 
         try:

@@ -130,12 +130,19 @@ class Alts(HTMLParser):
     handle_startendtag = handle_starttag
 
 
+def alts_of_markdown(text: str) -> list[str]:
+    """Not as HTML: markdown-it-py before 4.3 loses escaped characters there."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    images = [child for token in tokens for child in token.children or [] if child.type == "image"]
+    return ["".join(part.content for part in image.children or []) for image in images]
+
+
 def test_a_reader_sees_exactly_the_words():
     page = fill("<img src=a.png>", html_gaps("<img src=a.png>"), NASTY)
     assert Alts(page).found == [NASTY]
     for text in ("![](a.png)", "| a |\n|---|\n| ![](a.png) |"):
         written = fill(text, markdown_gaps(text), NASTY)
-        assert Alts(MarkdownIt("commonmark").enable("table").render(written)).found == [NASTY]
+        assert alts_of_markdown(written) == [NASTY]
 
 
 PIECES = st.sampled_from(
