@@ -97,4 +97,6 @@ def test_a_native_build_misses_nothing_it_was_built_with() -> None:
 
 
 def test_threads_are_within_what_the_process_may_use() -> None:
-    assert 1 <= devices.default_threads() <= (os.cpu_count() or 1)
+    from ggufvlm.hardware.cpu import default_threads
+
+    assert 1 <= default_threads() <= (os.cpu_count() or 1)

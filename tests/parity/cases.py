@@ -48,7 +48,7 @@ def cases(sizes: Sizes) -> list[Case]:
     """``fitted`` compares the graphs alone; the others compare the resizing as well."""
     fitted, odd = sizes.fitted, sizes.odd
     return [
-        Case("fitted", ((fitted, "What is in this image?"),)),
+        Case("fitted", ((fitted, "What is in this picture?"),)),  # as the stored references were asked
         *(Case(f"odd-{w}x{h}", (((w, h), "Name the colors."),)) for w, h in odd),
         Case("two", ((fitted, odd[0], "Which of the two is larger?"),)),
         Case("turn", ((fitted, "What is on the left?"), ("A red bar.",), ("And on the right?",)), False),
