@@ -37,12 +37,12 @@ def read_values(text: str) -> Iterator[Any]:
         starts = [start for start in (text.find("{", at), text.find("[", at)) if start >= 0]
         if not starts:
             return
-        reader = _Reader(text, min(starts))
+        reader = _LenientReader(text, min(starts))
         yield reader.value(0)
         at = reader.at
 
 
-class _Reader:
+class _LenientReader:
     """Each step moves on by at least one character, so that no text takes longer than its length."""
 
     def __init__(self, text: str, at: int) -> None:

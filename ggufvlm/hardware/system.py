@@ -78,14 +78,14 @@ def _physical_memory() -> int | None:
 def _windows_memory() -> tuple[int | None, int | None, int | None]:
     import ctypes
 
-    class Status(ctypes.Structure):
+    class MemoryStatus(ctypes.Structure):
         _fields_ = [
             *(("length", ctypes.c_uint32), ("load", ctypes.c_uint32)),
             *((name, ctypes.c_uint64) for name in ("total", "free", "page_total", "page_free")),
             *((name, ctypes.c_uint64) for name in ("virtual_total", "virtual_free", "extended")),
         ]
 
-    status = Status(length=ctypes.sizeof(Status))
+    status = MemoryStatus(length=ctypes.sizeof(MemoryStatus))
     windll = getattr(ctypes, "windll", None)
     if windll is None or not windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
         return None, None, None

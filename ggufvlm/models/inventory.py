@@ -26,9 +26,9 @@ from ggufvlm.models.hub.cache import (
 )
 from ggufvlm.models.hub.client import is_offline, read_repository
 from ggufvlm.models.hub.select import UNKNOWN_QUANT, is_projector, pick, pick_quants
-from ggufvlm.models.hub.transfer import Item, complete, fetch
+from ggufvlm.models.hub.transfer import DownloadItem, complete, fetch
 from ggufvlm.models.registry import Registry
-from ggufvlm.models.resolve import Wanted, from_registry, on_disk, parse_name
+from ggufvlm.models.resolve import NamedModel, from_registry, on_disk, parse_name
 from ggufvlm.models.schema import FilePart, ModelFile, ModelSpec
 
 _READ = 1 << 22
@@ -140,7 +140,7 @@ def _total(files: Iterable[ModelFile]) -> int | None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class FileVerdict:
     """What rehashing a file showed. ``expected`` is None if nobody knows its checksum."""
 
     path: Path
@@ -158,7 +158,7 @@ def files_of(files: ModelFiles) -> list[Path]:
     return [*split_parts(files.model), files.mmproj]
 
 
-def verify(files: ModelFiles, on_bytes: Callable[[int], None]) -> Iterator[Verdict]:
+def verify(files: ModelFiles, on_bytes: Callable[[int], None]) -> Iterator[FileVerdict]:
     """Read every byte of a model and compare checksums: the registry's, the cache's or the Hub's."""
     known = _known_checksums(files.spec)
     builtin = files.spec is not None and files.spec.builtin
@@ -172,7 +172,7 @@ def verify(files: ModelFiles, on_bytes: Callable[[int], None]) -> Iterator[Verdi
         expected = known.get(("", path.name)) if builtin else None
         if origin is not None:
             expected = known.get((origin[0], origin[2])) or checksum_of(path) or _published(*origin)
-        yield Verdict(path=path, expected=expected, actual=digest.hexdigest())
+        yield FileVerdict(path=path, expected=expected, actual=digest.hexdigest())
 
 
 def _known_checksums(spec: ModelSpec | None) -> dict[tuple[str, str], str]:
@@ -210,7 +210,7 @@ def repair(path: Path, on_bytes: Callable[[int], None]) -> None:
     part = read_repository(repo, commit).files.get(name)
     if part is None:
         raise DownloadError(f"{repo} has no file {name} any more")
-    item = Item(repo=repo, commit=commit, name=name, size=part.size or 0, sha256=part.sha256)
+    item = DownloadItem(repo=repo, commit=commit, name=name, size=part.size or 0, sha256=part.sha256)
     fetch(complete(item), on_bytes, anew=True)
 
 
@@ -235,7 +235,7 @@ class Removal:
         return freed
 
 
-def plan_removal(wanted: Wanted) -> Removal:
+def plan_removal(wanted: NamedModel) -> Removal:
     """The files of a model in the cache, at every commit. With a quantization only that one is meant, and its
     projector stays as long as another one needs it.
 
@@ -272,7 +272,7 @@ def _named(spec: ModelSpec) -> dict[str, tuple[ModelFile, FilePart]]:
     return {part.name: (file, part) for file in (*spec.files, *spec.projectors) for part in file.parts}
 
 
-def _chosen(repo: str, commit: str, wanted: Wanted) -> list[FilePart]:
+def _chosen(repo: str, commit: str, wanted: NamedModel) -> list[FilePart]:
     """Which GGUF files of a commit belong to the model."""
     here = cached_parts(repo, commit)
     models = [part for part in here if not is_projector(part.name)]

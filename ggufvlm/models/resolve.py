@@ -17,7 +17,7 @@ from ggufvlm.models.registry import Registry, config_dir, load_registry
 from ggufvlm.models.schema import FilePart, ModelFile, ModelSpec
 
 if TYPE_CHECKING:
-    from ggufvlm.models.hub.plan import Download, HubView, Selection
+    from ggufvlm.models.hub.plan import Download, HubView, SelectedFiles
 
 MODEL_VARIABLE = "GGUFVLM_MODEL"
 
@@ -26,7 +26,7 @@ _ADDRESS = re.compile(r"(?:https?://)?(?:huggingface\.co|hf\.co)/|hf://", re.IGN
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class NamedModel:
     """What a name means, before anybody has looked at a disk or asked the Hub.
 
     Attributes:
@@ -120,7 +120,7 @@ def is_path(name: str) -> bool:
     return path.suffix.lower() == ".gguf" or path.is_file()
 
 
-def parse_name(name: str, registry: Registry) -> Wanted:
+def parse_name(name: str, registry: Registry) -> NamedModel:
     """Read ``NAME[:QUANT]`` or ``USER/REPO[:QUANT]``.
 
     Raises:
@@ -131,12 +131,12 @@ def parse_name(name: str, registry: Registry) -> Wanted:
     is_repo = re.fullmatch(_REPO, plain) is not None
     stranger = is_repo and plain not in registry and not registry.match_repo(plain) and not registry.unsupported(plain)
     if stranger:
-        return Wanted(name=plain + suffix, quant=quant, spec=None, repo=plain)
+        return NamedModel(name=plain + suffix, quant=quant, spec=None, repo=plain)
     spec = registry.find(plain)
-    return Wanted(name=spec.id + suffix, quant=quant, spec=spec, repo=spec.repo)
+    return NamedModel(name=spec.id + suffix, quant=quant, spec=spec, repo=spec.repo)
 
 
-def _builtin(wanted: Wanted, mmproj: Path | None) -> ModelFiles | None:
+def _builtin(wanted: NamedModel, mmproj: Path | None) -> ModelFiles | None:
     spec = wanted.spec
     if spec is None or not spec.builtin:
         return None
@@ -145,7 +145,7 @@ def _builtin(wanted: Wanted, mmproj: Path | None) -> ModelFiles | None:
     return ModelFiles(name=spec.id, model=model, mmproj=mmproj or projector, spec=spec)
 
 
-def on_disk(wanted: Wanted, mmproj: Path | None = None) -> ModelFiles | None:
+def on_disk(wanted: NamedModel, mmproj: Path | None = None) -> ModelFiles | None:
     """The files of a model if all of them lie in the Hub cache; no request is made."""
     for selection in selections_on_disk(wanted):
         files = selection.located(mmproj)
@@ -154,7 +154,7 @@ def on_disk(wanted: Wanted, mmproj: Path | None = None) -> ModelFiles | None:
     return None
 
 
-def selections_on_disk(wanted: Wanted) -> list[Selection]:
+def selections_on_disk(wanted: NamedModel) -> list[SelectedFiles]:
     """What the name may mean on this machine: first what the registry names, then what the cache happens to hold."""
     from ggufvlm.models.hub.cache import cached_parts, snapshots
     from ggufvlm.models.hub.select import pick
@@ -173,7 +173,7 @@ def selections_on_disk(wanted: Wanted) -> list[Selection]:
     return found
 
 
-def ask_hub(wanted: Wanted, registry: Registry, hub: HubView, *, needs_projector: bool = True) -> Selection:
+def ask_hub(wanted: NamedModel, registry: Registry, hub: HubView, *, needs_projector: bool = True) -> SelectedFiles:
     """The files that a name stands for, asking the Hub where the registry does not know.
 
     Raises:
@@ -199,9 +199,9 @@ def ask_hub(wanted: Wanted, registry: Registry, hub: HubView, *, needs_projector
     return _from_repository(wanted, chosen.model, chosen.projectors)
 
 
-def from_registry(spec: ModelSpec, quant: str | None = None) -> Selection:
+def from_registry(spec: ModelSpec, quant: str | None = None) -> SelectedFiles:
     """The files that the registry names."""
-    from ggufvlm.models.hub.plan import Selection
+    from ggufvlm.models.hub.plan import SelectedFiles
     from ggufvlm.models.hub.select import projector_order
 
     model = spec.model_file(quant)
@@ -209,15 +209,15 @@ def from_registry(spec: ModelSpec, quant: str | None = None) -> Selection:
     rank = {quant: place for place, quant in enumerate(order)}
     projectors = sorted(spec.projectors, key=lambda file: rank.get(file.quant, len(order)))
     name = spec.id if model is spec.model_file() else f"{spec.id}:{model.quant}"
-    return Selection(name=name, model=model, projectors=tuple(projectors), spec=spec)
+    return SelectedFiles(name=name, model=model, projectors=tuple(projectors), spec=spec)
 
 
-def _from_repository(wanted: Wanted, model: ModelFile, projectors: tuple[ModelFile, ...]) -> Selection:
-    from ggufvlm.models.hub.plan import Selection
+def _from_repository(wanted: NamedModel, model: ModelFile, projectors: tuple[ModelFile, ...]) -> SelectedFiles:
+    from ggufvlm.models.hub.plan import SelectedFiles
     from ggufvlm.models.hub.select import UNKNOWN_QUANT
 
     is_plain = wanted.quant is not None or model.quant == UNKNOWN_QUANT
-    return Selection(
+    return SelectedFiles(
         name=wanted.name if is_plain else f"{wanted.name}:{model.quant}",
         model=_without_facts(model),
         projectors=tuple(map(_without_facts, projectors)),

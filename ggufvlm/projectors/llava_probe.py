@@ -40,11 +40,11 @@ _PATCHES = (0, 1, 2, None)  # red, green, blue, black: the last sets no number
 _RIGHT = [(0, _POSITIONS + 1), (1, _POSITIONS + 2), (2, _POSITIONS + 3), (_POSITIONS + 4,)]
 _SHIFTED = [(1, _POSITIONS + 1), (2, _POSITIONS + 2), (_POSITIONS + 3,), (_CLASS, _POSITIONS + 4)]
 
-_verdicts: dict[str, Verdict] = {}
+_verdicts: dict[str, ProbeVerdict] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ProbeVerdict:
     """How the library computes a CLIP tower with a class token.
 
     Attributes:
@@ -66,10 +66,10 @@ class Verdict:
         }[self.order]
 
 
-_NOT_KNOWN = Verdict("unknown", False)
+_NOT_KNOWN = ProbeVerdict("unknown", False)
 
 
-def examine_library(model: Path, width: int, *, remember: bool = True) -> Verdict:
+def examine_library(model: Path, width: int, *, remember: bool = True) -> ProbeVerdict:
     """The verdict on the loaded library; the probe runs once per library, then the answer is kept in the cache.
 
     Args:
@@ -94,12 +94,12 @@ def examine_library(model: Path, width: int, *, remember: bool = True) -> Verdic
     return known
 
 
-def _parse(note: str) -> Verdict | None:
+def _parse(note: str) -> ProbeVerdict | None:
     order, _, blocks = note.partition(" ")
-    return Verdict(_ORDERS[order], blocks == "skips") if order in _ORDERS and blocks in ("skips", "runs") else None
+    return ProbeVerdict(_ORDERS[order], blocks == "skips") if order in _ORDERS and blocks in ("skips", "runs") else None
 
 
-def run_probe(model: Path, width: int) -> Verdict:
+def run_probe(model: Path, width: int) -> ProbeVerdict:
     """Run the probe, whatever is known already."""
     from ggufvlm.llama.probe import encode_image
 
@@ -121,14 +121,14 @@ def write_probe(path: Path, width: int) -> None:
         write_gguf(file, probe_pairs(width), probe_tensors(width))
 
 
-def judge(rows: NDArray[np.float32]) -> Verdict:
+def judge(rows: NDArray[np.float32]) -> ProbeVerdict:
     """The verdict from the probe's output, [patches, width]."""
     found = read_rows(rows)
     skips = not any(_LAST_BLOCK in numbers for numbers in found)
     seen = [tuple(number for number in numbers if number != _LAST_BLOCK) for numbers in found]
     if seen == _RIGHT:
-        return Verdict("right", skips)
-    return Verdict("shifted", skips) if seen == _SHIFTED else _NOT_KNOWN
+        return ProbeVerdict("right", skips)
+    return ProbeVerdict("shifted", skips) if seen == _SHIFTED else _NOT_KNOWN
 
 
 def read_rows(rows: NDArray[np.float32]) -> list[tuple[int, ...]]:

@@ -23,7 +23,7 @@ FOR_EVER = -1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
+class ClientQuestion:
     """One question of a client, free of everything that could name a file.
 
     Attributes:
@@ -146,7 +146,7 @@ class Engines(Protocol):
             UnknownModel: there is none of this name.
         """
 
-    def ask(self, asked: Asked) -> AsyncGenerator[Event, None]:
+    def ask(self, asked: ClientQuestion) -> AsyncGenerator[Event, None]:
         """Answer: first :class:`Begun`, then pieces, then :class:`Done`.
 
         Closing it early (``aclose``) aborts the answer and frees its slot.

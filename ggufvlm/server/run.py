@@ -41,7 +41,7 @@ class Plan:
     on_listening: Callable[[], None]
 
 
-class _Server(uvicorn.Server):
+class _SignalFreeServer(uvicorn.Server):
     """Without uvicorn's own handling of signals, which would end the process by the signal."""
 
     @contextlib.contextmanager
@@ -80,7 +80,7 @@ async def run(make: Callable[[], tuple[FastAPI, EnginePool]], plan: Plan) -> Non
         limit_concurrency=_MAX_CONNECTIONS,
         timeout_graceful_shutdown=int(plan.grace + _LET_GO_S) + 1,
     )
-    server = _Server(config)
+    server = _SignalFreeServer(config)
     stopping = asyncio.Event()
     with _signals(asyncio.get_running_loop(), stopping, pool):
         try:
@@ -109,7 +109,7 @@ async def _load_all(pool: EnginePool) -> None:
         await pool.load(card.name)
 
 
-async def _serve(server: _Server, pool: EnginePool, plan: Plan, stopping: asyncio.Event) -> None:
+async def _serve(server: _SignalFreeServer, pool: EnginePool, plan: Plan, stopping: asyncio.Event) -> None:
     serving = asyncio.ensure_future(server.serve(sockets=[plan.address.socket]))
     stop = asyncio.ensure_future(stopping.wait())
     while not server.started and not serving.done():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
+class SparkJob:
     """What the workers have to know.
 
     Attributes:
@@ -47,7 +47,7 @@ class Job:
 
 
 @dataclass(slots=True)
-class _Table:
+class _PendingBatch:
     """A batch whose rows are being answered."""
 
     batch: pa.RecordBatch
@@ -66,9 +66,9 @@ class _Table:
         self.n_open -= 1
 
 
-def answer_batches(batches: Iterator[pa.RecordBatch], job: Job) -> Iterator[pa.RecordBatch]:
+def answer_batches(batches: Iterator[pa.RecordBatch], job: SparkJob) -> Iterator[pa.RecordBatch]:
     """Add an answer and an error to each row. Batches keep their order, and are read only as far as there is room."""
-    tables: deque[_Table] = deque()
+    tables: deque[_PendingBatch] = deque()
     questions = _questions(batches, job, tables)
     first = next(questions, None)
     if first is not None:  # else there is nothing to load a model for
@@ -81,7 +81,7 @@ def answer_batches(batches: Iterator[pa.RecordBatch], job: Job) -> Iterator[pa.R
         yield _finished(tables.popleft(), job)
 
 
-def _answers(questions: Iterator[Question], job: Job) -> Iterator[Result]:
+def _answers(questions: Iterator[Question], job: SparkJob) -> Iterator[Result]:
     vlm = _engine(job)
     try:
         yield from vlm.map(questions, n_ahead=job.n_ahead)
@@ -90,9 +90,9 @@ def _answers(questions: Iterator[Question], job: Job) -> Iterator[Result]:
         raise
 
 
-def _questions(batches: Iterator[pa.RecordBatch], job: Job, tables: deque[_Table]) -> Iterator[Question]:
+def _questions(batches: Iterator[pa.RecordBatch], job: SparkJob, tables: deque[_PendingBatch]) -> Iterator[Question]:
     for batch in batches:
-        table = _Table(batch)
+        table = _PendingBatch(batch)
         tables.append(table)
         images = batch.column(batch.schema.get_field_index(job.image_col))
         prompts = batch.column(batch.schema.get_field_index(job.prompt_col)) if job.prompt_col else None
@@ -162,7 +162,7 @@ def _from_struct(cell: dict[str, Any]) -> Image | bytes:
     return Image.from_rgb(width, height, np.ascontiguousarray(rgb).tobytes(), origin)
 
 
-def _finished(table: _Table, job: Job) -> pa.RecordBatch:
+def _finished(table: _PendingBatch, job: SparkJob) -> pa.RecordBatch:
     import pyarrow as pa
 
     answers = _annotations(table.texts) if job.as_annotations else pa.array(table.texts, pa.string())
@@ -204,7 +204,7 @@ def _annotations(texts: list[str | None]) -> pa.Array:
 _held: tuple[tuple[Any, ...], VLM] | None = None
 
 
-def _engine(job: Job) -> VLM:
+def _engine(job: SparkJob) -> VLM:
     """The engine of this process: kept from task to task, replaced if another model is wanted."""
     global _held
     key = (job.model, job.mmproj, job.config)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ggufvlm.errors import MissingExtra, UsageError
-from ggufvlm.spark.rows import Job, answer_batches
+from ggufvlm.spark.rows import SparkJob, answer_batches
 
 try:
     from pyspark import TaskContext
@@ -77,7 +77,7 @@ class GGUFVisionModel(Transformer, VisionParams, DefaultParamsReadable, DefaultP
 
         return dataset.mapInArrow(answered, schema)
 
-    def _job(self, schema: StructType) -> Job:
+    def _job(self, schema: StructType) -> SparkJob:
         image, prompt = find_columns(
             schema, self._value("inputCols"), self._value("imageCol"), self._value("promptCol")
         )
@@ -87,7 +87,7 @@ class GGUFVisionModel(Transformer, VisionParams, DefaultParamsReadable, DefaultP
             if name in schema.names:
                 raise UsageError(f"the column {name!r} is there already", hint="setOutputCol, setErrorCol")
         kinds = [schema[name].dataType for name in (image, prompt) if name is not None]
-        return Job(
+        return SparkJob(
             image_col=image,
             prompt_col=prompt,
             output_col=output,
@@ -113,7 +113,7 @@ def _absolute(name: str | None) -> str | None:
     return str(Path(name).absolute()) if name and Path(name).is_file() else name or None
 
 
-def _with_threads(job: Job) -> Job:
+def _with_threads(job: SparkJob) -> SparkJob:
     """In the worker: as many threads as Spark has given to the task."""
     context = TaskContext.get()
     if job.config.n_threads is not None or context is None:

@@ -92,7 +92,7 @@ def find_preset(name: str) -> Preset:
     path = config_dir() / "config.toml"
     tables = _tables(path)
     if name in tables:
-        return _Table(tables[name], path, name).read()
+        return _PresetTable(tables[name], path, name).read()
     if name not in PRESETS:
         raise UsageError(f"no preset {name!r}", hint=f"there are: {', '.join(sorted({*PRESETS, *tables}))}")
     return PRESETS[name]
@@ -126,7 +126,7 @@ _SHAPES = {
 }
 
 
-class _Table:
+class _PresetTable:
     """A table of the user's file."""
 
     def __init__(self, table: Any, path: Path, name: str) -> None:

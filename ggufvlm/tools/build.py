@@ -45,7 +45,7 @@ _GET_COMPILER = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Preset:
+class BuildPreset:
     """One way to build, with the flags it inherits."""
 
     name: str
@@ -74,7 +74,7 @@ class ToolCheck:
 class BuildPlan:
     """What to run: pip's arguments, what it needs in its environment, and what was found of the tools."""
 
-    preset: Preset
+    preset: BuildPreset
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     checks: tuple[ToolCheck, ...] = ()
@@ -85,7 +85,7 @@ class BuildPlan:
         return tuple(check for check in self.checks if check.blocks)
 
 
-def load_presets(path: Path | None = None) -> dict[str, Preset]:
+def load_presets(path: Path | None = None) -> dict[str, BuildPreset]:
     """The presets by name, in the file's order, without hidden ones.
 
     Raises:
@@ -99,7 +99,7 @@ def load_presets(path: Path | None = None) -> dict[str, Preset]:
         raise EngineError(f"{FILE_NAME} is missing from this installation", hint="install ggufvlm again")
     raw = {entry["name"]: entry for entry in json.loads(found.read_text(encoding="utf-8"))["configurePresets"]}
     return {
-        name: Preset(name=name, description=entry.get("description", ""), variables=_variables(name, raw))
+        name: BuildPreset(name=name, description=entry.get("description", ""), variables=_variables(name, raw))
         for name, entry in raw.items()
         if not entry.get("hidden")
     }

@@ -39,7 +39,7 @@ class Measurer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Strip:
+class _Frames:
     """Images of one source, with their places in it if it is a document.
 
     Attributes:
@@ -55,13 +55,13 @@ class _Strip:
 class Material:
     """What one question is about: images, and PDFs and videos of which as much is taken as fits."""
 
-    def __init__(self, strips: Sequence[_Strip]) -> None:
+    def __init__(self, strips: Sequence[_Frames]) -> None:
         self._strips = list(strips)
 
     @classmethod
     def of(cls, images: Iterable[Image]) -> Material:
         """Images that are read already."""
-        return cls([_Strip(image.source, None, ((0, image),)) for image in images])
+        return cls([_Frames(image.source, None, ((0, image),)) for image in images])
 
     @classmethod
     def read(cls, sources: Iterable[str | os.PathLike[str]], selection: Selection | None = None) -> Material:
@@ -129,10 +129,10 @@ class Material:
         if not self.has_documents:
             return question(self.first_images, prompt, system), []
 
-        def messages(strips: Sequence[_Strip]) -> list[Message]:
+        def messages(strips: Sequence[_Frames]) -> list[Message]:
             return _messages(_labelled(strips, prompt), system)
 
-        def measure(strips: Sequence[_Strip]) -> PromptSize:
+        def measure(strips: Sequence[_Frames]) -> PromptSize:
             return vlm.measure(messages(strips), prefill=prefill)
 
         chosen = self._choose(measure, lambda size: size.limit - kept_free(vlm, size.limit), max_bytes)
@@ -150,7 +150,7 @@ class Material:
         Raises: as :meth:`read`, and as :meth:`VLM.measure <ggufvlm.VLM.measure>`.
         """
 
-        def measure(strips: Sequence[_Strip]) -> PromptSize:
+        def measure(strips: Sequence[_Frames]) -> PromptSize:
             return vlm.measure([Message("user", tuple(image for strip in strips for _, image in strip.images))])
 
         chosen = self._choose(measure, lambda _size: room, max_bytes)
@@ -158,10 +158,10 @@ class Material:
 
     def _choose(
         self,
-        measure: Callable[[Sequence[_Strip]], PromptSize],
+        measure: Callable[[Sequence[_Frames]], PromptSize],
         room: Callable[[PromptSize], int],
         max_bytes: int,
-    ) -> list[_Strip]:
+    ) -> list[_Frames]:
         """All wanted images, or as many as fit."""
         if not self.has_documents:
             return self._strips
@@ -184,20 +184,20 @@ class Material:
                 wanted += cells * len(strip.document.places)
         return min(1.0, max(0, room - fixed) / wanted)
 
-    def _read(self, strip: _Strip, share: float) -> _Strip:
+    def _read(self, strip: _Frames, share: float) -> _Frames:
         document = strip.document
         if document is None:
             return strip
         places = document.fewer(document.places, max(1, int(share * len(document.places))))
-        return _Strip(strip.name, document, tuple(document.images(places)), len(places) < len(document.places))
+        return _Frames(strip.name, document, tuple(document.images(places)), len(places) < len(document.places))
 
 
-def _begin(file: MediaFile, selection: Selection) -> _Strip:
+def _begin(file: MediaFile, selection: Selection) -> _Frames:
     if file.kind is FileKind.IMAGE:
         image = decode(_contents(file), file.name)
-        return _Strip(file.name, None, ((0, image),))
+        return _Frames(file.name, None, ((0, image),))
     document = open_document(file, selection)
-    return _Strip(file.name, document, tuple(document.images(document.places[:1])))
+    return _Frames(file.name, document, tuple(document.images(document.places[:1])))
 
 
 def _contents(file: MediaFile) -> bytes:
@@ -215,7 +215,7 @@ def _messages(content: Content, system: str | None) -> list[Message]:
     return [Message("system", (system,)), *messages] if system else messages
 
 
-def _labelled(strips: Sequence[_Strip], prompt: str) -> Content:
+def _labelled(strips: Sequence[_Frames], prompt: str) -> Content:
     if sum(len(strip.images) for strip in strips) == 1:
         return (*(image for strip in strips for _, image in strip.images), prompt)
     content: list[str | Image] = []
@@ -227,20 +227,20 @@ def _labelled(strips: Sequence[_Strip], prompt: str) -> Content:
     return (*content, prompt)
 
 
-def _thinned(strip: _Strip, share: float) -> _Strip:
+def _thinned(strip: _Frames, share: float) -> _Frames:
     if strip.document is None or len(strip.images) < 2:
         return strip
     by_place = dict(strip.images)
     n = max(1, min(len(by_place) - 1, int(share * len(by_place))))
     kept = strip.document.fewer(list(by_place), n)
-    return _Strip(strip.name, strip.document, tuple((place, by_place[place]) for place in kept), is_cut=True)
+    return _Frames(strip.name, strip.document, tuple((place, by_place[place]) for place in kept), is_cut=True)
 
 
-def _notes(strips: Sequence[_Strip]) -> list[str]:
+def _notes(strips: Sequence[_Frames]) -> list[str]:
     return [note for strip in strips if (note := _note(strip))]
 
 
-def _note(strip: _Strip) -> str | None:
+def _note(strip: _Frames) -> str | None:
     document = strip.document
     if document is None or not strip.is_cut:
         return None

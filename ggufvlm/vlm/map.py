@@ -17,7 +17,7 @@ from ggufvlm.vlm.documents import Material, Measurer
 from ggufvlm.vlm.request import question as dialogue_of
 
 if TYPE_CHECKING:
-    from ggufvlm.engine.worker import Outputs, Ticket
+    from ggufvlm.engine.thread import Outputs, Ticket
     from ggufvlm.families import Message
 
 _READERS = 2

@@ -12,7 +12,7 @@ from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
     from ggufvlm.engine.request import Request
-    from ggufvlm.engine.worker import Outputs, Ticket
+    from ggufvlm.engine.thread import Outputs, Ticket
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ggufvlm.engine.engine import Engine, PromptProgress
-    from ggufvlm.engine.worker import Outputs, Ticket
+    from ggufvlm.engine.thread import Outputs, Ticket
     from ggufvlm.vlm.loading import Loaded
     from ggufvlm.vlm.map import Question, Result
     from ggufvlm.vlm.score import Score
@@ -64,7 +64,7 @@ class VLM:
         Raises:
             ModelError, PairingError: the files are damaged or do not belong together, before llama.cpp sees them.
         """
-        from ggufvlm.engine.worker import Worker
+        from ggufvlm.engine.thread import EngineThread
         from ggufvlm.models.pairing import check_pair
         from ggufvlm.vlm.loading import Loading
 
@@ -87,7 +87,7 @@ class VLM:
             go_on=lambda: not self._cancelled.is_set(),
             images=self._expected.result,
         )
-        self._worker = Worker(self._make_engine)
+        self._worker = EngineThread(self._make_engine)
         atexit.register(self.close)
 
     @classmethod

@@ -29,7 +29,7 @@ from ggufvlm.tools.bench.peers import (
 )
 from ggufvlm.tools.bench.processes import run
 from ggufvlm.tools.bench.results import Ratio
-from ggufvlm.tools.bench.server import Server, question_body, started
+from ggufvlm.tools.bench.server import LlamaServer, question_body, started
 from ggufvlm.tools.bench.tokens import decode_pair
 from ggufvlm.vlm.request import question
 from ggufvlm.vlm.vlm import VLM
@@ -88,7 +88,7 @@ def _loop(setting: Setting, program: Path, images: Sequence[Image]) -> float:
     return seconds
 
 
-def _serve(server: Server, images: Sequence[Image]) -> float:
+def _serve(server: LlamaServer, images: Sequence[Image]) -> float:
     bodies = [question_body(to_png(image), PROMPT, N_ANSWER) for image in images]
     with ThreadPoolExecutor(N_SLOTS) as pool:
         return seconds_of(lambda: list(pool.map(server.send, bodies)))
@@ -150,7 +150,7 @@ def _our_pause(setting: Setting, vlm: VLM, number: int) -> float:
     return longest_gap(moments, asked, begun)
 
 
-def _their_pause(setting: Setting, server: Server, number: int) -> float:
+def _their_pause(setting: Setting, server: LlamaServer, number: int) -> float:
     enough, moments = threading.Event(), list[float]()
     running = question_body(to_png(variant(setting.job.image, 2 * number)), PROMPT, N_RUNNING)
     other = question_body(to_png(variant(setting.job.image, 2 * number + 1)), PROMPT, 4)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ggufvlm.tools.bench.job import Job
+from ggufvlm.tools.bench.job import BenchJob
 from ggufvlm.tools.bench.results import Ratio
 
 
@@ -21,7 +21,7 @@ class Setting:
         notes: what a row wants to say besides its numbers.
     """
 
-    job: Job
+    job: BenchJob
     binaries: Path
     n_images: int = 24
     n_loop: int = 3

@@ -18,7 +18,7 @@ from huggingface_hub import constants, hf_hub_download, scan_cache_dir, try_to_l
 
 from ggufvlm.errors import DownloadError, ModelError, PairingError
 from ggufvlm.models.hub.cache import partial_path
-from ggufvlm.models.hub.plan import Progress
+from ggufvlm.models.hub.plan import DownloadProgress
 from ggufvlm.models.resolve import find_model
 from tests.support.hub_server import COMMIT, MODEL, PROJECTOR, padded, run, sha256, start
 from tests.support.require_all import NO_MOUNT
@@ -53,9 +53,9 @@ def known() -> None:
     entry(facts=f'sha256 = "{sha256(BIG)}"')
 
 
-def pull(name: str = NAME, mmproj: Path | None = None) -> list[Progress]:
+def pull(name: str = NAME, mmproj: Path | None = None) -> list[DownloadProgress]:
     """Fetch a model and return what was heard meanwhile."""
-    heard: list[Progress] = []
+    heard: list[DownloadProgress] = []
     find_model(name, mmproj, fetch=lambda download: download.run(heard.append))
     return heard
 

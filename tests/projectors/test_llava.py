@@ -20,7 +20,7 @@ from ggufvlm.llama.probe import library_fingerprint
 from ggufvlm.media import ImagePlan, load
 from ggufvlm.models.pairing import check_pair
 from ggufvlm.projectors import llava_probe
-from ggufvlm.projectors.llava_probe import Verdict
+from ggufvlm.projectors.llava_probe import ProbeVerdict
 from ggufvlm.projectors.repair import find_repair
 from ggufvlm.tools import doctor
 from tests.support.llava_files import DATA, MMPROJ, MODEL, changed, differences, load_llava, noise, rows, without_type
@@ -70,7 +70,7 @@ def test_other_families_are_left_alone(demo: VLM, data: Path) -> None:
 def test_a_library_without_the_defect_gets_files_and_images_as_they_are(
     monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
-    monkeypatch.setitem(llava_probe._verdicts, library_fingerprint(), Verdict("right", skips_last_block=False))
+    monkeypatch.setitem(llava_probe._verdicts, library_fingerprint(), ProbeVerdict("right", skips_last_block=False))
     with load_llava(cache) as vlm:
         assert vlm.handler.image_plan(224, 112).roll_patch is None
         assert vlm.describe(noise(20, 20), max_tokens=1).repair is None
@@ -175,7 +175,7 @@ def test_doctor_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GGUFVLM_NO_REPAIR", "1")
     finding = doctor._llava()
     assert (finding.status, finding.remedy) == ("warn", "unset GGUFVLM_NO_REPAIR")
-    monkeypatch.setitem(llava_probe._verdicts, library_fingerprint(), Verdict("unknown", skips_last_block=False))
+    monkeypatch.setitem(llava_probe._verdicts, library_fingerprint(), ProbeVerdict("unknown", skips_last_block=False))
     finding = doctor._llava()
     assert (finding.status, finding.remedy) == ("warn", "pip install -U ggufvlm")
 

@@ -22,7 +22,7 @@ from ggufvlm.llama.projector import Projector, TokenBudget
 from ggufvlm.media import Image
 from ggufvlm.media.pixels.prepare import roll_patches
 from ggufvlm.projectors import llava_probe
-from ggufvlm.projectors.llava_probe import Verdict, examine_library, run_probe
+from ggufvlm.projectors.llava_probe import ProbeVerdict, examine_library, run_probe
 from ggufvlm.projectors.repair import derived_projector, rearrange
 from tests.support.llava_files import MMPROJ, MODEL, REPAIR, WIDTH, changed, differences, load_llava, noise
 
@@ -37,7 +37,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 def test_this_library_has_the_defect() -> None:
-    assert run_probe(MODEL, WIDTH) == Verdict("shifted", skips_last_block=True)
+    assert run_probe(MODEL, WIDTH) == ProbeVerdict("shifted", skips_last_block=True)
 
 
 def test_the_repair_makes_the_probe_right(tmp_path: Path) -> None:
@@ -58,10 +58,10 @@ def probe_rows(*rows: tuple[int, ...]) -> np.ndarray:
 
 def test_verdicts() -> None:
     right = probe_rows((0, 5, 9), (1, 6, 9), (2, 7, 9), (8, 9))
-    assert llava_probe.judge(right) == Verdict("right", skips_last_block=False)
-    assert llava_probe.judge(probe_rows((0, 5), (1, 6), (2, 7), (8,))) == Verdict("right", skips_last_block=True)
+    assert llava_probe.judge(right) == ProbeVerdict("right", skips_last_block=False)
+    assert llava_probe.judge(probe_rows((0, 5), (1, 6), (2, 7), (8,))) == ProbeVerdict("right", skips_last_block=True)
     shifted = probe_rows((1, 5), (2, 6), (7,), (3, 8))
-    assert llava_probe.judge(shifted) == Verdict("shifted", skips_last_block=True)
+    assert llava_probe.judge(shifted) == ProbeVerdict("shifted", skips_last_block=True)
     # only half of it mended: rows, but not positions
     assert llava_probe.judge(probe_rows((0, 4), (1, 5), (2, 6), (7,))).order == "unknown"
     assert llava_probe.judge(np.full((4, WIDTH), np.nan, np.float32)).order == "unknown"

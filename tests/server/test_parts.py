@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client import parser
 
 from ggufvlm.errors import ImageError, UsageError
-from ggufvlm.server.contract import FOR_EVER, Asked
+from ggufvlm.server.contract import FOR_EVER, ClientQuestion
 from ggufvlm.server.durations import parse_duration
 from ggufvlm.server.engines.crash_quarantine import Suspects
 from ggufvlm.server.engines.images import Decoder, PixelGate
@@ -135,10 +135,10 @@ def test_models_are_reckoned_with_each_other() -> None:
 
 
 def test_a_suspect_is_blamed_only_if_it_was_alone() -> None:
-    bad = Asked(messages=[{"role": "user", "content": "bad"}])
-    good = Asked(messages=[{"role": "user", "content": "good"}])
+    bad = ClientQuestion(messages=[{"role": "user", "content": "bad"}])
+    good = ClientQuestion(messages=[{"role": "user", "content": "good"}])
 
-    async def ask(suspects: Suspects, asked: Asked, crash: bool) -> None:
+    async def ask(suspects: Suspects, asked: ClientQuestion, crash: bool) -> None:
         async with suspects.watch(asked):
             if crash:
                 suspects.crashed()
@@ -149,7 +149,7 @@ def test_a_suspect_is_blamed_only_if_it_was_alone() -> None:
         suspects = Suspects()
         async with suspects.watch(good):
             await ask(suspects, bad, crash=True)
-        again = Asked(messages=[{"role": "user", "content": "bad"}])
+        again = ClientQuestion(messages=[{"role": "user", "content": "bad"}])
         async with suspects.watch(good):  # it waits its turn, and is not there together with the other
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(ask(suspects, again, crash=True), 0.05)

@@ -15,7 +15,7 @@ import ggufvlm
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import UsageError
 from ggufvlm.models.resolve import find_model
-from ggufvlm.server.contract import FOR_EVER, Asked, Begun, Done, EngineGone, Limits, Piece, UnknownModel
+from ggufvlm.server.contract import FOR_EVER, Begun, ClientQuestion, Done, EngineGone, Limits, Piece, UnknownModel
 from ggufvlm.server.engines.messages import Load
 from ggufvlm.server.engines.pool import EnginePool
 from ggufvlm.server.metrics import Metrics
@@ -110,10 +110,10 @@ def in_pool(
     asyncio.run(run())
 
 
-def asked(name: str | None) -> Asked:
+def asked(name: str | None) -> ClientQuestion:
     image = {"type": "image", "image": encoded(SCENE.draw(140, 140))}
     content = [image, {"type": "text", "text": "Describe this image."}]
-    return Asked(model=name, messages=[{"role": "user", "content": content}])
+    return ClientQuestion(model=name, messages=[{"role": "user", "content": content}])
 
 
 async def answer(pool: EnginePool, name: str | None) -> str:

@@ -19,7 +19,7 @@ from ggufvlm.media import load
 from ggufvlm.models.resolve import find_model
 from ggufvlm.tasks.ocr.family import PAGE_TOKENS, find_family, page_budget
 from ggufvlm.tasks.ocr.ocr import needs_model, read_pages
-from ggufvlm.tasks.ocr.page import Page, Reading
+from ggufvlm.tasks.ocr.page import Page, PageSettings
 from ggufvlm.tasks.ocr.places import find_places, find_sources, images
 from ggufvlm.tasks.ocr.turns import turned
 from tests.media.test_pdf import LOCKED, objects, text_report
@@ -28,7 +28,7 @@ from tests.support.scenes import random_scene
 
 SCENES = [random_scene(random.Random(seed), 196, 140) for seed in range(8)]
 CAPTIONS = [scene.caption for scene in SCENES]
-DESCRIBE = Reading(prompt="Describe this image.")
+DESCRIBE = PageSettings(prompt="Describe this image.")
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def slots() -> Iterator[VLM]:
         yield vlm
 
 
-def read(vlm: VLM | None, *sources: str, reading: Reading = DESCRIBE, pages: str | None = None) -> list[Page]:
+def read(vlm: VLM | None, *sources: str, reading: PageSettings = DESCRIBE, pages: str | None = None) -> list[Page]:
     return list(read_pages(vlm, find_places(find_sources(sources), pages), reading))
 
 
@@ -132,7 +132,7 @@ def test_blank_pages_are_not_shown_to_the_model(slots: VLM) -> None:
 def test_the_text_that_a_pdf_carries(slots: VLM) -> None:
     Path("report.pdf").write_bytes(text_report(30))
     SCENES[0].draw(196, 140).save("photo.png")
-    taking = Reading(prompt="Describe this image.", takes_layer=True)
+    taking = PageSettings(prompt="Describe this image.", takes_layer=True)
     places = find_places(["report.pdf"], "8-")
     assert not needs_model(places, taking)
     assert needs_model(places, DESCRIBE)
@@ -153,9 +153,9 @@ def test_pages_that_lie_on_their_side(slots: VLM) -> None:
     for i, scene in enumerate(several):
         scene.draw(196, 140).transpose(PIL.Image.Transpose.ROTATE_90).save(f"{i}.png")
     names = [f"{i}.png" for i in range(len(several))]
-    by_hand = read(slots, *names, reading=Reading(prompt="Describe this image.", rotate=90))
+    by_hand = read(slots, *names, reading=PageSettings(prompt="Describe this image.", rotate=90))
     assert [page.text for page in by_hand] == [scene.caption for scene in several]
-    found = read(slots, *names, reading=Reading(prompt="Describe this image.", rotate=None, sure=0.995))
+    found = read(slots, *names, reading=PageSettings(prompt="Describe this image.", rotate=None, sure=0.995))
     # the model has no notion of up and down, but knows that blocks stand side by side
     assert all(page.rotation in (90, 270) for page in found)
     for page, scene in zip(found, several, strict=True):
@@ -167,7 +167,7 @@ def test_pages_that_lie_on_their_side(slots: VLM) -> None:
 
 def test_upright_pages_are_left_alone(slots: VLM) -> None:
     write_pdf(Path("scenes.pdf"), [scene.draw(196, 140) for scene in SCENES])
-    pages = read(slots, "scenes.pdf", reading=Reading(prompt="Describe this image.", rotate=None))
+    pages = read(slots, "scenes.pdf", reading=PageSettings(prompt="Describe this image.", rotate=None))
     assert [(page.text, page.rotation) for page in pages] == [(caption, 0) for caption in CAPTIONS]
 
 
@@ -195,7 +195,7 @@ def stuck(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VLM]:
 
 def test_a_loop_is_given_up_and_marked(stuck: VLM) -> None:
     SCENES[0].draw(196, 140).save("0.png")
-    (page,) = read(stuck, "0.png", reading=Reading(n_retries=0))
+    (page,) = read(stuck, "0.png", reading=PageSettings(n_retries=0))
     assert page.is_given_up
     assert page.n_tokens > 90
     assert len(page.text) < 20, "the loop is said once"
@@ -204,7 +204,7 @@ def test_a_loop_is_given_up_and_marked(stuck: VLM) -> None:
 def test_a_loop_is_asked_for_again_with_a_higher_temperature(stuck: VLM) -> None:
     """Whose tokens are all equally likely ends the loop as soon as they are drawn."""
     SCENES[0].draw(196, 140).save("0.png")
-    reading = Reading(n_retries=3, settings={"max_tokens": 200})
+    reading = PageSettings(n_retries=3, settings={"max_tokens": 200})
     first, again = (read(stuck, "0.png", reading=reading)[0] for _ in range(2))
     assert (first.n_retries, first.is_given_up) == (1, False)
     assert len(first.text) > 100
@@ -214,7 +214,7 @@ def test_a_loop_is_asked_for_again_with_a_higher_temperature(stuck: VLM) -> None
 def test_what_the_model_is_asked_is_its_family_s_own_prompt(demo: VLM) -> None:
     """The built-in model knows no such question; that it answers at all shows that it was asked."""
     SCENES[0].draw(196, 140).save("0.png")
-    (page,) = read(demo, "0.png", reading=Reading(settings={"max_tokens": 5}))
+    (page,) = read(demo, "0.png", reading=PageSettings(settings={"max_tokens": 5}))
     prompt = find_family(demo.files).prompt("text")
     assert page.text == demo.describe("0.png", prompt, max_tokens=5).text.strip("\n")
     assert page.finish_reason in ("stop", "length")
@@ -222,7 +222,7 @@ def test_what_the_model_is_asked_is_its_family_s_own_prompt(demo: VLM) -> None:
 
 def test_a_model_that_wants_no_words_gets_none(demo: VLM) -> None:
     SCENES[0].draw(196, 140).save("0.png")
-    (page,) = read(demo, "0.png", reading=Reading(prompt="", settings={"max_tokens": 5}))
+    (page,) = read(demo, "0.png", reading=PageSettings(prompt="", settings={"max_tokens": 5}))
     assert page.error is None
     assert page.n_tokens > 0
 
@@ -275,7 +275,7 @@ def test_what_cannot_be_read_is_named_before_a_model_is_loaded(sources, error, w
 def test_settings_that_make_no_sense() -> None:
     for wrong in ({"rotate": 45}, {"n_retries": -1}):
         with pytest.raises(UsageError):
-            Reading(**wrong)  # type: ignore[arg-type]
+            PageSettings(**wrong)  # type: ignore[arg-type]
     SCENES[0].draw(196, 140).save("0.png")
     with pytest.raises(UsageError, match="no PDF"):
         find_places(["0.png"], "1-2")

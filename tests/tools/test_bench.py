@@ -13,11 +13,11 @@ from ggufvlm.models.resolve import find_model
 from ggufvlm.tools.bench.against import compare_all, n_said
 from ggufvlm.tools.bench.concurrency import common_steps
 from ggufvlm.tools.bench.images import make_image, variant, variants
-from ggufvlm.tools.bench.job import Job, make_job
+from ggufvlm.tools.bench.job import BenchJob, make_job
 from ggufvlm.tools.bench.peers import find_program, mtmd_command, server_arguments
 from ggufvlm.tools.bench.plot import check_target, save_plot
-from ggufvlm.tools.bench.processes import Finished, run
-from ggufvlm.tools.bench.results import Ratio, Result, number, sum_up
+from ggufvlm.tools.bench.processes import FinishedProgram, run
+from ggufvlm.tools.bench.results import Measurement, Ratio, number, sum_up
 from ggufvlm.tools.bench.roofline import decode_bytes, encode_flop
 from ggufvlm.tools.bench.subprocesses import arguments
 from ggufvlm.tools.bench.suite import GROUPS, Report, parse_groups, run_suite
@@ -27,7 +27,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="the programs are scr
 
 
 @pytest.fixture
-def job() -> Job:
+def job() -> BenchJob:
     return make_job(find_model("demo"), EngineConfig(n_threads=1), make_image(), repeat=2, n_tokens=6)
 
 
@@ -39,7 +39,7 @@ def say(_text: str) -> None:
 
 
 def test_a_result_has_its_spread() -> None:
-    result = Result.of("prefill", "tokens/s", [3.0, 1.0, 2.0])
+    result = Measurement.of("prefill", "tokens/s", [3.0, 1.0, 2.0])
     assert (result.median, result.min, result.max, result.n) == (2.0, 1.0, 3.0, 3)
 
 
@@ -105,7 +105,7 @@ def test_groups_are_named_with_commas() -> None:
         parse_groups("enc")
 
 
-def test_everything_is_measured(job: Job) -> None:
+def test_everything_is_measured(job: BenchJob) -> None:
     report = run_suite(job, GROUPS, say)
     units = {result.name: result.unit for result in report.results}
     lanes = ("1", "2", "4", "8")
@@ -130,7 +130,7 @@ def test_everything_is_measured(job: Job) -> None:
     assert per_1000 == pytest.approx((report.median("encode_image") or 0) * 1000 / 144)
 
 
-def test_one_group_alone(job: Job) -> None:
+def test_one_group_alone(job: BenchJob) -> None:
     report = run_suite(job, ("prefill",), say)
     assert [result.name for result in report.results] == ["prefill"]
     assert set(report.to_dict()) == {"schema", "ggufvlm", "machine", "model", "settings", "results", "left_out"}
@@ -168,7 +168,7 @@ def test_a_configuration_becomes_options() -> None:
 # -- against others
 
 
-def test_the_same_settings_go_to_the_others(job: Job) -> None:
+def test_the_same_settings_go_to_the_others(job: BenchJob) -> None:
     words = " ".join(map(str, mtmd_command(Path("cli"), job, Path("a.png"), "Why?", 9)))
     assert "--image a.png -p Why? -n 9 --ignore-eos --temp 0" in words
     assert "-t 1 -tb 1" in words
@@ -177,12 +177,12 @@ def test_the_same_settings_go_to_the_others(job: Job) -> None:
 
 def test_how_long_an_answer_was() -> None:
     stderr = "prompt  61 tokens, 0 cached\nanswer  16 tokens, 90.1 tokens/s, first after 0.02 s, ended by stop\n"
-    done = Finished(stdout="", stderr=stderr, first=None, last=0.0, seconds=1.0, peak=None)
+    done = FinishedProgram(stdout="", stderr=stderr, first=None, last=0.0, seconds=1.0, peak=None)
     assert n_said(done) == 16
 
 
 @posix
-def test_side_by_side(job: Job, tmp_path: Path) -> None:
+def test_side_by_side(job: BenchJob, tmp_path: Path) -> None:
     ratios, left_out = compare_all(job, write_programs(tmp_path / "bin"), say)
     assert left_out == []
     assert [(ratio.name, ratio.against, ratio.unit) for ratio in ratios] == [
@@ -198,7 +198,7 @@ def test_side_by_side(job: Job, tmp_path: Path) -> None:
 
 
 @posix
-def test_programs_that_are_missing_or_fail_are_left_out(job: Job, tmp_path: Path) -> None:
+def test_programs_that_are_missing_or_fail_are_left_out(job: BenchJob, tmp_path: Path) -> None:
     folder = write_programs(tmp_path / "bin", "llama-bench", "llama-server")
     (folder / "llama-server").write_text(f"#!{sys.executable}\nraise SystemExit(1)\n")
     ratios, left_out = compare_all(job, folder, say)
@@ -217,7 +217,7 @@ def test_no_program(tmp_path: Path) -> None:
 
 @pytest.fixture
 def report() -> Report:
-    results = [Result.of("decode_1", "tokens/s", [25.0, 26.0]), Result.of("encode_image", "ms", [3200.0])]
+    results = [Measurement.of("decode_1", "tokens/s", [25.0, 26.0]), Measurement.of("encode_image", "ms", [3200.0])]
     return Report(machine={"cpu": "a CPU"}, model={"name": "demo"}, settings={"n_threads": 2}, results=results)
 
 

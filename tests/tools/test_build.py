@@ -11,7 +11,16 @@ import pytest
 
 from ggufvlm.errors import EngineError, UsageError
 from ggufvlm.tools import build
-from ggufvlm.tools.build import BuildPlan, Preset, ToolCheck, as_typed, check_tools, load_presets, plan_build, run_build
+from ggufvlm.tools.build import (
+    BuildPlan,
+    BuildPreset,
+    ToolCheck,
+    as_typed,
+    check_tools,
+    load_presets,
+    plan_build,
+    run_build,
+)
 
 FILE = Path(build.__file__).parents[2] / build.FILE_NAME
 # `option(...)` and `set(... CACHE ...)` of ggml/CMakeLists.txt as vendored by llama-cpp-python 0.3.36, and CMake's own
@@ -110,7 +119,7 @@ def test_an_unknown_preset_names_the_known_ones() -> None:
 
 
 PLAN = BuildPlan(
-    preset=Preset(name="x", description="", variables={}),
+    preset=BuildPreset(name="x", description="", variables={}),
     command=("/my python", "-m", "pip", "it's"),
     environment={"CMAKE_ARGS": "-DA=1 -DB='2 3'"},
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ggufvlm.cli.ask.ask import log_to_stderr
-from ggufvlm.cli.ask.classify_output import Shown
+from ggufvlm.cli.ask.classify_output import ClassWriter
 from ggufvlm.cli.models.transfer import fetcher
 from ggufvlm.cli.options.constraint import read_list
 from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, OutputOptions, Switch, grouped, text_or_file
@@ -93,7 +93,7 @@ def classify(
     sources = _images(arguments)
     if debug:
         log_to_stderr()
-    show = Shown("csv" if as_csv else "json" if json else "bars", params, output, several=len(sources) > 1)
+    show = ClassWriter("csv" if as_csv else "json" if json else "bars", params, output, several=len(sources) > 1)
     try:
         _classify(sources, params, model, hardware, show)
     except KeyboardInterrupt:
@@ -120,7 +120,7 @@ def _images(arguments: Sequence[str]) -> list[str]:
 
 
 def _classify(
-    sources: Sequence[str], params: ClassifyParams, model: ModelOptions, hardware: HardwareOptions, show: Shown
+    sources: Sequence[str], params: ClassifyParams, model: ModelOptions, hardware: HardwareOptions, show: ClassWriter
 ) -> None:
     """Show the classes of each image, or why there are none.
 

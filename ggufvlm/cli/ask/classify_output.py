@@ -21,7 +21,7 @@ _UNLIKELY = 0.01
 
 
 @dataclass(slots=True)
-class Shown:
+class ClassWriter:
     """Writes results to stdout as they come, errors and doubts to stderr.
 
     Attributes:

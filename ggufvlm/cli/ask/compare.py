@@ -25,7 +25,7 @@ from ggufvlm.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ggufvlm.cli.ask.comparison import Result
+    from ggufvlm.cli.ask.comparison import ModelAnswer
     from ggufvlm.media import Image
     from ggufvlm.vlm.answer import AnswerStream, SeenImage
     from ggufvlm.vlm.vlm import VLM
@@ -113,7 +113,7 @@ def compare(
         raise typer.Exit(errors[0].exit_code)
 
 
-def _envelope(prompt: str, first: Sequence[Image], results: Sequence[Result]) -> dict[str, Any]:
+def _envelope(prompt: str, first: Sequence[Image], results: Sequence[ModelAnswer]) -> dict[str, Any]:
     """``images`` are all that one model at least has seen."""
     images: dict[str, Image | SeenImage] = {i.id: i for r in results if r.answer for i in r.answer.images}
     images = images or {image.id: image for image in first}

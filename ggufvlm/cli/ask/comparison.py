@@ -25,7 +25,7 @@ _NARROWEST = 24
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
+class ModelAnswer:
     """What one model had to say, or why it did not.
 
     Attributes:
@@ -83,22 +83,22 @@ class Questioner:
         self._stop: Callable[[], None] = lambda: None
         self.was_interrupted = False
 
-    def run(self, names: Sequence[str]) -> list[Result]:
+    def run(self, names: Sequence[str]) -> list[ModelAnswer]:
         """The results, in order; fewer than names after Ctrl-C."""
-        results: list[Result] = []
+        results: list[ModelAnswer] = []
         for name in names:
             with stopping(self._interrupt), console.Spinner(self._output) as spinner:
                 try:
                     result = self._one(name, spinner)
                 except GGUFVLMError as error:
-                    result = Result(model=name, error=error)
+                    result = ModelAnswer(model=name, error=error)
             if not self.was_interrupted or (result.answer and result.answer.text):
                 results.append(result)
             if self.was_interrupted:
                 break
         return results
 
-    def _one(self, name: str, spinner: console.Spinner) -> Result:
+    def _one(self, name: str, spinner: console.Spinner) -> ModelAnswer:
         with self._open_model(name, spinner) as vlm:
             self._stoppable(vlm.stop_loading)
             vlm.wait_until_loaded()
@@ -109,7 +109,7 @@ class Questioner:
             if self._constraint is not None and not self.was_interrupted:
                 answer = answer.fitted(self._constraint)
             seconds = time.perf_counter() - began
-            return Result(model=name, answer=answer, seconds=seconds, constraint=self._constraint)
+            return ModelAnswer(model=name, answer=answer, seconds=seconds, constraint=self._constraint)
 
     def _stoppable(self, stop: Callable[[], None]) -> None:
         self._stop = stop
@@ -121,7 +121,7 @@ class Questioner:
         self._stop()
 
 
-def show(results: Sequence[Result], output: OutputOptions) -> None:
+def show(results: Sequence[ModelAnswer], output: OutputOptions) -> None:
     """On stdout: columns on a terminal that is wide enough, else one below the other."""
     if not console.can_draw(output):
         console.print_plainly("\n\n".join(_plain(result) for result in results))
@@ -143,14 +143,14 @@ def show(results: Sequence[Result], output: OutputOptions) -> None:
     screen.print(table)
 
 
-def _plain(result: Result) -> str:
+def _plain(result: ModelAnswer) -> str:
     if result.answer is None:
         hint = f"\nhint: {result.error.hint}" if result.error and result.error.hint else ""
         return f"== {result.model}\nerror: {result.error}{hint}"
     return f"== {result.model}\n{result.answer.text}\n({result.numbers})"
 
 
-def _content(result: Result) -> RenderableType:
+def _content(result: ModelAnswer) -> RenderableType:
     from rich.text import Text
 
     from ggufvlm.cli.terminal.markdown import parse
@@ -161,7 +161,7 @@ def _content(result: Result) -> RenderableType:
     return Text(f"error: {result.error}{hint}", style="red")
 
 
-def _numbers(result: Result) -> RenderableType:
+def _numbers(result: ModelAnswer) -> RenderableType:
     from rich.text import Text
 
     return Text(result.numbers, style="dim")

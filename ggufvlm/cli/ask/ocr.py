@@ -24,7 +24,7 @@ from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
     from ggufvlm.cli.options.shared import OutputOptions
-    from ggufvlm.tasks.ocr.page import Page, Reading
+    from ggufvlm.tasks.ocr.page import Page, PageSettings
     from ggufvlm.tasks.ocr.places import PagePlace
     from ggufvlm.vlm.vlm import VLM
 
@@ -38,7 +38,7 @@ class Form(str, Enum):
     MARKDOWN = "markdown"
 
 
-class Turn(str, Enum):
+class PageRotation(str, Enum):
     """How pages are turned."""
 
     AUTO = "auto"
@@ -76,9 +76,9 @@ class ReadingOptions:
         150.0
     )
     rotate: Annotated[
-        Turn,
+        PageRotation,
         option("--rotate", help="Turn pages clockwise by 90, 180 or 270 degrees; auto finds out for each page. [0]"),
-    ] = Turn.NONE
+    ] = PageRotation.NONE
     text_layer: Annotated[
         Layer,
         option("--text-layer", help="prefer takes the text that a PDF carries itself, without the model. [ignore]"),
@@ -145,7 +145,7 @@ def ocr(
     pages: list[Page] = []
     try:
         with ExitStack() as stack:
-            progress = stack.enter_context(closing(_Progress(output, len(places), clears=result.out is None)))
+            progress = stack.enter_context(closing(_PageProgress(output, len(places), clears=result.out is None)))
             engine = _load(places, how, reading, model, hardware, output, progress, stack)
             complaints = Complaints(progress.say)
             for page in read_pages(engine, places, how):
@@ -167,8 +167,8 @@ def ocr(
         raise typer.Exit(CUT_BY_GUARD)
 
 
-def _reading(reading: ReadingOptions, result: PageOptions, sampling: SamplingOptions) -> Reading:
-    from ggufvlm.tasks.ocr.page import Reading as Plan
+def _reading(reading: ReadingOptions, result: PageOptions, sampling: SamplingOptions) -> PageSettings:
+    from ggufvlm.tasks.ocr.page import PageSettings as Plan
 
     settings = sampling.settings()
     SamplingParams(**settings)  # what makes no sense is refused before anything is loaded
@@ -178,7 +178,7 @@ def _reading(reading: ReadingOptions, result: PageOptions, sampling: SamplingOpt
         wanted=form.value,
         prompt=None if reading.prompt is None else text_or_file(reading.prompt),
         system=text_or_file(reading.system) if reading.system else None,
-        rotate=None if reading.rotate is Turn.AUTO else int(reading.rotate.value),
+        rotate=None if reading.rotate is PageRotation.AUTO else int(reading.rotate.value),
         takes_layer=reading.text_layer is Layer.PREFER,
         n_retries=reading.retries,
         dpi=reading.dpi,
@@ -194,12 +194,12 @@ def _check_target(out: Path | None, sources: Sequence[str]) -> None:
 
 def _load(
     places: Sequence[PagePlace],
-    how: Reading,
+    how: PageSettings,
     reading: ReadingOptions,
     model: ModelOptions,
     hardware: HardwareOptions,
     output: OutputOptions,
-    progress: _Progress,
+    progress: _PageProgress,
     stack: ExitStack,
 ) -> VLM | None:
     """The model, unless the pages carry their text."""
@@ -222,7 +222,7 @@ def _load(
     return vlm
 
 
-class _Progress:
+class _PageProgress:
     """How far it is, on stderr; out of the way while pages are written to the same terminal."""
 
     class _AtOnce(console.Spinner):
@@ -253,7 +253,9 @@ class _Progress:
         self._spinner.close()
 
 
-def _take(page: Page, complaints: Complaints, writer: PageWriter, progress: _Progress, output: OutputOptions) -> None:
+def _take(
+    page: Page, complaints: Complaints, writer: PageWriter, progress: _PageProgress, output: OutputOptions
+) -> None:
     if page.error is None:
         writer.add(page)
     elif page.place.file.name in str(page.error):
@@ -268,7 +270,7 @@ def _take(page: Page, complaints: Complaints, writer: PageWriter, progress: _Pro
         progress.say(f"warning: {page.place.name}: the answer ran in circles and was cut; another model may do better")
 
 
-def _write_json(text: str, pages: Sequence[Page], how: Reading, out: Path | None) -> None:
+def _write_json(text: str, pages: Sequence[Page], how: PageSettings, out: Path | None) -> None:
     envelope = {
         "model": next((page.model for page in pages if page.model is not None), None),
         "format": how.wanted,
@@ -282,7 +284,7 @@ def _write_json(text: str, pages: Sequence[Page], how: Reading, out: Path | None
 
 
 def _report(
-    pages: Sequence[Page], places: Sequence[PagePlace], how: Reading, out: Path | None, output: OutputOptions
+    pages: Sequence[Page], places: Sequence[PagePlace], how: PageSettings, out: Path | None, output: OutputOptions
 ) -> None:
     """Say what became of the pages, and what may help."""
     if output.quiet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ggufvlm.cli.chat.session import Session
+from ggufvlm.cli.chat.session import ChatSession
 
 if TYPE_CHECKING:
     from ggufvlm.vlm.answer import PromptSize
@@ -14,7 +14,7 @@ ROOM = 128
 """Tokens that an answer should be able to take; fewer are worth a word."""
 
 
-def ask(session: Session, text: str) -> bool:
+def ask(session: ChatSession, text: str) -> bool:
     """Send a message, with the staged images before it. False if the dialogue is as it was.
 
     Raises:
@@ -28,7 +28,7 @@ def ask(session: Session, text: str) -> bool:
     return False
 
 
-def regen(session: Session) -> None:
+def regen(session: ChatSession) -> None:
     """Answer the last question again.
 
     Raises: as :func:`ask`.
@@ -39,7 +39,7 @@ def regen(session: Session) -> None:
         session.tell("stopped before the answer began: the old one stays")
 
 
-def _make_room(session: Session, measure: Callable[[], PromptSize]) -> bool:
+def _make_room(session: ChatSession, measure: Callable[[], PromptSize]) -> bool:
     """Whether the next question can be asked. A person is offered to drop something first.
 
     Raises:
@@ -58,6 +58,6 @@ def _make_room(session: Session, measure: Callable[[], PromptSize]) -> bool:
             return choice == "g"
 
 
-def _room_wanted(session: Session) -> int:
+def _room_wanted(session: ChatSession) -> int:
     longest = session.chat.settings.get("max_tokens", session.chat.vlm.sampling.max_tokens)
     return ROOM if longest == -1 else min(longest, ROOM)

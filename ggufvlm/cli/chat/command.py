@@ -25,7 +25,7 @@ from ggufvlm.config import SamplingParams
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
-    from ggufvlm.cli.chat.session import Reader, Session
+    from ggufvlm.cli.chat.session import ChatSession, MessageSource
     from ggufvlm.media.documents.document import Selection
 
 
@@ -89,7 +89,7 @@ def _open(
     sampling: SamplingOptions,
     hardware: HardwareOptions,
     output: OutputOptions,
-) -> Session:
+) -> ChatSession:
     """Begin to load the model; while it loads, read the images and make the line ready."""
     from ggufvlm.cli.chat.model import ModelLoader
 
@@ -101,9 +101,9 @@ def _open(
         vlm = loader.begin(files, waits_for_images=bool(sources))
         from ggufvlm.chat.chat import Chat
         from ggufvlm.cli.chat import documents as chat_documents
-        from ggufvlm.cli.chat.session import Session
+        from ggufvlm.cli.chat.session import ChatSession
 
-        session = Session(Chat(vlm, system=system, **settings), loader, _reader(output), output)
+        session = ChatSession(Chat(vlm, system=system, **settings), loader, _reader(output), output)
         loader.on_change = session.reader.refresh
         if session.reader.is_interactive and not output.quiet:
             chat_layout.say(f"{files.name}; /help lists the commands, Ctrl-D leaves")
@@ -115,7 +115,7 @@ def _open(
     return session
 
 
-def _reader(output: OutputOptions) -> Reader:
+def _reader(output: OutputOptions) -> MessageSource:
     from ggufvlm.cli.chat.repl import LineReader
 
     if not sys.stdin.isatty():

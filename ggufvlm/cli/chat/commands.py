@@ -12,7 +12,7 @@ from ggufvlm.cli.chat import settings as chat_settings
 from ggufvlm.cli.chat.asking import regen
 from ggufvlm.cli.chat.context import parse_drop, show_context
 from ggufvlm.cli.chat.layout import say_rows
-from ggufvlm.cli.chat.session import Leave, Session, counted
+from ggufvlm.cli.chat.session import ChatSession, Leave, counted
 from ggufvlm.cli.terminal import console
 from ggufvlm.errors import UsageError
 
@@ -24,35 +24,35 @@ class Command:
     name: str
     arguments: str
     help: str
-    run: Callable[[Session, str], None]
+    run: Callable[[ChatSession, str], None]
 
 
-def _undo(session: Session, _rest: str) -> None:
+def _undo(session: ChatSession, _rest: str) -> None:
     turn = session.chat.undo()
     session.changed()
     images = f" and {counted(len(turn.images), 'image')}" if turn.images else ""
     session.tell(f"forgot the last question{images}: {counted(len(session.chat.turns), 'turn')} left")
 
 
-def _clear(session: Session, _rest: str) -> None:
+def _clear(session: ChatSession, _rest: str) -> None:
     session.chat.clear()
     session.changed()
     session.tell("all is forgotten; system message and settings stay")
 
 
-def _stats(session: Session, _rest: str) -> None:
+def _stats(session: ChatSession, _rest: str) -> None:
     if session.chat.last_answer is None:
         raise UsageError("there is no answer yet")
     console.show_stats(session.chat.last_answer, session.output)
 
 
-def _help(session: Session, _rest: str) -> None:
+def _help(session: ChatSession, _rest: str) -> None:
     rows = [(f"/{command.name} {command.arguments}".strip(), command.help) for command in COMMANDS.values()]
     say_rows(rows)
     session.show(HELP)
 
 
-def _leave(_session: Session, _rest: str) -> None:
+def _leave(_session: ChatSession, _rest: str) -> None:
     raise Leave
 
 
@@ -90,7 +90,7 @@ COMMANDS = {
 _ALIASES = {"quit": "exit", "bye": "exit", "?": "help", "h": "help", "q": "exit", "img": "image"}
 
 
-def run_command(session: Session, line: str) -> None:
+def run_command(session: ChatSession, line: str) -> None:
     """Do what ``/name arguments`` says.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ggufvlm.cli.chat.layout import say_rows
-from ggufvlm.cli.chat.session import Session, counted
+from ggufvlm.cli.chat.session import ChatSession, counted
 from ggufvlm.errors import ContextOverflow, UsageError
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ggufvlm.vlm.answer import PromptSize
 
 
-def show_context(session: Session) -> None:
+def show_context(session: ChatSession) -> None:
     """``/context``: cells of the system message, of each image, of the text, and what is free."""
     session.wait_until_loaded()
     size = session.chat.measure()
@@ -22,7 +22,7 @@ def show_context(session: Session) -> None:
     say_rows(rows, right=[1])
 
 
-def offer_to_drop(session: Session, size: PromptSize) -> str:
+def offer_to_drop(session: ChatSession, size: PromptSize) -> str:
     """Say what fills the context and what can be dropped; do what is chosen. ``c`` gives up, ``g`` goes on.
 
     Raises:
@@ -38,7 +38,7 @@ def offer_to_drop(session: Session, size: PromptSize) -> str:
     return _offer(session, fits)
 
 
-def _without_asking(session: Session, size: PromptSize, fits: bool) -> str:
+def _without_asking(session: ChatSession, size: PromptSize, fits: bool) -> str:
     if not fits:
         ways = "/drop N, /drop turn, " if _can_drop(session) else ""
         hint = f"{ways}or a larger --ctx-size makes room".removeprefix("or ")
@@ -47,7 +47,7 @@ def _without_asking(session: Session, size: PromptSize, fits: bool) -> str:
     return "g"
 
 
-def _explanation(session: Session, size: PromptSize) -> str:
+def _explanation(session: ChatSession, size: PromptSize) -> str:
     parts = [
         f"{name} ({source}) takes {n}" if source else f"the {name} {n}" for name, n, source in _occupants(session, size)
     ]
@@ -55,7 +55,7 @@ def _explanation(session: Session, size: PromptSize) -> str:
     return f"this needs {size.total} tokens and the context holds {size.limit}{room}: {', '.join(parts)}"
 
 
-def _occupants(session: Session, size: PromptSize) -> list[tuple[str, int, str]]:
+def _occupants(session: ChatSession, size: PromptSize) -> list[tuple[str, int, str]]:
     n_system = _system_cells(session)
     rows = [("system message", n_system, "")] if session.chat.system else []
     images = session.chat.images
@@ -65,7 +65,7 @@ def _occupants(session: Session, size: PromptSize) -> list[tuple[str, int, str]]
     return [*rows, ("text", max(0, size.n_text - n_system), "")]
 
 
-def _system_cells(session: Session) -> int:
+def _system_cells(session: ChatSession) -> int:
     """What the words of the system message take; all that is around them is the template's."""
     chat, system = session.chat, session.chat.system
     if not system:
@@ -78,11 +78,11 @@ def _system_cells(session: Session) -> int:
         chat.system = system
 
 
-def _can_drop(session: Session) -> bool:
+def _can_drop(session: ChatSession) -> bool:
     return bool(session.chat.turns or session.chat.images)
 
 
-def _offer(session: Session, fits: bool) -> str:
+def _offer(session: ChatSession, fits: bool) -> str:
     chat = session.chat
     offers = []
     if chat.images:
@@ -102,7 +102,7 @@ def _offer(session: Session, fits: bool) -> str:
     return choice
 
 
-def drop_image(session: Session, number: int) -> None:
+def drop_image(session: ChatSession, number: int) -> None:
     """Drop an image and say so.
 
     Raises:
@@ -115,7 +115,7 @@ def drop_image(session: Session, number: int) -> None:
     session.tell(f"dropped image {number}: {dropped.source}{more}")
 
 
-def drop_turn(session: Session, number: int) -> None:
+def drop_turn(session: ChatSession, number: int) -> None:
     """Drop a question with its answer and images, and say so.
 
     Raises:
@@ -127,7 +127,7 @@ def drop_turn(session: Session, number: int) -> None:
     session.tell(f"dropped turn {number}{images}: {_words_of(turn)}")
 
 
-def parse_drop(session: Session, rest: str) -> None:
+def parse_drop(session: ChatSession, rest: str) -> None:
     """``/drop N`` or ``/drop turn [N]``.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ggufvlm.cli.chat.session import Session
+from ggufvlm.cli.chat.session import ChatSession
 from ggufvlm.cli.options.documents import DocumentOptions
 from ggufvlm.errors import UsageError
 from ggufvlm.media.decoding.formats import is_document_name
@@ -21,7 +21,7 @@ _MOST_LINES = 4
 _OPTIONS = ("pages", "every", "frames")
 
 
-def stage(session: Session, sources: Sequence[str], selection: Selection | None = None) -> None:
+def stage(session: ChatSession, sources: Sequence[str], selection: Selection | None = None) -> None:
     """Stage images, and of PDFs and videos the wanted pages and frames, or as many as fit.
 
     Raises:
@@ -38,7 +38,7 @@ def stage(session: Session, sources: Sequence[str], selection: Selection | None 
     _stage_what_fits(session, Material.read(sources, selection))
 
 
-def begin_with(session: Session, sources: Sequence[str], selection: Selection) -> None:
+def begin_with(session: ChatSession, sources: Sequence[str], selection: Selection) -> None:
     """Stage what a chat begins with, while its model loads and waits to be told the first images.
 
     Raises: as :func:`stage`.
@@ -87,7 +87,7 @@ def take_options(words: Sequence[str]) -> tuple[list[str], Selection]:
     return names, options.selection()
 
 
-def _stage_what_fits(session: Session, material: Material) -> None:
+def _stage_what_fits(session: ChatSession, material: Material) -> None:
     from ggufvlm.vlm.documents import kept_free
 
     session.wait_until_loaded()
@@ -102,7 +102,7 @@ def _stage_what_fits(session: Session, material: Material) -> None:
         session.tell(note)
 
 
-def _stage_in_one_line(session: Session, images: Sequence[Image]) -> None:
+def _stage_in_one_line(session: ChatSession, images: Sequence[Image]) -> None:
     first = len(session.chat.images) + 1
     session.chat.stage(*images)
     session.changed()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ggufvlm.cli.chat.session import Session, counted
+from ggufvlm.cli.chat.session import ChatSession, counted
 from ggufvlm.cli.chat.words import words
 from ggufvlm.errors import UsageError
 from ggufvlm.media import Image
@@ -12,7 +12,7 @@ from ggufvlm.media import Image
 MARK = "<!-- a dialogue written by ggufvlm chat -->"
 
 
-def save(session: Session, rest: str) -> None:
+def save(session: ChatSession, rest: str) -> None:
     """``/save FILE``
 
     Raises:
@@ -24,7 +24,7 @@ def save(session: Session, rest: str) -> None:
     session.tell(f"saved {counted(len(session.chat.turns), 'turn')} to {path}{copies}")
 
 
-def load(session: Session, rest: str) -> None:
+def load(session: ChatSession, rest: str) -> None:
     """``/load FILE``
 
     Raises:
@@ -48,7 +48,7 @@ def load(session: Session, rest: str) -> None:
         session.show("/replace N PATH puts one in its place, /drop N leaves it out")
 
 
-def export(session: Session, rest: str) -> None:
+def export(session: ChatSession, rest: str) -> None:
     """``/export FILE.md``
 
     Raises:
@@ -72,7 +72,7 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-def _markdown(session: Session, path: Path, copies: set[Path]) -> str:
+def _markdown(session: ChatSession, path: Path, copies: set[Path]) -> str:
     from ggufvlm.chat.file import copy_beside
 
     chat = session.chat

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ggufvlm.cli.chat.layout import say_rows
-from ggufvlm.cli.chat.session import Session, counted
+from ggufvlm.cli.chat.session import ChatSession, counted
 from ggufvlm.cli.chat.words import words
 from ggufvlm.cli.terminal import console
 from ggufvlm.errors import ImageError, UsageError
@@ -12,7 +12,7 @@ from ggufvlm.media import Image
 CLIPBOARD = "clipboard:"
 
 
-def stage(session: Session, rest: str) -> None:
+def stage(session: ChatSession, rest: str) -> None:
     """``/image PATH... [--pages 1-5] [--every 2s] [--frames 8] [--scenes]``
 
     Raises:
@@ -34,7 +34,7 @@ def stage(session: Session, rest: str) -> None:
     chat_documents.stage(session, expand(given)[0], selection)
 
 
-def paste(session: Session, _rest: str) -> None:
+def paste(session: ChatSession, _rest: str) -> None:
     """``/paste``
 
     Raises:
@@ -43,7 +43,7 @@ def paste(session: Session, _rest: str) -> None:
     session.stage(CLIPBOARD)
 
 
-def cut(session: Session, rest: str) -> None:
+def cut(session: ChatSession, rest: str) -> None:
     """``/crop X Y W H``
 
     Raises:
@@ -59,7 +59,7 @@ def cut(session: Session, rest: str) -> None:
     session.stage(crop(image, x, y, width, height))
 
 
-def zoom(session: Session, rest: str) -> None:
+def zoom(session: ChatSession, rest: str) -> None:
     """``/zoom [FACTOR [X Y]]``: a part, as large as the whole.
 
     Raises:
@@ -96,7 +96,7 @@ def _pixels(text: str, side: int) -> int:
         raise UsageError(f"{text!r} is no number of pixels, nor per cent") from error
 
 
-def last_image(session: Session) -> Image:
+def last_image(session: ChatSession) -> Image:
     """The newest image.
 
     Raises:
@@ -106,7 +106,7 @@ def last_image(session: Session) -> Image:
     return image_of(session, len(session.chat.images))
 
 
-def image_of(session: Session, number: int) -> Image:
+def image_of(session: ChatSession, number: int) -> Image:
     """An image with pixels.
 
     Raises:
@@ -119,7 +119,7 @@ def image_of(session: Session, number: int) -> Image:
     return image
 
 
-def list_images(session: Session, _rest: str) -> None:
+def list_images(session: ChatSession, _rest: str) -> None:
     """``/images``"""
     images = session.chat.images
     if not images:
@@ -137,7 +137,7 @@ def list_images(session: Session, _rest: str) -> None:
     say_rows(rows, right=[0, 3])
 
 
-def show(session: Session, rest: str) -> None:
+def show(session: ChatSession, rest: str) -> None:
     """``/show [N]``
 
     Raises:
@@ -153,7 +153,7 @@ def show(session: Session, rest: str) -> None:
     draw(image, session.output)
 
 
-def put_in_place(session: Session, rest: str) -> None:
+def put_in_place(session: ChatSession, rest: str) -> None:
     """``/replace N PATH``
 
     Raises:

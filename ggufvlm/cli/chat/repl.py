@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ggufvlm.cli.chat import documents as chat_documents
 from ggufvlm.cli.chat import layout as chat_layout
 from ggufvlm.cli.chat.asking import ask
-from ggufvlm.cli.chat.session import Leave, Session
+from ggufvlm.cli.chat.session import ChatSession, Leave
 from ggufvlm.cli.chat.words import QUOTES, is_command, is_open, understand
 from ggufvlm.cli.terminal import console
 from ggufvlm.errors import GGUFVLMError, InputError
@@ -67,7 +67,7 @@ class LineReader:
         """Nothing is shown beside the line."""
 
 
-def run(session: Session, first: str | None = None) -> None:
+def run(session: ChatSession, first: str | None = None) -> None:
     """Talk until the end.
 
     Args:
@@ -102,7 +102,7 @@ def run(session: Session, first: str | None = None) -> None:
         line = None
 
 
-def take(session: Session, line: str) -> bool:
+def take(session: ChatSession, line: str) -> bool:
     """Do what a line says. True if Ctrl-C stopped the answer.
 
     Raises:
@@ -124,7 +124,7 @@ def take(session: Session, line: str) -> bool:
     return session.n_stopped > before
 
 
-def _report(session: Session, error: GGUFVLMError) -> None:
+def _report(session: ChatSession, error: GGUFVLMError) -> None:
     """Say it and go on; a script ends here."""
     reader = session.reader
     if not reader.is_interactive:

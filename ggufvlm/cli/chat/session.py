@@ -30,7 +30,7 @@ class Leave(Exception):  # noqa: N818 - not an error
     """The chat is over."""
 
 
-class Reader(Protocol):
+class MessageSource(Protocol):
     """Where lines come from."""
 
     is_interactive: bool
@@ -56,7 +56,7 @@ class Reader(Protocol):
 
 
 @dataclass
-class Session:
+class ChatSession:
     """What the commands of a chat work on.
 
     Attributes:
@@ -67,7 +67,7 @@ class Session:
 
     chat: Chat
     loader: ModelLoader
-    reader: Reader
+    reader: MessageSource
     output: OutputOptions
     exit_code: int = 0
     n_stopped: int = 0

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from typing import Any, cast
 
 from ggufvlm.cli.chat.layout import say_rows
-from ggufvlm.cli.chat.session import Session
+from ggufvlm.cli.chat.session import ChatSession
 from ggufvlm.config import SamplingParams, SamplingSettings
 from ggufvlm.errors import UsageError
 
@@ -20,7 +20,7 @@ def names() -> list[str]:
     return [item.name for item in fields(SamplingParams)]
 
 
-def set_value(session: Session, rest: str) -> None:
+def set_value(session: ChatSession, rest: str) -> None:
     """``/set [KEY [VALUE]]``
 
     Raises:
@@ -56,7 +56,7 @@ def _parse(name: str, text: str) -> Any:
         raise UsageError(f"{name} takes {kind}, or {DEFAULT}; not {text!r}") from error
 
 
-def _show(session: Session, keys: list[str]) -> None:
+def _show(session: ChatSession, keys: list[str]) -> None:
     now = replace(session.chat.vlm.sampling, **session.chat.settings)
     rows = [(key, _text(getattr(now, key)), "set here" if key in session.chat.settings else "") for key in keys]
     say_rows(rows)
@@ -70,7 +70,7 @@ def _text(value: object) -> str:
     return "drawn for each answer" if value is None else str(value)
 
 
-def system(session: Session, rest: str) -> None:
+def system(session: ChatSession, rest: str) -> None:
     """``/system [TEXT | @FILE | off]``
 
     Raises:
@@ -84,7 +84,7 @@ def system(session: Session, rest: str) -> None:
     session.show(f"system message: {session.chat.system or 'none'}")
 
 
-def model(session: Session, rest: str) -> None:
+def model(session: ChatSession, rest: str) -> None:
     """``/model [NAME]``
 
     Raises:

@@ -23,7 +23,7 @@ _SENTENCE_ENDS = (".", "?", "!", ":")
 
 
 @dataclass(slots=True)
-class Said:
+class ChatLine:
     """A line: images to stage, and the text for the model."""
 
     text: str
@@ -59,7 +59,7 @@ def is_open(text: str) -> bool:
     return stripped.startswith(QUOTES) and (len(stripped) < 2 * len(QUOTES) or not stripped.endswith(QUOTES))
 
 
-def understand(line: str) -> Said:
+def understand(line: str) -> ChatLine:
     """Find the images of a line. Text between three quotes is taken as it is.
 
     An image at the beginning of the line or behind a sentence leaves the text; within a sentence its name stays.
@@ -69,11 +69,11 @@ def understand(line: str) -> Said:
     """
     stripped = line.strip()
     if stripped.startswith(QUOTES):
-        return Said(stripped.removeprefix(QUOTES).removesuffix(QUOTES).strip("\n"))
+        return ChatLine(stripped.removeprefix(QUOTES).removesuffix(QUOTES).strip("\n"))
     whole = _unescaped(stripped)
     if _is_file(whole) and (_is_named_so(whole) or Path(whole).expanduser().is_absolute()):
-        return Said("", [whole])
-    said, at = Said(""), 0
+        return ChatLine("", [whole])
+    said, at = ChatLine(""), 0
     for word in words(stripped):
         source, rest = _image(word.meaning, strict="\n" not in stripped)
         if source is None:

@@ -44,7 +44,7 @@ def detect(
     """
     from ggufvlm.cli.detect.images import drawn_paths
     from ggufvlm.cli.detect.output import make_writer
-    from ggufvlm.cli.detect.run import Job, Search
+    from ggufvlm.cli.detect.run import DetectRun, Search
 
     output, kind = result.output(), result.chosen_format()
     if output.debug:
@@ -65,7 +65,7 @@ def detect(
     )
     writer = make_writer(kind, result.out, sources, labels, output)
     paths = drawn_paths(result.save, sources) if result.save is not None else None
-    job = Job(wanted, output, writer, paths)
+    job = DetectRun(wanted, output, writer, paths)
     try:
         job.run(model, hardware.config())
     except KeyboardInterrupt:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ggufvlm.grounding.detections import Detections
 
 
-class Writer(Protocol):
+class BoxWriter(Protocol):
     """Takes the results in order; ``finish`` comes once, also after Ctrl-C."""
 
     def add(self, index: int, found: Detections) -> None:
@@ -38,7 +38,7 @@ class Writer(Protocol):
 
 def make_writer(
     kind: Format, out: Path | None, sources: Sequence[str], labels: Sequence[str], output: OutputOptions
-) -> Writer:
+) -> BoxWriter:
     """The writer for a format; looks for trouble before anything is computed.
 
     Raises:
@@ -85,7 +85,7 @@ def _tab_lines(found: Detections) -> str:
     )
 
 
-class _Lines(Writer):
+class _Lines(BoxWriter):
     """Lines for each image as soon as it is known; a drawn table on a terminal."""
 
     def __init__(
@@ -116,7 +116,7 @@ class _Lines(Writer):
             write_text(self._out, "")
 
 
-class _Coco(Writer):
+class _Coco(BoxWriter):
     """One document when all is known."""
 
     def __init__(self, out: Path | None, labels: Sequence[str]) -> None:
@@ -144,7 +144,7 @@ def _content(kind: Format, found: Detections, classes: Classes, folder: Path | N
     return json.dumps(labelme(found, path), ensure_ascii=False, indent=2) + "\n"
 
 
-class _OneFile(Writer):
+class _OneFile(BoxWriter):
     """The file of the only image."""
 
     def __init__(self, kind: Format, out: Path | None, classes: Classes) -> None:
@@ -161,7 +161,7 @@ class _OneFile(Writer):
         """Nothing is left."""
 
 
-class _Folder(Writer):
+class _Folder(BoxWriter):
     """A file for each image, and for YOLO the names of the classes."""
 
     def __init__(self, kind: Format, out: Path, classes: Classes) -> None:

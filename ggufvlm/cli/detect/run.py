@@ -14,7 +14,7 @@ from ggufvlm.cli.terminal import console
 from ggufvlm.cli.terminal.interruption import leaving_at_once
 
 if TYPE_CHECKING:
-    from ggufvlm.cli.detect.output import Writer
+    from ggufvlm.cli.detect.output import BoxWriter
     from ggufvlm.config import EngineConfig, SamplingSettings
     from ggufvlm.grounding.convention import Convention
     from ggufvlm.grounding.detections import Detections
@@ -41,7 +41,7 @@ class Search:
 
 
 @dataclass(slots=True)
-class Job:
+class DetectRun:
     """The run, and what came of it so far.
 
     Attributes:
@@ -54,7 +54,7 @@ class Job:
 
     search: Search
     output: OutputOptions
-    writer: Writer
+    writer: BoxWriter
     paths: list[Path] | None
     say: Callable[[str], None] = console.say
     complaints: Complaints = field(init=False)

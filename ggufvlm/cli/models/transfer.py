@@ -16,7 +16,7 @@ from ggufvlm.errors import DownloadError
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
-    from ggufvlm.models.hub.plan import Download, Progress
+    from ggufvlm.models.hub.plan import Download, DownloadProgress
 
 # The client reads this once, when it is imported; its own hints would end up between ours.
 os.environ.setdefault("HF_HUB_VERBOSITY", "error")
@@ -109,7 +109,7 @@ class Bar:
         self._task: Any = None
         self._done = 0
 
-    def on_progress(self, progress: Progress) -> None:
+    def on_progress(self, progress: DownloadProgress) -> None:
         """Show how far it is."""
         self.update(progress.done, progress.file.rpartition("/")[2])
 

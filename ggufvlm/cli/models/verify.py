@@ -13,7 +13,7 @@ from ggufvlm.cli.terminal.console import say
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ggufvlm.models.inventory import Verdict
+    from ggufvlm.models.inventory import FileVerdict
 
 
 @grouped
@@ -48,7 +48,7 @@ def verify(
         say(f"{files.name}: {report.architecture} with {report.projector_type}: model and projector fit each other")
 
 
-def _word(verdict: Verdict) -> str:
+def _word(verdict: FileVerdict) -> str:
     if verdict.expected is None:
         return "unchecked"
     return "damaged" if verdict.damaged else "ok"

@@ -17,7 +17,7 @@ from ggufvlm.cli.terminal.interruption import INTERRUPTED
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
-    from ggufvlm.tools.bench.job import Job
+    from ggufvlm.tools.bench.job import BenchJob
     from ggufvlm.tools.bench.suite import Report
 
 _IN_TERMINAL = "-"
@@ -125,7 +125,7 @@ def bench(
         )
 
 
-def _job(model: str | None, measured: BenchOptions, hardware: HardwareOptions, *, yes: bool, quiet: bool) -> Job:
+def _job(model: str | None, measured: BenchOptions, hardware: HardwareOptions, *, yes: bool, quiet: bool) -> BenchJob:
     from ggufvlm.media import load
     from ggufvlm.models.resolve import find_model
     from ggufvlm.tools.bench.images import make_image
@@ -139,7 +139,7 @@ def _job(model: str | None, measured: BenchOptions, hardware: HardwareOptions, *
     return make_job(files, config, image, repeat=measured.repeat, n_tokens=measured.n_tokens)
 
 
-def _measure(job: Job, groups: tuple[str, ...], against: Path | None, output: OutputOptions) -> Report:
+def _measure(job: BenchJob, groups: tuple[str, ...], against: Path | None, output: OutputOptions) -> Report:
     from ggufvlm.tools.bench.suite import run_suite
 
     if against is not None and not against.is_dir():

@@ -11,7 +11,7 @@ from ggufvlm.tools.bench.results import kind_of, number
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ggufvlm.tools.bench.results import Ratio, Result
+    from ggufvlm.tools.bench.results import Measurement, Ratio
     from ggufvlm.tools.bench.suite import Report
 
 _TEXTS = {
@@ -38,7 +38,7 @@ _TEXTS_BY_START = {
 }
 
 
-def text_of(result: Result) -> str:
+def text_of(result: Measurement) -> str:
     """A result's name as people say it."""
     return _TEXTS[kind_of(result.name)].format(result.name.rpartition("_")[2])
 
@@ -61,7 +61,7 @@ def heading(report: Report) -> list[str]:
     return lines
 
 
-def results_table(results: list[Result]) -> str:
+def results_table(results: list[Measurement]) -> str:
     """All results with their spread."""
     rows = [("", "MEDIAN", "MIN", "MAX", "")]
     rows += [(text_of(r), number(r.median), number(r.min), number(r.max), r.unit) for r in results]

@@ -17,13 +17,13 @@ from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.hub.cache import cache_folder, locate, remember_main
 from ggufvlm.models.hub.client import RemoteSource, Repository, read_repository
 from ggufvlm.models.hub.select import is_projector, pick, pick_quants
-from ggufvlm.models.hub.transfer import Item, complete, fetch, n_bytes_here, size_text
+from ggufvlm.models.hub.transfer import DownloadItem, complete, fetch, n_bytes_here, size_text
 from ggufvlm.models.pairing import PairReport, compare
 from ggufvlm.models.schema import FilePart, ModelFile, ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Selection:
+class SelectedFiles:
     """The files that a name stands for.
 
     Attributes:
@@ -52,7 +52,7 @@ class Selection:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
+class DownloadProgress:
     """How far a download is: bytes of all its files together, and the file that is coming."""
 
     done: int
@@ -70,9 +70,9 @@ class Download:
         main_of: repositories whose main branch was taken, and its commit.
     """
 
-    selection: Selection
+    selection: SelectedFiles
     mmproj: Path | None
-    items: tuple[Item, ...]
+    items: tuple[DownloadItem, ...]
     report: PairReport
     notes: tuple[str, ...] = ()
     main_of: tuple[tuple[str, str], ...] = ()
@@ -87,7 +87,7 @@ class Download:
         """Bytes that have to come: an interrupted download, or one of another commit, has left some."""
         return self.total - sum(n_bytes_here(item) for item in self.items)
 
-    def run(self, on_progress: Callable[[Progress], None] | None = None) -> ModelFiles:
+    def run(self, on_progress: Callable[[DownloadProgress], None] | None = None) -> ModelFiles:
         """Fetch everything.
 
         Raises:
@@ -99,7 +99,7 @@ class Download:
             nonlocal done
             done += n_bytes
             if on_progress is not None:
-                on_progress(Progress(done=done, total=self.total, file=name))
+                on_progress(DownloadProgress(done=done, total=self.total, file=name))
 
         for item in self.items:
             name = item.name
@@ -123,7 +123,7 @@ class Download:
 
 
 def plan(
-    selection: Selection, mmproj: Path | None = None, *, hub: HubView | None = None, check_space: bool = True
+    selection: SelectedFiles, mmproj: Path | None = None, *, hub: HubView | None = None, check_space: bool = True
 ) -> Download:
     """Find out what has to be fetched, and that it is worth it.
 
@@ -148,7 +148,7 @@ def plan(
 
 
 def _fitting(
-    selection: Selection, mmproj: Path | None, model: ModelFile, hub: HubView
+    selection: SelectedFiles, mmproj: Path | None, model: ModelFile, hub: HubView
 ) -> tuple[ModelFile | None, PairReport]:
     """The first projector that fits, and what the headers say. One that is on disk need not be fetched."""
     if mmproj is not None:
@@ -165,11 +165,11 @@ def _fitting(
     raise _with_right_file(refusal, hub, model, selection)
 
 
-def _missing(file: ModelFile) -> Iterable[Item]:
+def _missing(file: ModelFile) -> Iterable[DownloadItem]:
     """Parts that do not lie at the commit; where their bytes lie elsewhere in the cache, they need a link only."""
     repo, commit = file.repo or "", file.revision or ""
     for part in file.parts:
-        item = Item(repo=repo, commit=commit, name=part.name, size=part.size or 0, sha256=part.sha256)
+        item = DownloadItem(repo=repo, commit=commit, name=part.name, size=part.size or 0, sha256=part.sha256)
         if not item.path.is_file() or part.size not in (None, item.path.stat().st_size):
             yield item
 
@@ -256,7 +256,7 @@ def _header(file: ModelFile, *, stop_at_vocabulary: bool = False) -> GGUFHeader:
     return read_header(source, name=name, stop_at_vocabulary=stop_at_vocabulary)
 
 
-def _with_right_file(error: PairingError, hub: HubView, model: ModelFile, selection: Selection) -> PairingError:
+def _with_right_file(error: PairingError, hub: HubView, model: ModelFile, selection: SelectedFiles) -> PairingError:
     """The same error with the name of a projector that fits, if the repository or the registry has one."""
     from ggufvlm.models.registry import load_registry
 

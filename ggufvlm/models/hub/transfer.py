@@ -38,7 +38,7 @@ _READ = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Item:
+class DownloadItem:
     """One file to fetch. Without a checksum its size is all that can be checked."""
 
     repo: str
@@ -58,7 +58,7 @@ class Item:
         return snapshot_path(self.repo, self.commit, self.name)
 
 
-def complete(item: Item) -> Item:
+def complete(item: DownloadItem) -> DownloadItem:
     """The item with what only the file's own headers tell, where the Hub's list does not tell size and checksum."""
     from huggingface_hub import constants, get_hf_file_metadata
 
@@ -73,10 +73,10 @@ def complete(item: Item) -> Item:
     etag = found.etag or ""
     is_sha256 = len(etag) == 64 and set(etag) <= set("0123456789abcdef")
     sha256 = item.sha256 or (etag if is_sha256 else None)
-    return Item(repo=item.repo, commit=item.commit, name=item.name, size=found.size, sha256=sha256)
+    return DownloadItem(repo=item.repo, commit=item.commit, name=item.name, size=found.size, sha256=sha256)
 
 
-def fetch(item: Item, report: Report, *, anew: bool = False) -> Path:
+def fetch(item: DownloadItem, report: Report, *, anew: bool = False) -> Path:
     """Bring a file into the cache and return its path there.
 
     Args:
@@ -106,7 +106,7 @@ def fetch(item: Item, report: Report, *, anew: bool = False) -> Path:
     return item.path
 
 
-def n_bytes_here(item: Item) -> int:
+def n_bytes_here(item: DownloadItem) -> int:
     """Bytes of a file that need not come."""
     if _has_size(blob_path(item.repo, item.checksum), item.size):
         return item.size
@@ -117,7 +117,7 @@ def _has_size(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
 
 
-def _receive_checked(item: Item, report: Report) -> None:
+def _receive_checked(item: DownloadItem, report: Report) -> None:
     for _ in range(2):
         with _Partial(item, report) as partial:
             _receive(partial)
@@ -177,7 +177,7 @@ def _stream(partial: _Partial) -> None:
 class _Partial:
     """The file of bytes that have come so far, with the checksum of exactly these."""
 
-    def __init__(self, item: Item, report: Report) -> None:
+    def __init__(self, item: DownloadItem, report: Report) -> None:
         self.item = item
         self.path = partial_path(item.repo, item.checksum)
         self.n_bytes = 0

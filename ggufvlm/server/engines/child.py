@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import Future
 
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.server.engines.messages import Ask, Cancel, Load, Ready
+from ggufvlm.server.engines.messages import AskQuestion, Cancel, EngineReady, Load
 from ggufvlm.server.engines.request_worker import Desk, EngineEnded
 from ggufvlm.workers.framing import Failure
 from ggufvlm.workers.parent import Parent
@@ -31,7 +31,7 @@ def _serve(load: Load, parent: Parent) -> None:
 
     ready: Future[Desk] = Future()
 
-    def take(message: Ask | Cancel) -> None:
+    def take(message: AskQuestion | Cancel) -> None:
         if isinstance(message, Cancel):
             ready.result().cancel(message)
         else:
@@ -45,7 +45,7 @@ def _serve(load: Load, parent: Parent) -> None:
     vlm.wait_until_loaded()
     desk = Desk(vlm, load.config.n_slots, load.limits, parent.send)
     ready.set_result(desk)
-    parent.send(Ready())
+    parent.send(EngineReady())
     try:
         desk.hand_on()
     except EngineEnded as error:

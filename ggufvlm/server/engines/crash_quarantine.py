@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ggufvlm.errors import UsageError
-from ggufvlm.server.contract import Asked
+from ggufvlm.server.contract import ClientQuestion
 
 _MOST = 256
 
@@ -24,11 +24,11 @@ class Suspects:
     def __init__(self) -> None:
         self._crashes: OrderedDict[bytes, int] = OrderedDict()
         self._one_at_a_time = asyncio.Lock()
-        self._running: list[Asked] = []
+        self._running: list[ClientQuestion] = []
         self._alone: bytes | None = None
 
     @asynccontextmanager
-    async def watch(self, asked: Asked) -> AsyncIterator[None]:
+    async def watch(self, asked: ClientQuestion) -> AsyncIterator[None]:
         """While a question is answered; waits until it may be.
 
         Raises:
@@ -51,7 +51,7 @@ class Suspects:
             finally:
                 self._alone = None
 
-    def answered(self, asked: Asked) -> None:
+    def answered(self, asked: ClientQuestion) -> None:
         """It did no harm."""
         if self._crashes:
             self._crashes.pop(_name(asked), None)
@@ -66,7 +66,7 @@ class Suspects:
             self._crashes.popitem(last=False)
 
 
-def _name(asked: Asked) -> bytes:
+def _name(asked: ClientQuestion) -> bytes:
     # not pickled: equal objects can have different pickles
     said = repr((asked.messages, asked.raw_prompt, asked.raw_images))
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).digest()

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.models.files import ModelFiles
-from ggufvlm.server.contract import Asked, Limits, Piece
+from ggufvlm.server.contract import ClientQuestion, Limits, Piece
 from ggufvlm.vlm.answer import Answer
 from ggufvlm.workers.framing import Failure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Load:
-    """Down, first: which model, and how. Up comes :class:`Ready` or a :class:`Failure`."""
+    """Down, first: which model, and how. Up comes :class:`EngineReady` or a :class:`Failure`."""
 
     files: ModelFiles
     config: EngineConfig
@@ -23,21 +23,21 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class EngineReady:
     """Up: the model is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class AskQuestion:
     """Down: a question."""
 
     number: int
-    asked: Asked
+    asked: ClientQuestion
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Down: nobody wants the answer any more. :class:`Finished` comes all the same."""
+    """Down: nobody wants the answer any more. :class:`QuestionDone` comes all the same."""
 
     number: int
 
@@ -50,14 +50,14 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class StepOutputs:
     """Up: what one step of the engine gave to several answers."""
 
     pieces: tuple[tuple[int, Piece], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class QuestionDone:
     """Up, once for each question: its answer, or why there is none."""
 
     number: int
@@ -65,4 +65,4 @@ class Finished:
     failure: Failure | None = None
 
 
-FromChild = Ready | Failure | Started | Said | Finished
+FromChild = EngineReady | Failure | Started | StepOutputs | QuestionDone

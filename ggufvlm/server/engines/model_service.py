@@ -13,7 +13,7 @@ from typing import Any
 
 from ggufvlm.config import SamplingParams
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.server.contract import FOR_EVER, Asked, Busy, Done, Event, ModelCard, Piece, TooSlow
+from ggufvlm.server.contract import FOR_EVER, Busy, ClientQuestion, Done, Event, ModelCard, Piece, TooSlow
 from ggufvlm.server.engines.crash_quarantine import Suspects
 from ggufvlm.server.engines.memory_budget import memory_needed
 from ggufvlm.server.engines.messages import Load
@@ -117,7 +117,7 @@ class Served:
 
     # -- answering
 
-    async def ask(self, asked: Asked) -> AsyncGenerator[Event, None]:
+    async def ask(self, asked: ClientQuestion) -> AsyncGenerator[Event, None]:
         """See :meth:`Engines.ask <ggufvlm.server.contract.Engines.ask>`."""
         self._check(asked)
         limits, began = self._load.limits, time.monotonic()
@@ -141,7 +141,7 @@ class Served:
             self._keep_alive = self._usual_keep_alive if asked.keep_alive is None else asked.keep_alive
             self._settle()
 
-    def _check(self, asked: Asked) -> None:
+    def _check(self, asked: ClientQuestion) -> None:
         """Raises: Busy, UsageError."""
         SamplingParams(**asked.settings)  # refuses what makes no sense
         limits, n_slots = self._load.limits, self._load.config.n_slots
@@ -166,7 +166,7 @@ class Served:
             self.n_at_door -= 1
             self._on_idle()
 
-    def _count(self, asked: Asked, first: float | None, seconds: float) -> None:
+    def _count(self, asked: ClientQuestion, first: float | None, seconds: float) -> None:
         self._suspects.answered(asked)
         self._metrics.count_times(self.name, first, seconds)
         self._mean_seconds = _MEMORY_OF_MEAN * self._mean_seconds + (1 - _MEMORY_OF_MEAN) * seconds

@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from ggufvlm.errors import GGUFVLMError, UsageError
 from ggufvlm.hardware.system import available_memory
-from ggufvlm.server.contract import Asked, EngineGone, Event, ModelCard, UnknownModel
+from ggufvlm.server.contract import ClientQuestion, EngineGone, Event, ModelCard, UnknownModel
 from ggufvlm.server.engines.memory_budget import Memory
 from ggufvlm.server.engines.messages import Load
 from ggufvlm.server.engines.model_service import Served
@@ -85,7 +85,7 @@ class EnginePool:
         """
         return self._find(name).card
 
-    async def ask(self, asked: Asked) -> AsyncGenerator[Event, None]:
+    async def ask(self, asked: ClientQuestion) -> AsyncGenerator[Event, None]:
         """See :meth:`Engines.ask <ggufvlm.server.contract.Engines.ask>`."""
         self._refuse_if_stopping()
         async with aclosing(self._find(asked.model).ask(asked)) as events:

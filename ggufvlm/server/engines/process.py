@@ -10,8 +10,17 @@ from functools import partial
 from typing import Any
 
 from ggufvlm.errors import EngineError, GGUFVLMError
-from ggufvlm.server.contract import Asked, Begun, Done, EngineGone, Event, TooSlow
-from ggufvlm.server.engines.messages import Ask, Cancel, Finished, FromChild, Load, Ready, Said, Started
+from ggufvlm.server.contract import Begun, ClientQuestion, Done, EngineGone, Event, TooSlow
+from ggufvlm.server.engines.messages import (
+    AskQuestion,
+    Cancel,
+    EngineReady,
+    FromChild,
+    Load,
+    QuestionDone,
+    Started,
+    StepOutputs,
+)
 from ggufvlm.vlm.answer import Answer
 from ggufvlm.workers.framing import Failure
 from ggufvlm.workers.worker import Worker
@@ -91,7 +100,7 @@ class EngineProcess:
             await self.kill()
             raise
 
-    async def ask(self, asked: Asked, name: str, deadline: float) -> AsyncGenerator[Event, None]:
+    async def ask(self, asked: ClientQuestion, name: str, deadline: float) -> AsyncGenerator[Event, None]:
         """Answer a question; closing the iteration cancels it.
 
         Args:
@@ -110,7 +119,7 @@ class EngineProcess:
             if self.gone.done():
                 raise EngineGone("the model is being restarted; try again")
             assert self._worker is not None
-            self._worker.send(Ask(number, asked))
+            self._worker.send(AskQuestion(number, asked))
             while True:
                 event = await events.get()
                 if isinstance(event, GGUFVLMError):
@@ -129,21 +138,21 @@ class EngineProcess:
     # -- hearing
 
     def _take(self, message: FromChild) -> None:
-        if isinstance(message, Said):
+        if isinstance(message, StepOutputs):
             for number, piece in message.pieces:
                 self._open[number].put_nowait(piece)
         elif isinstance(message, Started):
             self._open[message.number].put_nowait(Begun(""))
-        elif isinstance(message, Finished):
+        elif isinstance(message, QuestionDone):
             self._finish(message)
         elif not self._loaded.done():
             if isinstance(message, Failure):
                 self._loaded.set_exception(message.error())
             else:
-                assert isinstance(message, Ready)
+                assert isinstance(message, EngineReady)
                 self._loaded.set_result(None)
 
-    def _finish(self, message: Finished) -> None:
+    def _finish(self, message: QuestionDone) -> None:
         events = self._open.pop(message.number)
         if message.answer is not None:
             self.n_answered += 1

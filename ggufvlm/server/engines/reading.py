@@ -12,13 +12,13 @@ from ggufvlm.engine.request import ImagePart, Part, Request
 from ggufvlm.errors import UsageError
 from ggufvlm.families import Message, PlainHandler, read_messages
 from ggufvlm.media import Image
-from ggufvlm.server.contract import Asked, Limits
+from ggufvlm.server.contract import ClientQuestion, Limits
 from ggufvlm.server.engines.images import Decoder, PixelGate, lowered
 from ggufvlm.vlm.vlm import VLM
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ReadQuestion:
     """What was read.
 
     Attributes:
@@ -32,7 +32,7 @@ class Question:
     n_pixels: int
 
 
-class Reader:
+class QuestionReader:
     """Reads questions for several threads.
 
     Attributes:
@@ -48,7 +48,7 @@ class Reader:
     def gate(self) -> PixelGate:
         return self._decoder.gate
 
-    def count_pixels(self, asked: Asked) -> int:
+    def count_pixels(self, asked: ClientQuestion) -> int:
         """What the images of a question will take.
 
         Raises:
@@ -57,7 +57,7 @@ class Reader:
         """
         return self._decoder.count_pixels(_image_files(asked))
 
-    def read(self, asked: Asked) -> Question:
+    def read(self, asked: ClientQuestion) -> ReadQuestion:
         """Decode and scale the images, render the prompt, compile the constraint.
 
         Raises:
@@ -75,7 +75,7 @@ class Reader:
             request = self._raw_request(dialogue, settings)
         parts = tuple(self._scaled(part) for part in request.parts)
         images = [image for message in dialogue for image in message.images]
-        return Question(
+        return ReadQuestion(
             replace(request, parts=parts),
             [replace(image, rgb=b"") for image in images],
             sum(part.width * part.height for part in parts if isinstance(part, ImagePart)),
@@ -121,7 +121,7 @@ def _entries(content: Any) -> Any:
     return [{"type": "image", "image": item} if item["type"] == "image" else item for item in content]
 
 
-def _image_files(asked: Asked) -> list[bytes]:
+def _image_files(asked: ClientQuestion) -> list[bytes]:
     """Raises: UsageError, an entry that is neither text nor image."""
     files = list(asked.raw_images)
     for message in asked.messages:

@@ -15,11 +15,11 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from ggufvlm.engine.task import Output
-from ggufvlm.engine.worker import Ticket
+from ggufvlm.engine.thread import Ticket
 from ggufvlm.errors import EngineError, GGUFVLMError
-from ggufvlm.server.contract import Asked, Limits, Piece
-from ggufvlm.server.engines.messages import Ask, Cancel, Finished, FromChild, Said, Started
-from ggufvlm.server.engines.reading import Reader
+from ggufvlm.server.contract import ClientQuestion, Limits, Piece
+from ggufvlm.server.engines.messages import AskQuestion, Cancel, FromChild, QuestionDone, Started, StepOutputs
+from ggufvlm.server.engines.reading import QuestionReader
 from ggufvlm.vlm.answer import Answer
 from ggufvlm.vlm.vlm import VLM
 from ggufvlm.workers.framing import Failure
@@ -34,7 +34,7 @@ _AHEAD = 2
 
 
 @dataclass(slots=True, eq=False)
-class _Answering:
+class _InFlight:
     """One question.
 
     Attributes:
@@ -43,7 +43,7 @@ class _Answering:
     """
 
     number: int
-    asked: Asked
+    asked: ClientQuestion
     n_pixels: int = 0
     is_cancelled: bool = False
     begun: Future[InHand] = field(default_factory=Future)
@@ -54,7 +54,7 @@ class _Answering:
 class _Mouth(SimpleQueue[Any]):
     """Takes the outputs of one answer to the queue of all."""
 
-    def __init__(self, answering: _Answering, outputs: SimpleQueue[tuple[_Answering, Any]]) -> None:
+    def __init__(self, answering: _InFlight, outputs: SimpleQueue[tuple[_InFlight, Any]]) -> None:
         self._answering = answering
         self._outputs = outputs
 
@@ -78,15 +78,15 @@ class Desk:
     def __init__(self, vlm: VLM, n_slots: int, limits: Limits, send: Callable[[FromChild], None]) -> None:
         self._vlm = vlm
         self._send = send
-        self._reader = Reader(vlm, limits)
+        self._reader = QuestionReader(vlm, limits)
         self._permits = threading.Semaphore(n_slots + _AHEAD)
         self._pool = ThreadPoolExecutor(n_slots + _AHEAD, "ggufvlm-reading")
-        self._open: dict[int, _Answering] = {}
-        self._outputs: SimpleQueue[tuple[_Answering, Any]] = SimpleQueue()
+        self._open: dict[int, _InFlight] = {}
+        self._outputs: SimpleQueue[tuple[_InFlight, Any]] = SimpleQueue()
 
-    def take(self, ask: Ask) -> None:
+    def take(self, ask: AskQuestion) -> None:
         """Begin with a question, some time."""
-        answering = self._open[ask.number] = _Answering(ask.number, ask.asked)
+        answering = self._open[ask.number] = _InFlight(ask.number, ask.asked)
         self._pool.submit(self._begin, answering).add_done_callback(lambda done: self._check(answering, done))
 
     def cancel(self, cancel: Cancel) -> None:
@@ -100,14 +100,14 @@ class Desk:
 
     # -- reading
 
-    def _check(self, answering: _Answering, done: Future[None]) -> None:
+    def _check(self, answering: _InFlight, done: Future[None]) -> None:
         """What was not foreseen must not leave a client waiting."""
         error = done.exception()
         if error is not None:
             _log.error("reading a question failed", exc_info=error)
             self._close(answering, None, EngineError(f"reading the question failed: {type(error).__name__}"))
 
-    def _begin(self, answering: _Answering) -> None:
+    def _begin(self, answering: _InFlight) -> None:
         self._permits.acquire()
         try:
             _stop_if_cancelled(answering)
@@ -120,7 +120,7 @@ class Desk:
         if answering.is_cancelled:  # while it was being read
             begun[0].abort()
 
-    def _read(self, answering: _Answering) -> InHand:
+    def _read(self, answering: _InFlight) -> InHand:
         """Raises: ImageError, UsageError, ContextOverflow, EngineError."""
         asked, gate = answering.asked, self._reader.gate
         n_pixels = self._reader.count_pixels(asked)
@@ -156,7 +156,7 @@ class Desk:
                     self._finish(answering, output)
             self._flush(pieces)
 
-    def _together(self) -> list[tuple[_Answering, Any]]:
+    def _together(self) -> list[tuple[_InFlight, Any]]:
         """Waits for an output; those that are there already come along."""
         found = [self._outputs.get()]
         while True:
@@ -167,27 +167,27 @@ class Desk:
 
     def _flush(self, pieces: list[tuple[int, Piece]]) -> None:
         if pieces:
-            self._send(Said(tuple(pieces)))
+            self._send(StepOutputs(tuple(pieces)))
             pieces.clear()
 
-    def _finish(self, answering: _Answering, output: Output) -> None:
+    def _finish(self, answering: _InFlight, output: Output) -> None:
         _, finish = answering.begun.result()
         self._close(answering, finish("".join(answering.said)), output.error)
 
-    def _close(self, answering: _Answering, answer: Answer | None, error: GGUFVLMError | None) -> None:
+    def _close(self, answering: _InFlight, answer: Answer | None, error: GGUFVLMError | None) -> None:
         self._reader.gate.leave(answering.n_pixels)
         self._permits.release()
         del self._open[answering.number]
         failure = Failure.of(error) if error is not None else None
-        self._send(Finished(answering.number, None if failure else answer, failure))
+        self._send(QuestionDone(answering.number, None if failure else answer, failure))
 
 
-def _stop_if_cancelled(answering: _Answering) -> None:
+def _stop_if_cancelled(answering: _InFlight) -> None:
     if answering.is_cancelled:
         raise EngineError("cancelled")
 
 
-def _piece(answering: _Answering, ticket: Ticket, output: Output) -> Piece:
+def _piece(answering: _InFlight, ticket: Ticket, output: Output) -> Piece:
     answering.said.append(output.text)
     logprobs = tuple(ticket.sequence.logprobs[answering.n_logprobs :])
     answering.n_logprobs += len(logprobs)

@@ -12,7 +12,7 @@ from ggufvlm.server.contract import Piece
 from ggufvlm.vlm.answer import Answer
 
 
-class Reply:
+class OllamaReply:
     """Makes the objects of one answer.
 
     Args:

@@ -1,4 +1,4 @@
-"""What Ollama's clients ask: ``/api/chat`` and ``/api/generate`` -> :class:`~ggufvlm.server.contract.Asked`."""
+"""What Ollama's clients ask: ``/api/chat`` and ``/api/generate`` as :class:`.contract.ClientQuestion`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ggufvlm.config import SamplingSettings
 from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.errors import UsageError
-from ggufvlm.server.contract import Asked, Limits, NotServed
+from ggufvlm.server.contract import ClientQuestion, Limits, NotServed
 from ggufvlm.server.durations import parse_duration
 from ggufvlm.server.ollama.body import (
     flag_of,
@@ -54,7 +54,7 @@ class OllamaRequest:
     model: str
     stream: bool
     only_loads: bool
-    asked: Asked
+    asked: ClientQuestion
 
     @property
     def texts(self) -> list[str]:
@@ -98,7 +98,7 @@ def _request(body: Mapping[str, Any], *, only_loads: bool, **question: Any) -> O
         raise UsageError("model is required")
     if body.get("think"):
         raise UsageError(f'"{model}" does not support thinking')
-    asked = Asked(model=model, settings=_settings(body), keep_alive=_keep_alive(body), **question)
+    asked = ClientQuestion(model=model, settings=_settings(body), keep_alive=_keep_alive(body), **question)
     return OllamaRequest(model=model, stream=flag_of(body, "stream", default=True), only_loads=only_loads, asked=asked)
 
 

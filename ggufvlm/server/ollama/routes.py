@@ -21,7 +21,7 @@ from ggufvlm.server.http.hangup import ClientGone, until_hangup
 from ggufvlm.server.http.sse import EventStream
 from ggufvlm.server.ollama.body import read_body, text_of
 from ggufvlm.server.ollama.models import description_of, running_of, tag_of
-from ggufvlm.server.ollama.reply import Reply
+from ggufvlm.server.ollama.reply import OllamaReply
 from ggufvlm.server.ollama.request import OllamaRequest, read_chat, read_generate
 from ggufvlm.server.ollama.schema import CHAT, ERROR, GENERATE, MODEL
 
@@ -100,7 +100,7 @@ async def _read(request: Request, read: Callable[[dict[str, Any]], OllamaRequest
 
 
 async def _answer(request: Request, engines: Engines, asked: OllamaRequest, *, is_chat: bool) -> Response:
-    reply = Reply(asked.model, is_chat=is_chat, has_to_load=not engines.card(asked.model).is_loaded)
+    reply = OllamaReply(asked.model, is_chat=is_chat, has_to_load=not engines.card(asked.model).is_loaded)
     if asked.only_loads:
         await engines.load(asked.model, asked.asked.keep_alive)
         return JSONResponse(reply.without_answer("unload" if asked.asked.keep_alive == 0 else "load"))
@@ -116,7 +116,7 @@ class _JSONLines(EventStream):
     media_type = "application/x-ndjson"
 
 
-async def _lines(events: AsyncGenerator[Event, None], reply: Reply) -> AsyncGenerator[bytes, None]:
+async def _lines(events: AsyncGenerator[Event, None], reply: OllamaReply) -> AsyncGenerator[bytes, None]:
     try:
         async for event in events:
             if isinstance(event, Piece):
@@ -135,7 +135,7 @@ def _line(message: dict[str, Any]) -> bytes:
     return json.dumps(message).encode() + b"\n"
 
 
-async def _whole(events: AsyncGenerator[Event, None], reply: Reply) -> dict[str, Any]:
+async def _whole(events: AsyncGenerator[Event, None], reply: OllamaReply) -> dict[str, Any]:
     pieces: list[Piece] = []
     async for event in events:
         if isinstance(event, Piece):

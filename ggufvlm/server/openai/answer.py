@@ -18,7 +18,7 @@ _CHUNK: dict[Kind, str] = {"chat": "chat.completion.chunk", "text": "text_comple
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reply:
+class ResponseFrame:
     """The frame of one response: its id, its time, its model."""
 
     kind: Kind
@@ -27,7 +27,7 @@ class Reply:
     created: int = field(default_factory=lambda: int(time.time()))
 
     @classmethod
-    def make(cls, kind: Kind, model: str) -> Reply:
+    def make(cls, kind: Kind, model: str) -> ResponseFrame:
         """A new one."""
         return cls(kind=kind, model=model, id=_PREFIX[kind] + uuid.uuid4().hex)
 

@@ -10,18 +10,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.server.contract import Asked, Begun, Done, Engines, Piece
+from ggufvlm.server.contract import Begun, ClientQuestion, Done, Engines, Piece
 from ggufvlm.server.http.errors_json import fault_body
 from ggufvlm.server.http.faults import fault_of
 from ggufvlm.server.http.hangup import until_hangup
 from ggufvlm.server.http.sse import DONE, EventStream, event
-from ggufvlm.server.openai.answer import Kind, LogprobWriter, Reply, choice, delta, ending, usage_of
+from ggufvlm.server.openai.answer import Kind, LogprobWriter, ResponseFrame, choice, delta, ending, usage_of
 from ggufvlm.server.openai.merge_streams import Numbered, together
 from ggufvlm.vlm.answer import Answer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class ResponseWishes:
     """How a client wants its answers.
 
     Attributes:
@@ -32,7 +32,7 @@ class Wanted:
     """
 
     kind: Kind
-    questions: Sequence[Asked]
+    questions: Sequence[ClientQuestion]
     stream: bool
     usage: bool = False
     n_prompts: int = 1
@@ -43,7 +43,7 @@ class Wanted:
         return self.prefixes[index] if self.prefixes else ""
 
 
-async def respond(engines: Engines, wanted: Wanted, request: Request) -> Response:
+async def respond(engines: Engines, wanted: ResponseWishes, request: Request) -> Response:
     """Answer.
 
     Raises: as :meth:`Engines.ask <ggufvlm.server.contract.Engines.ask>`; ClientGone. Errors that come when a stream
@@ -53,7 +53,7 @@ async def respond(engines: Engines, wanted: Wanted, request: Request) -> Respons
     try:
         _, begun = await anext(events)
         assert isinstance(begun, Begun)
-        reply = Reply.make(wanted.kind, begun.model)
+        reply = ResponseFrame.make(wanted.kind, begun.model)
         if not wanted.stream:
             return JSONResponse(await _whole(events, wanted, reply))
     except BaseException:
@@ -62,7 +62,9 @@ async def respond(engines: Engines, wanted: Wanted, request: Request) -> Respons
     return EventStream(_chunks(events, wanted, reply, request.url.path))
 
 
-async def _whole(events: AsyncGenerator[Numbered, None], wanted: Wanted, reply: Reply) -> dict[str, object]:
+async def _whole(
+    events: AsyncGenerator[Numbered, None], wanted: ResponseWishes, reply: ResponseFrame
+) -> dict[str, object]:
     answers: dict[int, Answer] = {}
     async with aclosing(events):
         async for index, item in events:
@@ -74,7 +76,7 @@ async def _whole(events: AsyncGenerator[Numbered, None], wanted: Wanted, reply: 
 
 
 async def _chunks(
-    events: AsyncGenerator[Numbered, None], wanted: Wanted, reply: Reply, path: str
+    events: AsyncGenerator[Numbered, None], wanted: ResponseWishes, reply: ResponseFrame, path: str
 ) -> AsyncGenerator[bytes, None]:
     kind, answers = wanted.kind, dict[int, Answer]()
     writers = [LogprobWriter(kind, len(wanted.prefix(index))) for index in range(len(wanted.questions))]

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from ggufvlm.config import SamplingSettings
-from ggufvlm.server.contract import Asked, Engines, Limits, ModelCard
+from ggufvlm.server.contract import ClientQuestion, Engines, Limits, ModelCard
 from ggufvlm.server.fetch.remote import RemoteRules
 from ggufvlm.server.openai.messages import read_dialogue
 from ggufvlm.server.openai.request import ChatRequest, CompletionRequest, Sampling
-from ggufvlm.server.openai.respond import Wanted, respond
+from ggufvlm.server.openai.respond import ResponseWishes, respond
 
 _STREAMS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -40,7 +40,7 @@ def router(engines: Engines, limits: Limits, rules: RemoteRules, log_prompt: Cal
         settings = body.settings(limits)
         log_prompt(body.messages)
         messages = await read_dialogue(body.messages, rules, limits)
-        asked = Asked(model=body.model, messages=messages, settings=settings)
+        asked = ClientQuestion(model=body.model, messages=messages, settings=settings)
         return await respond(engines, _wanted("chat", [asked], body), request)
 
     @routes.post("/completions", responses=_STREAMS, response_class=Response)
@@ -48,7 +48,7 @@ def router(engines: Engines, limits: Limits, rules: RemoteRules, log_prompt: Cal
         """Continue a text, without a chat template: for base models."""
         settings = body.settings(limits)
         log_prompt(body.prompts)
-        asked = [Asked(model=body.model, raw_prompt=prompt, settings=settings) for prompt in body.prompts]
+        asked = [ClientQuestion(model=body.model, raw_prompt=prompt, settings=settings) for prompt in body.prompts]
         wanted = _wanted("text", asked, body)
         prefixes = [question.raw_prompt or "" for question in wanted.questions] if body.echo else []
         return await respond(engines, replace(wanted, prefixes=prefixes), request)
@@ -66,9 +66,9 @@ def router(engines: Engines, limits: Limits, rules: RemoteRules, log_prompt: Cal
     return routes
 
 
-def _wanted(kind: Any, prompts: list[Asked], body: Sampling) -> Wanted:
+def _wanted(kind: Any, prompts: list[ClientQuestion], body: Sampling) -> ResponseWishes:
     options = body.stream_options
-    return Wanted(
+    return ResponseWishes(
         kind=kind,
         questions=[again for asked in prompts for again in _several(asked, body.n or 1)],
         stream=bool(body.stream),
@@ -77,7 +77,7 @@ def _wanted(kind: Any, prompts: list[Asked], body: Sampling) -> Wanted:
     )
 
 
-def _several(asked: Asked, n: int) -> list[Asked]:
+def _several(asked: ClientQuestion, n: int) -> list[ClientQuestion]:
     """The same question for several answers: with a seed each gets its own, or all would be the same."""
     seed = asked.settings.get("seed")
     if seed is None:

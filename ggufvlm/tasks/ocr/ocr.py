@@ -16,7 +16,7 @@ from ggufvlm.errors import UsageError
 from ggufvlm.media import Image
 from ggufvlm.tasks.ocr.family import find_family
 from ggufvlm.tasks.ocr.markup import clean
-from ggufvlm.tasks.ocr.page import Page, Reading
+from ggufvlm.tasks.ocr.page import Page, PageSettings
 from ggufvlm.tasks.ocr.pages import without_loop
 from ggufvlm.tasks.ocr.places import PagePlace, images
 from ggufvlm.tasks.ocr.turns import PROBE_TOKENS, best_turn, confidence, is_blank, turned
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 RETRY_TEMPERATURES = (0.2, 0.5, 0.8, 1.0)
 
 
-def needs_model(places: Iterable[PagePlace], reading: Reading) -> bool:
+def needs_model(places: Iterable[PagePlace], reading: PageSettings) -> bool:
     """Whether one of the pages has to be looked at."""
     return not reading.takes_layer or any(place.layer is None and place.error is None for place in places)
 
 
-def read_pages(vlm: VLM | None, places: Iterable[PagePlace], reading: Reading | None = None) -> Iterator[Page]:
+def read_pages(vlm: VLM | None, places: Iterable[PagePlace], reading: PageSettings | None = None) -> Iterator[Page]:
     """Read pages, as many at a time as the engine has slots; they come in the order in which they are given.
 
     A page that cannot be read comes with its error and stops no other.
@@ -48,7 +48,7 @@ def read_pages(vlm: VLM | None, places: Iterable[PagePlace], reading: Reading | 
         UsageError: there is no model, and a page needs one.
         EngineError: the engine failed.
     """
-    reading = reading or Reading()
+    reading = reading or PageSettings()
     waiting: dict[int, Page] = {}
     following = 0
     for number, page in _Pass(vlm, reading).pages(places):
@@ -61,7 +61,7 @@ def read_pages(vlm: VLM | None, places: Iterable[PagePlace], reading: Reading | 
 class _Pass:
     """One way through all pages; they come as they are finished."""
 
-    def __init__(self, vlm: VLM | None, reading: Reading) -> None:
+    def __init__(self, vlm: VLM | None, reading: PageSettings) -> None:
         self._vlm = vlm
         self._reading = reading
         self._done: list[tuple[int, Page]] = []  # what needed no answer

@@ -16,7 +16,7 @@ Origin = Literal["model", "text layer", "blank"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
+class PageSettings:
     """How pages are read.
 
     Attributes:

@@ -20,7 +20,7 @@ def html_to_text(text: str) -> str:
 
 def read_html(table: str) -> Rows:
     """The rows of an HTML table; a cell over several columns is followed by empty ones."""
-    reader = _Reader()
+    reader = _TableReader()
     reader.feed(table)
     reader.close()
     return reader.rows
@@ -56,7 +56,7 @@ def _on_its_own(lines: str, match: re.Match[str]) -> str:
     return start + lines + ("\n" if after and not after.startswith("\n") else "")
 
 
-class _Reader(HTMLParser):
+class _TableReader(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.rows: Rows = []

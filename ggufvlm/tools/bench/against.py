@@ -15,7 +15,7 @@ from ggufvlm.tools.bench.alternate import seconds_of, set_against
 from ggufvlm.tools.bench.concurrency import engine_pace
 from ggufvlm.tools.bench.images import variant
 from ggufvlm.tools.bench.in_process import ask, loaded, look, map_all
-from ggufvlm.tools.bench.job import Job, Say
+from ggufvlm.tools.bench.job import BenchJob, Say
 from ggufvlm.tools.bench.peers import (
     BENCH,
     MTMD_CLI,
@@ -26,9 +26,9 @@ from ggufvlm.tools.bench.peers import (
     mtmd_command,
     server_arguments,
 )
-from ggufvlm.tools.bench.processes import Finished, run
+from ggufvlm.tools.bench.processes import FinishedProgram, run
 from ggufvlm.tools.bench.results import Ratio
-from ggufvlm.tools.bench.server import Reply, question_body, started
+from ggufvlm.tools.bench.server import ServerReply, question_body, started
 from ggufvlm.tools.bench.subprocesses import describe, saved
 from ggufvlm.vlm.request import question
 from ggufvlm.vlm.vlm import VLM
@@ -38,10 +38,10 @@ N_PROMPT = 512
 PROMPT = "What is this?"
 _N_SAID = re.compile(r"(\d+) tokens.*, ended by")
 
-Comparison = Callable[[Job, Path, Say], list[Ratio]]
+Comparison = Callable[[BenchJob, Path, Say], list[Ratio]]
 
 
-def compare_all(job: Job, folder: Path, say: Say) -> tuple[list[Ratio], list[str]]:
+def compare_all(job: BenchJob, folder: Path, say: Say) -> tuple[list[Ratio], list[str]]:
     """All comparisons for which ``folder`` has the program; and what was left out, with the reason."""
     ratios: list[Ratio] = []
     left_out: list[str] = []
@@ -60,13 +60,13 @@ def compare_all(job: Job, folder: Path, say: Say) -> tuple[list[Ratio], list[str
     return ratios, left_out
 
 
-def at_seen_size(job: Job) -> Job:
+def at_seen_size(job: BenchJob) -> BenchJob:
     """The job with its image as large as our projector gets it, so that nobody computes fewer patches."""
     seen = look(job)
     return replace(job, image=resize(job.image, seen.seen_width, seen.seen_height))
 
 
-def n_said(done: Finished) -> int:
+def n_said(done: FinishedProgram) -> int:
     """Tokens of the answer of a ``describe``, as its statistics say.
 
     Raises:
@@ -78,7 +78,7 @@ def n_said(done: Finished) -> int:
     return int(found[1])
 
 
-def compare_cold(job: Job, program: Path, say: Say) -> list[Ratio]:
+def compare_cold(job: BenchJob, program: Path, say: Say) -> list[Ratio]:
     """One question in a new process that knows nothing: until the first word, and until the end.
 
     An answer of ours may end early; theirs is then as long as ours was.
@@ -97,11 +97,11 @@ def compare_cold(job: Job, program: Path, say: Say) -> list[Ratio]:
         return set_against(MTMD_CLI, ours, theirs, unit="s", repeat=job.repeat, say=say)
 
 
-def _times(done: Finished) -> dict[str, float]:
+def _times(done: FinishedProgram) -> dict[str, float]:
     return {"cold_first_token": done.first or done.seconds, "cold_whole": done.seconds}
 
 
-def compare_tokens(job: Job, program: Path, say: Say) -> list[Ratio]:
+def compare_tokens(job: BenchJob, program: Path, say: Say) -> list[Ratio]:
     """Reading and writing tokens without an image, in milliseconds for each."""
 
     def theirs(_run: int) -> dict[str, float]:
@@ -125,12 +125,12 @@ def prefill_seconds(vlm: VLM, number: int) -> float:
     return answer.times.prefill / (answer.usage.n_prompt - answer.usage.n_cached)
 
 
-def decode_speed(vlm: VLM, job: Job) -> float:
+def decode_speed(vlm: VLM, job: BenchJob) -> float:
     """Tokens/s of one answer through the engine."""
     return engine_pace(vlm, 1, job.n_tokens).speed
 
 
-def compare_second_question(job: Job, program: Path, say: Say) -> list[Ratio]:
+def compare_second_question(job: BenchJob, program: Path, say: Say) -> list[Ratio]:
     """Another question about an image that has just been asked about, in the same process: until the first word."""
     png = to_png(job.image)
     with started(program, server_arguments(job, n_slots=1, n_ctx=N_CTX)) as server, loaded(job) as vlm:
@@ -145,7 +145,7 @@ def compare_second_question(job: Job, program: Path, say: Say) -> list[Ratio]:
         return set_against(SERVER, ours, theirs, unit="s", repeat=job.repeat, say=say)
 
 
-def compare_together(job: Job, program: Path, say: Say) -> list[Ratio]:
+def compare_together(job: BenchJob, program: Path, say: Say) -> list[Ratio]:
     """Several questions about one new image at the same time: until all are answered."""
     prompts = [f"Question {number}: what is in this image?" for number in range(N_TOGETHER)]
     arguments = server_arguments(job, n_slots=N_TOGETHER, n_ctx=N_TOGETHER * 1024)
@@ -162,7 +162,7 @@ def compare_together(job: Job, program: Path, say: Say) -> list[Ratio]:
         def theirs(number: int) -> dict[str, float]:
             png = to_png(variant(job.image, number))
             bodies = [question_body(png, prompt, job.n_tokens) for prompt in prompts]
-            replies: list[Reply] = []
+            replies: list[ServerReply] = []
             seconds = seconds_of(lambda: replies.extend(server.ask_together(bodies)))
             if any(reply.n_tokens != job.n_tokens for reply in replies):
                 raise EngineError(f"{SERVER} did not answer with {job.n_tokens} tokens each time")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ggufvlm.config import SamplingParams
 from ggufvlm.engine.task import Output
-from ggufvlm.engine.worker import Ticket
+from ggufvlm.engine.thread import Ticket
 from ggufvlm.llama.context import Context
 from ggufvlm.tools.bench.endless import endless, fixed_work
 from ggufvlm.vlm.request import question

@@ -12,7 +12,7 @@ from ggufvlm.config import Priority
 from ggufvlm.errors import EngineError
 from ggufvlm.tools.bench.endless import endless, fixed_work
 from ggufvlm.tools.bench.images import variant, variants
-from ggufvlm.tools.bench.job import Job, Measured, Say
+from ggufvlm.tools.bench.job import BenchJob, Measured, Say
 from ggufvlm.vlm.answer import Answer, SeenImage
 from ggufvlm.vlm.map import Question
 from ggufvlm.vlm.request import question
@@ -26,7 +26,7 @@ IMAGES_PER_SLOT = 2
 
 
 @contextmanager
-def loaded(job: Job, *, n_slots: int = 1, priority: Priority = "latency") -> Iterator[VLM]:
+def loaded(job: BenchJob, *, n_slots: int = 1, priority: Priority = "latency") -> Iterator[VLM]:
     """The model, without caches on disk: what is measured with it is computed."""
     config = replace(job.config, n_slots=n_slots, priority=priority, use_cache=False)
     with VLM(job.files, config) as vlm:
@@ -34,7 +34,7 @@ def loaded(job: Job, *, n_slots: int = 1, priority: Priority = "latency") -> Ite
         yield vlm
 
 
-def look(job: Job) -> SeenImage:
+def look(job: BenchJob) -> SeenImage:
     """How the model sees the image, found out without encoding it."""
     with loaded(job) as vlm:
         plan = vlm.handler.image_plan(job.image.width, job.image.height)
@@ -50,7 +50,7 @@ def look(job: Job) -> SeenImage:
     )
 
 
-def measure_encode(job: Job, say: Say) -> Measured:
+def measure_encode(job: BenchJob, say: Say) -> Measured:
     """Encoding: an image that was never seen, each time."""
     milliseconds, per_1000 = [], []
     with loaded(job) as vlm:
@@ -64,7 +64,7 @@ def measure_encode(job: Job, say: Say) -> Measured:
     return {"encode_image": milliseconds[1:], "encode_1000_patches": per_1000[1:]}
 
 
-def measure_warm(job: Job, say: Say) -> Measured:
+def measure_warm(job: BenchJob, say: Say) -> Measured:
     """The first token of another question about an image, in the same process."""
     seconds = []
     with loaded(job) as vlm:
@@ -77,7 +77,7 @@ def measure_warm(job: Job, say: Say) -> Measured:
     return {"first_token_warm": seconds[1:]}
 
 
-def measure_batch(job: Job, say: Say) -> Measured:
+def measure_batch(job: BenchJob, say: Say) -> Measured:
     """Different images with one question each, as many at a time as there are slots."""
     count = IMAGES_PER_SLOT * BATCH_SLOTS
     speeds = []

@@ -18,7 +18,7 @@ Measured = dict[str, list[float]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
+class BenchJob:
     """One model on one machine.
 
     Attributes:
@@ -47,7 +47,7 @@ class Job:
         return (seen.seen_width // self.patch_size) * (seen.seen_height // self.patch_size)
 
 
-def make_job(files: ModelFiles, config: EngineConfig, image: Image, *, repeat: int, n_tokens: int) -> Job:
+def make_job(files: ModelFiles, config: EngineConfig, image: Image, *, repeat: int, n_tokens: int) -> BenchJob:
     """A job with what the files and the machine say.
 
     Raises:
@@ -57,7 +57,7 @@ def make_job(files: ModelFiles, config: EngineConfig, image: Image, *, repeat: i
     from ggufvlm.models.pairing import check_pair
 
     report = check_pair(files.model, files.mmproj, thorough=False, allow_untyped=True)
-    return Job(
+    return BenchJob(
         files=files,
         config=config,
         image=image,

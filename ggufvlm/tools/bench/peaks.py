@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ggufvlm.workers.launch import command
 
 if TYPE_CHECKING:
-    from ggufvlm.tools.bench.job import Job, Measured, Say
+    from ggufvlm.tools.bench.job import BenchJob, Measured, Say
 
 BYTES_PER_THREAD = 128 << 20
 """More than any cache holds."""
@@ -25,7 +25,7 @@ _PASSES = 3
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
-def measure_peaks(job: Job, say: Say) -> Measured:
+def measure_peaks(job: BenchJob, say: Say) -> Measured:
     """``bandwidth`` [GB/s] and ``arithmetic`` [GFLOP/s] of as many threads as the engine uses.
 
     Bandwidth is that of reading, which is what decoding does with weights: each thread looks for the largest number

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from ggufvlm.errors import UsageError
-from ggufvlm.tools.bench.job import Job
+from ggufvlm.tools.bench.job import BenchJob
 
 MTMD_CLI, BENCH, SERVER = "llama-mtmd-cli", "llama-bench", "llama-server"
 N_CTX = 4096
@@ -30,7 +30,7 @@ def find_program(folder: Path, name: str) -> Path:
     return path.resolve()
 
 
-def mtmd_command(program: Path, job: Job, image: Path, prompt: str, n_tokens: int) -> list[str | Path]:
+def mtmd_command(program: Path, job: BenchJob, image: Path, prompt: str, n_tokens: int) -> list[str | Path]:
     """``llama-mtmd-cli`` with one question; its stdout is the answer alone."""
     return [
         *(program, "-m", job.files.model, "--mmproj", job.files.mmproj, "--image", image, "-p", prompt),
@@ -39,14 +39,14 @@ def mtmd_command(program: Path, job: Job, image: Path, prompt: str, n_tokens: in
     ]
 
 
-def server_arguments(job: Job, *, n_slots: int, n_ctx: int, slot_folder: Path | None = None) -> list[str | Path]:
+def server_arguments(job: BenchJob, *, n_slots: int, n_ctx: int, slot_folder: Path | None = None) -> list[str | Path]:
     """What ``llama-server`` gets besides its address."""
     arguments: list[str | Path] = ["-m", job.files.model, "--mmproj", job.files.mmproj, "-np", str(n_slots), "-kvu"]
     arguments += ["--no-warmup", "--no-ui", *_shared(job, n_ctx)]
     return arguments if slot_folder is None else [*arguments, "--slot-save-path", f"{slot_folder}{os.sep}"]
 
 
-def bench_command(program: Path, job: Job, *, n_prompt: int, n_generated: int) -> list[str | Path]:
+def bench_command(program: Path, job: BenchJob, *, n_prompt: int, n_generated: int) -> list[str | Path]:
     """``llama-bench``, one run, as JSON."""
     config = job.config
     return [
@@ -56,7 +56,7 @@ def bench_command(program: Path, job: Job, *, n_prompt: int, n_generated: int) -
     ]
 
 
-def _shared(job: Job, n_ctx: int) -> list[str]:
+def _shared(job: BenchJob, n_ctx: int) -> list[str]:
     config, threads = job.config, str(job.n_threads)
     flags = ["-c", str(max(n_ctx, config.n_ctx or 0)), "-b", "2048", "-ub", str(config.n_ubatch)]
     flags += ["-t", threads, "-tb", threads, "-fa", "off" if config.flash_attention == "off" else "on"]
@@ -67,7 +67,7 @@ def _shared(job: Job, n_ctx: int) -> list[str]:
     return flags if config.mmproj_offload and _layers(job) != "0" else [*flags, "--no-mmproj-offload"]
 
 
-def _layers(job: Job) -> str:
+def _layers(job: BenchJob) -> str:
     from ggufvlm.llama.devices import list_devices
 
     if not any(device.is_gpu for device in list_devices()):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ggufvlm.errors import MissingExtra, UsageError
-from ggufvlm.tools.bench.results import Result, number
+from ggufvlm.tools.bench.results import Measurement, number
 
 if TYPE_CHECKING:
     from ggufvlm.tools.bench.suite import Report
@@ -51,15 +51,15 @@ def save_plot(report: Report, target: Path) -> None:
         raise UsageError(f"{target}: cannot be written ({error.strerror or error})") from error
 
 
-def by_unit(results: list[Result]) -> dict[str, list[Result]]:
+def by_unit(results: list[Measurement]) -> dict[str, list[Measurement]]:
     """Results that can share an axis, in their order; reading is so much faster than writing that it has its own."""
-    panels: dict[str, list[Result]] = {}
+    panels: dict[str, list[Measurement]] = {}
     for result in results:
         panels.setdefault("tokens/s read" if result.name == "prefill" else result.unit, []).append(result)
     return panels
 
 
-def _draw(axes: Any, unit: str, results: list[Result]) -> None:
+def _draw(axes: Any, unit: str, results: list[Measurement]) -> None:
     """Bars from top to bottom: the median, and a whisker from the least to the most."""
     names = [result.name.replace("_", " ") for result in results]
     medians = [result.median for result in results]

@@ -15,7 +15,7 @@ from ggufvlm.errors import EngineError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finished:
+class FinishedProgram:
     """A program that has ended well.
 
     Attributes:
@@ -33,7 +33,7 @@ class Finished:
     peak: int | None
 
 
-def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Finished:
+def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> FinishedProgram:
     """Run a program.
 
     ``peak`` counts from this process's own size on (Linux takes a parent's size over): run what is to be measured
@@ -66,7 +66,7 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = N
         stderr = errors.read().decode("utf-8", "replace")
     if process.returncode != 0:
         raise EngineError(_failure(words, process.returncode, stderr))
-    return Finished(
+    return FinishedProgram(
         stdout=stdout.decode("utf-8", "replace"), stderr=stderr, first=first, last=last, seconds=seconds, peak=peak
     )
 

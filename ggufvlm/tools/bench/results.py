@@ -13,7 +13,7 @@ Values = Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
+class Measurement:
     """One thing that was measured ``n`` times.
 
     Attributes:
@@ -29,7 +29,7 @@ class Result:
     n: int
 
     @classmethod
-    def of(cls, name: str, unit: str, values: Sequence[float]) -> Result:
+    def of(cls, name: str, unit: str, values: Sequence[float]) -> Measurement:
         """Sum up at least one value."""
         return cls(name=name, unit=unit, median=median(values), min=min(values), max=max(values), n=len(values))
 
@@ -110,9 +110,9 @@ def unit_of(name: str) -> str:
     return _UNITS[kind_of(name)]
 
 
-def sum_up(values: Values) -> list[Result]:
+def sum_up(values: Values) -> list[Measurement]:
     """A result for each name that has values, in the order in which people read them."""
-    results = [Result.of(name, unit_of(name), numbers) for name, numbers in values.items() if numbers]
+    results = [Measurement.of(name, unit_of(name), numbers) for name, numbers in values.items() if numbers]
     return sorted(results, key=lambda result: _rank(kind_of(result.name)))
 
 

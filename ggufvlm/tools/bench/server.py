@@ -26,7 +26,7 @@ _START_TIMEOUT = 300.0  # seconds: a large model from a slow disk
 
 
 @dataclass(slots=True)
-class Reply:
+class ServerReply:
     """An answer of the server.
 
     Attributes:
@@ -43,14 +43,14 @@ class Reply:
     n_tokens: int = 0
 
 
-class Server:
+class LlamaServer:
     """A server that is ready; see :func:`started`."""
 
     def __init__(self, client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
         self._client = client
         self._process = process
 
-    def ask(self, png: bytes | None, prompt: str, n_tokens: int, *, slot: int | None = None) -> Reply:
+    def ask(self, png: bytes | None, prompt: str, n_tokens: int, *, slot: int | None = None) -> ServerReply:
         """Ask for exactly ``n_tokens``, always the most probable one.
 
         Raises:
@@ -58,7 +58,7 @@ class Server:
         """
         return self.send(question_body(png, prompt, n_tokens, slot=slot))
 
-    def send(self, body: str, until: threading.Event | None = None, moments: list[float] | None = None) -> Reply:
+    def send(self, body: str, until: threading.Event | None = None, moments: list[float] | None = None) -> ServerReply:
         """Send a question and read the answer as it comes.
 
         Args:
@@ -69,7 +69,7 @@ class Server:
         Raises:
             EngineError: the server refused.
         """
-        reply, began = Reply(moments=[] if moments is None else moments), time.perf_counter()
+        reply, began = ServerReply(moments=[] if moments is None else moments), time.perf_counter()
         headers = {"Content-Type": "application/json"}
         with self._client.stream("POST", "/v1/chat/completions", content=body, headers=headers) as response:
             if response.status_code != 200:
@@ -83,7 +83,7 @@ class Server:
         reply.first = reply.moments[0] - began if reply.moments else reply.seconds
         return reply
 
-    def ask_together(self, bodies: Sequence[str]) -> list[Reply]:
+    def ask_together(self, bodies: Sequence[str]) -> list[ServerReply]:
         """Send questions at the same time, each from a client of its own."""
         with ThreadPoolExecutor(len(bodies)) as pool:
             return list(pool.map(self.send, bodies))
@@ -127,7 +127,7 @@ def question_body(png: bytes | None, prompt: str, n_tokens: int, *, slot: int | 
     return json.dumps(body)
 
 
-def _take(reply: Reply, event: dict[str, Any]) -> None:
+def _take(reply: ServerReply, event: dict[str, Any]) -> None:
     if event.get("error"):
         raise EngineError(f"llama-server: {event['error']}")
     for choice in event.get("choices") or ():
@@ -139,7 +139,7 @@ def _take(reply: Reply, event: dict[str, Any]) -> None:
 
 
 @contextmanager
-def started(program: Path, arguments: Sequence[str | Path]) -> Iterator[Server]:
+def started(program: Path, arguments: Sequence[str | Path]) -> Iterator[LlamaServer]:
     """Run a server until the block ends; it answers when the block begins.
 
     Raises:
@@ -158,7 +158,7 @@ def started(program: Path, arguments: Sequence[str | Path]) -> Iterator[Server]:
     ):
         try:
             _wait_until_ready(client, process)
-            yield Server(client, process)
+            yield LlamaServer(client, process)
         finally:
             process.kill()
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError
 from ggufvlm.media import Image, save
-from ggufvlm.tools.bench.job import Job, Measured, Say
-from ggufvlm.tools.bench.processes import Finished, run
+from ggufvlm.tools.bench.job import BenchJob, Measured, Say
+from ggufvlm.tools.bench.processes import FinishedProgram, run
 
 
-def measure_cold(job: Job, say: Say) -> Measured:
+def measure_cold(job: BenchJob, say: Say) -> Measured:
     """The first token of a new process that knows nothing about the image, and the memory of such a process."""
     seconds, megabytes = [], []
     with saved(job.image) as image:
@@ -28,7 +28,7 @@ def measure_cold(job: Job, say: Say) -> Measured:
     return {"first_token_cold": seconds[1:], "memory_peak": megabytes[1:]}
 
 
-def measure_disk(job: Job, say: Say) -> Measured:
+def measure_disk(job: BenchJob, say: Say) -> Measured:
     """The first token of a new process, when an earlier one has looked at the image."""
     seconds = []
     with saved(job.image) as image:
@@ -47,7 +47,9 @@ def saved(image: Image) -> Iterator[Path]:
         yield path
 
 
-def describe(job: Job, image: Path, prompt: str, *, use_cache: bool, n_tokens: int | None = None) -> Finished:
+def describe(
+    job: BenchJob, image: Path, prompt: str, *, use_cache: bool, n_tokens: int | None = None
+) -> FinishedProgram:
     """``ggufvlm describe`` with a prompt, as a process.
 
     Raises:
@@ -75,7 +77,7 @@ def arguments(config: EngineConfig) -> list[str]:
     return given if config.mmproj_offload else [*given, "--no-mmproj-offload"]
 
 
-def first_of(done: Finished) -> float:
+def first_of(done: FinishedProgram) -> float:
     """Seconds to the first byte.
 
     Raises:

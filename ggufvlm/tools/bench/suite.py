@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from ggufvlm.errors import UsageError
-from ggufvlm.tools.bench.job import Job, Measured, Say
-from ggufvlm.tools.bench.results import Ratio, Result, sum_up
+from ggufvlm.tools.bench.job import BenchJob, Measured, Say
+from ggufvlm.tools.bench.results import Measurement, Ratio, sum_up
 from ggufvlm.version import __version__
 from ggufvlm.vlm.answer import SeenImage
 
@@ -24,7 +24,7 @@ class Report:
     machine: dict[str, Any]
     model: dict[str, Any]
     settings: dict[str, Any]
-    results: list[Result]
+    results: list[Measurement]
     ratios: list[Ratio] | None = None
     left_out: list[str] = field(default_factory=list)
 
@@ -60,7 +60,7 @@ def parse_groups(text: str) -> tuple[str, ...]:
     return tuple(group for group in GROUPS if not asked or group in asked)
 
 
-def run_suite(job: Job, groups: Collection[str], say: Say) -> Report:
+def run_suite(job: BenchJob, groups: Collection[str], say: Say) -> Report:
     """Measure everything that was asked for. What that takes besides is reported too.
 
     Raises:
@@ -82,7 +82,7 @@ def run_suite(job: Job, groups: Collection[str], say: Say) -> Report:
     return report
 
 
-def _measures(groups: Collection[str]) -> Iterable[Callable[[Job, Say], Measured]]:
+def _measures(groups: Collection[str]) -> Iterable[Callable[[BenchJob, Say], Measured]]:
     """Processes first: on Linux a child begins with its parent's peak of memory."""
     from ggufvlm.tools.bench import in_process as inside
     from ggufvlm.tools.bench import peaks, tokens
@@ -106,7 +106,7 @@ def _measures(groups: Collection[str]) -> Iterable[Callable[[Job, Say], Measured
         yield inside.measure_batch
 
 
-def _describe_model(job: Job, seen: SeenImage) -> dict[str, Any]:
+def _describe_model(job: BenchJob, seen: SeenImage) -> dict[str, Any]:
     from ggufvlm.tools.bench.roofline import decode_bytes, encode_flop
 
     files, n_patches = job.files, job.n_patches(seen)
@@ -125,7 +125,7 @@ def _describe_model(job: Job, seen: SeenImage) -> dict[str, Any]:
     }
 
 
-def _settings(job: Job, groups: Collection[str]) -> dict[str, Any]:
+def _settings(job: BenchJob, groups: Collection[str]) -> dict[str, Any]:
     of_engine = asdict(job.config)
     for ours in ("n_slots", "priority", "use_cache"):  # each measurement has its own
         del of_engine[ours]

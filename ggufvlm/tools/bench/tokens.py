@@ -8,14 +8,14 @@ from ggufvlm.llama.context import ContextShape
 from ggufvlm.llama.model import Model
 from ggufvlm.tools.bench.concurrency import N_SETTLING, Pace, engine_pace, prompt_cells
 from ggufvlm.tools.bench.in_process import loaded
-from ggufvlm.tools.bench.job import Job, Measured, Say
+from ggufvlm.tools.bench.job import BenchJob, Measured, Say
 from ggufvlm.tools.bench.llama_only import N_PREFILL, bare_context, decode_speed, prefill_speed
 from ggufvlm.vlm.vlm import VLM
 
 LANES = (1, 2, 4, 8)
 
 
-def measure_prefill(job: Job, say: Say) -> Measured:
+def measure_prefill(job: BenchJob, say: Say) -> Measured:
     """Reading a prompt of random tokens."""
     say("reading tokens")
     shape = ContextShape(n_ctx=N_PREFILL, n_ubatch=job.config.n_ubatch, n_threads=job.n_threads)
@@ -29,7 +29,7 @@ def measure_prefill(job: Job, say: Say) -> Measured:
         return {"prefill": vlm._worker.call(run)[1:]}
 
 
-def measure_decode(job: Job, say: Say, lanes: Sequence[int] = LANES) -> Measured:
+def measure_decode(job: BenchJob, say: Say, lanes: Sequence[int] = LANES) -> Measured:
     """Answering several prompts at a time: through the engine and by llama.cpp alone, alternately."""
     measured: Measured = {}
     with loaded(job, n_slots=max(LANES)) as vlm:
@@ -44,7 +44,7 @@ def measure_decode(job: Job, say: Say, lanes: Sequence[int] = LANES) -> Measured
     return measured
 
 
-def decode_pair(vlm: VLM, job: Job, n_lanes: int) -> tuple[Pace, float]:
+def decode_pair(vlm: VLM, job: BenchJob, n_lanes: int) -> tuple[Pace, float]:
     """The pace of the engine, and the tokens/s of ``llama_decode`` alone at the same depth."""
     pace = engine_pace(vlm, n_lanes, job.n_tokens)
     depth, model = prompt_cells(vlm) + N_SETTLING, model_of(vlm)

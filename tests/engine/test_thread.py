@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ggufvlm.engine.request import Request
-from ggufvlm.engine.worker import Ticket, Worker
+from ggufvlm.engine.thread import EngineThread, Ticket
 from ggufvlm.errors import EngineError, UsageError
 from tests.support.engines import GREEDY, image, make_engine, prompt
 
@@ -19,13 +19,13 @@ ENDLESS = replace(GREEDY, max_tokens=100_000, repetition_guard=False, temperatur
 
 
 @pytest.fixture
-def worker() -> Iterator[Worker]:
-    worker = Worker(lambda: make_engine(n_slots=2))
+def worker() -> Iterator[EngineThread]:
+    worker = EngineThread(lambda: make_engine(n_slots=2))
     yield worker
     worker.close()
 
 
-def ask(worker: Worker, **sampling: Any) -> str:
+def ask(worker: EngineThread, **sampling: Any) -> str:
     return "".join(worker.submit(Request(parts=QUESTION, sampling=replace(GREEDY, **sampling))))
 
 
@@ -47,7 +47,9 @@ def within(seconds: float, function: Callable[[], object]) -> list[BaseException
 
 
 @pytest.mark.parametrize("stop", [(b"x",), (1,), (None,)])
-def test_a_setting_of_the_wrong_kind_is_the_error_of_its_request_alone(worker: Worker, stop: tuple[Any, ...]) -> None:
+def test_a_setting_of_the_wrong_kind_is_the_error_of_its_request_alone(
+    worker: EngineThread, stop: tuple[Any, ...]
+) -> None:
     right = ask(worker)
     (error,) = within(30, lambda: ask(worker, stop=stop))
     assert isinstance(error, (EngineError, UsageError, TypeError))
@@ -55,7 +57,7 @@ def test_a_setting_of_the_wrong_kind_is_the_error_of_its_request_alone(worker: W
 
 
 def test_what_breaks_while_a_token_is_chosen_spares_the_other_answers(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
+    worker: EngineThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = ask(worker)
     healthy, broken = (worker.submit(Request(parts=QUESTION, sampling=GREEDY)) for _ in range(2))
@@ -74,7 +76,7 @@ def _breaking(reason_to_end: Callable[..., object], victim: object) -> Callable[
 
 
 def test_closing_ends_answers_that_another_thread_reads() -> None:
-    worker = Worker(make_engine)
+    worker = EngineThread(make_engine)
     ticket = worker.submit(Request(parts=QUESTION, sampling=ENDLESS))
     begun = threading.Event()
 
@@ -93,7 +95,7 @@ def test_closing_ends_answers_that_another_thread_reads() -> None:
 
 
 def test_a_dead_thread_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = Worker(make_engine)
+    worker = EngineThread(make_engine)
     engine = worker.engine
     ticket = worker.submit(Request(parts=QUESTION, sampling=ENDLESS))
 

@@ -31,7 +31,7 @@ Outputs = queue.SimpleQueue[Any]
 class Ticket:
     """A request that is being answered. Iterate for the text; :attr:`sequence` has the numbers when it ends."""
 
-    _worker: Worker
+    _worker: EngineThread
     sequence: Sequence
     outputs: Outputs = field(default_factory=queue.SimpleQueue)
 
@@ -65,7 +65,7 @@ class Ticket:
                     return EngineError(CLOSED)
 
 
-class Worker:
+class EngineThread:
     """Makes an engine in a thread of its own and runs it there until closed."""
 
     def __init__(self, make_engine: Callable[[], Engine]) -> None:
