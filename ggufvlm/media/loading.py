@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard, Union
 
 from ggufvlm.errors import ImageError
 from ggufvlm.media.decoding.decode import MAX_PIXELS, decode, finish
+from ggufvlm.media.decoding.headers import decoded_bytes
 from ggufvlm.media.image import Image
 from ggufvlm.media.sources.read import read_source
 
@@ -35,13 +38,42 @@ def load(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image:
         ImageError: missing, unreadable, damaged, too large, or not an image. The message names the source.
         TypeError: nothing of the above.
     """
-    if isinstance(source, Image):
-        return source
-    if isinstance(source, (bytes, bytearray)):
-        return decode(bytes(source), "<bytes>", max_pixels=max_pixels)
+    return read(source, max_pixels=max_pixels).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadImage:
+    """An image whose file was read, and is not decoded yet.
+
+    Attributes:
+        n_bytes: how much memory its pixels take; 0 if only decoding can tell.
+        decode: makes the image; raises ImageError as :func:`load` does.
+    """
+
+    n_bytes: int
+    decode: Callable[[], Image]
+
+
+def read(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> ReadImage:
+    """Do all of :func:`load` but decoding.
+
+    Raises:
+        ImageError: missing or unreadable.
+        TypeError: nothing that :func:`load` takes.
+    """
     if isinstance(source, (str, os.PathLike)):
         data, name = read_source(source)
-        return decode(data, name, max_pixels=max_pixels)
+    elif isinstance(source, (bytes, bytearray)):
+        data, name = bytes(source), "<bytes>"
+    else:
+        image = _of_memory(source, max_pixels)
+        return ReadImage(len(image.rgb), lambda: image)
+    return ReadImage(decoded_bytes(data, name), lambda: decode(data, name, max_pixels=max_pixels))
+
+
+def _of_memory(source: object, max_pixels: int) -> Image:
+    if isinstance(source, Image):
+        return source
     if _is_pillow(source):
         return finish(source, _pillow_name(source), max_pixels=max_pixels)
     if _is_array(source):

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ggufvlm.config import SamplingSettings
 from ggufvlm.engine.task import Output
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.media import Image, load
+from ggufvlm.media import Image
+from ggufvlm.media.loading import read
 from ggufvlm.vlm.answer import Answer
 from ggufvlm.vlm.documents import Material, Measurer
 from ggufvlm.vlm.request import question as dialogue_of
+from ggufvlm.workers.prefetch import Budget, Prefetch, Prefetched, Reserve
 
 if TYPE_CHECKING:
     from ggufvlm.engine.thread import Outputs, Ticket
     from ggufvlm.families import Message
 
-_READERS = 2
-_BYTES_IN_HAND = 512 << 20  # of decoded images; one question is taken whatever its size
-_BYTES_OF_DOCUMENTS = 256 << 20  # of the pages or frames of one question
+    Read: TypeAlias = "Prefetched[Question, list[Message]]"
+
+_MAX_BYTES = 512 << 20  # of the decoded images of all questions that are in flight
+_MAX_BYTES_OF_DOCUMENTS = 256 << 20  # of the pages or frames of one question
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,11 +60,12 @@ class Result:
 
 @dataclass(slots=True)
 class _Answering:
-    question: Question
+    """A question that the engine has."""
+
+    read: Read
     ticket: Ticket
     finish: Callable[[str], Answer]
     said: list[str]
-    n_bytes: int
 
 
 class Answerer(Measurer, Protocol):
@@ -79,77 +82,61 @@ class Mapping:
     Args:
         vlm: answers them.
         questions: taken one by one, only when there is room.
-        n_ahead: questions that are in hand at a time.
+        n_ahead: questions that are in flight at a time: being read, waiting, or being answered.
     """
 
     def __init__(self, vlm: Answerer, questions: Iterable[Question], n_ahead: int) -> None:
         self._vlm = vlm
-        self._questions = iter(questions)
-        self._n_ahead = n_ahead
-        self._events: SimpleQueue[Future[list[Message]] | Output | BaseException] = SimpleQueue()
-        self._reading: dict[Future[list[Message]], Question] = {}
-        self._n_bytes = 0  # of the images of questions that are in hand
+        self._events: SimpleQueue[Read | Output | BaseException] = SimpleQueue()
         self._answering: dict[int, _Answering] = {}
-        self._pool = ThreadPoolExecutor(_READERS, "ggufvlm-images")
+        self._prefetch: Prefetch[Question, list[Message]] = Prefetch(
+            questions,
+            self._read,
+            budget=Budget(_MAX_BYTES),
+            max_items=n_ahead,
+            size=_bytes_in_memory,
+            on_done=self._events.put,
+        )
 
     def results(self) -> Iterator[Result]:
         """Results in the order in which they are finished. Ending early aborts what is being answered."""
         try:
-            self._read_ahead()
-            while self._reading or self._answering:
+            self._prefetch.fill()
+            while self._prefetch.n_held:
                 result = self._take(self._events.get())
-                self._read_ahead()
+                self._prefetch.fill()
                 if result is not None:
                     yield result
         finally:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._prefetch.close()
             for left in self._answering.values():
                 left.ticket.abort()
 
-    def _read_ahead(self) -> None:
-        while self._has_room():
-            question = next(self._questions, None)
-            if question is None:
-                self._n_ahead = 0
-                return
-            future = self._pool.submit(self._read, question)
-            self._reading[future] = question
-            self._n_bytes += n_bytes_of(question)
-            future.add_done_callback(self._events.put)
-
-    def _has_room(self) -> bool:
-        """Whether another question may be taken: few are in hand, and their images are not too large together."""
-        n_in_hand = len(self._reading) + len(self._answering)
-        if self._n_bytes >= _BYTES_IN_HAND and n_in_hand:
-            return False
-        return n_in_hand < self._n_ahead and len(self._reading) < 2 * _READERS
-
-    def _read(self, question: Question) -> list[Message]:
+    def _read(self, question: Question, reserve: Reserve) -> list[Message]:
         images = question.images
         if isinstance(images, Material):
+            reserve(min(images.n_bytes, _MAX_BYTES_OF_DOCUMENTS))
             prompt, system, prefill = question.prompt, question.system, question.prefill
-            return images.fit(self._vlm, prompt, system, prefill, max_bytes=_BYTES_OF_DOCUMENTS)[0]
-        images = images if isinstance(images, (list, tuple)) else [images]
-        return dialogue_of([load(image) for image in images], question.prompt, question.system)
+            return images.fit(self._vlm, prompt, system, prefill, max_bytes=_MAX_BYTES_OF_DOCUMENTS)[0]
+        encoded = [read(image) for image in _as_list(images)]
+        if not _bytes_in_memory(question):
+            reserve(sum(image.n_bytes for image in encoded))
+        return dialogue_of([image.decode() for image in encoded], question.prompt, question.system)
 
-    def _take(self, event: Future[list[Message]] | Output | BaseException) -> Result | None:
+    def _take(self, event: Read | Output | BaseException) -> Result | None:
         if isinstance(event, BaseException):
             raise event
-        if isinstance(event, Future):
-            return self._ask(self._reading.pop(event), event)
-        return self._hear(event)
+        return self._ask(event) if isinstance(event, Prefetched) else self._hear(event)
 
-    def _ask(self, question: Question, read: Future[list[Message]]) -> Result | None:
-        self._n_bytes -= n_bytes_of(question)
+    def _ask(self, read: Read) -> Result | None:
+        question = read.item
         try:
-            messages = read.result()
-            ticket, finish = self._vlm.begin(messages, question.prefill, question.settings, self._events)
+            ticket, finish = self._vlm.begin(read.result(), question.prefill, question.settings, self._events)
         except GGUFVLMError as error:
+            self._prefetch.release(read)
             return Result(question, error=error)
-        n_bytes = sum(len(image.rgb) for message in messages for image in message.images)
-        self._n_bytes += n_bytes
         said = [question.prefill] if question.prefill else []
-        self._answering[ticket.sequence.id] = _Answering(question, ticket, finish, said, n_bytes)
+        self._answering[ticket.sequence.id] = _Answering(read, ticket, finish, said)
         return None
 
     def _hear(self, output: Output) -> Result | None:
@@ -158,17 +145,18 @@ class Mapping:
         if not output.is_last:
             return None
         del self._answering[output.sequence.id]
-        self._n_bytes -= answering.n_bytes
+        self._prefetch.release(answering.read)
+        question = answering.read.item
         if output.error is not None:
-            return Result(answering.question, error=output.error)
-        return Result(answering.question, answering.finish("".join(answering.said)))
+            return Result(question, error=output.error)
+        return Result(question, answering.finish("".join(answering.said)))
 
 
-def n_bytes_of(question: Question) -> int:
-    """What its images take in memory, as far as they are decoded, or as much as is taken of documents."""
-    images = question.images
-    if isinstance(images, (list, tuple)):
-        return sum(len(image.rgb) for image in images if isinstance(image, Image))
-    if isinstance(images, Image):
-        return len(images.rgb)
-    return min(getattr(images, "n_bytes", 0), _BYTES_OF_DOCUMENTS)
+def _bytes_in_memory(question: Question) -> int:
+    """The memory of its images if all of them are decoded already; else 0."""
+    images = _as_list(question.images)
+    return sum(len(image.rgb) for image in images) if all(isinstance(image, Image) for image in images) else 0
+
+
+def _as_list(images: Any) -> list[Any]:
+    return list(images) if isinstance(images, (list, tuple)) else [images]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-import threading
-import time
 
 import pytest
 from hypothesis import given
@@ -17,7 +15,7 @@ from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.server.contract import FOR_EVER, ClientQuestion
 from ggufvlm.server.durations import parse_duration
 from ggufvlm.server.engines.crash_quarantine import Suspects
-from ggufvlm.server.engines.images import Decoder, PixelGate
+from ggufvlm.server.engines.images import Decoder
 from ggufvlm.server.engines.memory_budget import Memory
 from ggufvlm.server.http.faults import fault_of
 from ggufvlm.server.metrics import Counter, Histogram, Metrics
@@ -85,40 +83,16 @@ def test_metrics_are_what_prometheus_reads() -> None:
     assert families["ggufvlm_first_token_seconds"].type == "histogram"
 
 
-def test_pixels_wait_for_room_and_large_ones_come_alone() -> None:
-    gate, entered = PixelGate(10), list[int]()
-
-    def enter(n: int) -> None:
-        gate.enter(n)
-        entered.append(n)
-
-    gate.enter(6)
-    waiting = [threading.Thread(target=enter, args=(n,), daemon=True) for n in (5, 50)]
-    for thread in waiting:
-        thread.start()
-    time.sleep(0.05)
-    assert entered == []
-    gate.enter(4)
-    gate.leave(6)
-    gate.leave(4)
-    deadline = time.monotonic() + 10
-    while len(entered) < 2 and time.monotonic() < deadline:
-        if entered and gate.used:
-            gate.leave(entered[0])
-        time.sleep(0.01)
-    assert sorted(entered) == [5, 50]
-
-
 def test_images_are_counted_by_their_headers() -> None:
     decoder = Decoder(20_000)
     good = encoded(SCENE.draw(100, 100))
-    assert decoder.count_pixels([good, good]) == 20_000
+    assert decoder.count_bytes([good, good]) == 60_000
     with pytest.raises(ImageError, match="image 2: 200x200"):
-        decoder.count_pixels([good, encoded(SCENE.draw(200, 200))])
+        decoder.count_bytes([good, encoded(SCENE.draw(200, 200))])
     with pytest.raises(ImageError, match="90000 pixels together"):
-        decoder.count_pixels([good] * 9)
+        decoder.count_bytes([good] * 9)
     with pytest.raises(ImageError, match="image 3"):
-        decoder.count_pixels([good, good, b"GIF"])
+        decoder.count_bytes([good, good, b"GIF"])
     assert decoder.decode(good, 1).source == "image 1"
 
 

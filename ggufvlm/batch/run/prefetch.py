@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
 from typing import NamedTuple
 
 from ggufvlm.batch.inputs.expand import media_file
@@ -16,17 +15,18 @@ from ggufvlm.batch.item import Item, Part, Source, Whole, clean
 from ggufvlm.batch.journal.identity import Identity
 from ggufvlm.batch.journal.readonly_journal import Past
 from ggufvlm.batch.journal.rows import Asked
-from ggufvlm.batch.run.budget import Budget
 from ggufvlm.cache.store import digest
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.media import Image
 from ggufvlm.media.decoding.decode import decode
-from ggufvlm.media.decoding.headers import exif_fields
+from ggufvlm.media.decoding.headers import decoded_bytes, exif_fields
 from ggufvlm.media.decoding.kinds import MediaFile
 from ggufvlm.media.sources.read import is_url, read_source
 from ggufvlm.vlm.documents import Material
+from ggufvlm.workers.prefetch import Budget, Prefetch, Reserve
 
-_READERS = 2
+READ_AHEAD_BYTES = 512 << 20
+"""Of decoded images that wait for the engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +45,24 @@ class Looked:
     error: GGUFVLMError | None = None
     material: Material | None = None
 
-    @property
-    def n_bytes(self) -> int:
-        """Of its decoded images."""
-        images = self.material.first_images if self.material else self.images
-        return sum(len(image.rgb) for image in images)
-
     def without_images(self) -> Looked:
         """What is left of it when it is asked."""
         return replace(self, images=(), material=None)
 
 
 class _EncodedImage(NamedTuple):
-    """An image that is not decoded yet."""
+    """An image that is not decoded yet.
+
+    Attributes:
+        file_id: tells its file from others.
+        decode: makes the image.
+        n_bytes: tells how much memory that takes; of pages and frames, 0: only making them tells.
+        data: its file; empty for pages and frames.
+    """
 
     file_id: str
     decode: Callable[[], Image]
+    n_bytes: Callable[[], int]
     data: bytes
 
 
@@ -78,14 +80,22 @@ class Looker:
     identity: Identity
     journal: Past
 
-    def look(self, item: Item) -> Looked:
-        """Read, hash and, unless the answer is known, decode."""
+    def look(self, item: Item, reserve: Reserve = lambda _n_bytes: None) -> Looked:
+        """Read the images of an input, hash them and, unless the answer is known, decode them.
+
+        Args:
+            item: the input.
+            reserve: told how many bytes decoding takes, before it begins.
+
+        Returns:
+            The input with its question, or with the error that keeps it from being asked.
+        """
         if item.error is not None:
             return Looked(item, error=item.error)
         try:
             if item.whole is not None:
-                return self._look_at_all(item, item.whole)
-            return self._unchanged(item) or self._look(item)
+                return self._look_at_all(item, item.whole, reserve)
+            return self._unchanged(item) or self._look(item, reserve)
         except GGUFVLMError as error:
             return Looked(item, error=error)
         finally:
@@ -120,13 +130,13 @@ class Looker:
         asked = self._asked(item, row["image"].split(), row["files"].split(), {})
         return Looked(item, asked) if row["path"] == item.path and row["key"] == asked.key else None
 
-    def _look(self, item: Item) -> Looked:
+    def _look(self, item: Item, reserve: Reserve) -> Looked:
         index = self.journal.index
         encoded = self._images(item)
         known = self._known(item, encoded)
         if known is not None:
             return Looked(item, known)
-        images = tuple(one.decode() for one in encoded)
+        images = _decoded(encoded, reserve)
         asked = self._asked_of(item, encoded, [image.id for image in images])
         sized = replace(asked, width=images[0].width, height=images[0].height)
         return Looked(item, sized, () if index.place_of_key(asked.key) is not None else images)
@@ -153,12 +163,13 @@ class Looker:
         file_ids = [digest(content_id(media_file(source, item.id)), chosen) for source in item.sources]
         return replace(self._asked(item, file_ids, file_ids, {}), image_ids=())
 
-    def _look_at_all(self, item: Item, whole: Whole) -> Looked:
+    def _look_at_all(self, item: Item, whole: Whole, reserve: Reserve) -> Looked:
         files = [media_file(source, item.id) for source in item.sources]
         asked = self._asked_at_all(replace(item, sources=tuple(map(_place, files))), whole)
         if self.journal.index.place_of_key(asked.key) is not None:
             return Looked(item, asked)
         material = Material.of_files(files, whole.selection)
+        reserve(sum(len(image.rgb) for image in material.first_images))
         first = material.first_images[0]
         sized = replace(asked, width=first.width, height=first.height, n_wanted=material.n_wanted)
         return Looked(item, sized, material=material)
@@ -184,12 +195,23 @@ def _place(file: MediaFile) -> Source:
 
 def _of_part(part: Part) -> list[_EncodedImage]:
     strip, place = part.strip, part.place
-    return [_EncodedImage(strip.image_id(place), lambda: strip.image(place), b"")]
+    return [_EncodedImage(strip.image_id(place), lambda: strip.image(place), lambda: 0, b"")]
 
 
 def _read(source: Source, name: str) -> _EncodedImage:
     data, name = _bytes_of(source, name)
-    return _EncodedImage(hashlib.sha256(data).hexdigest(), lambda: decode(data, name), data)
+    file_id = hashlib.sha256(data).hexdigest()
+    return _EncodedImage(file_id, lambda: decode(data, name), lambda: decoded_bytes(data, name), data)
+
+
+def _decoded(encoded: Sequence[_EncodedImage], reserve: Reserve) -> tuple[Image, ...]:
+    n_bytes = sum(one.n_bytes() for one in encoded)
+    if n_bytes:
+        reserve(n_bytes)
+        return tuple(one.decode() for one in encoded)
+    images = tuple(one.decode() for one in encoded)
+    reserve(sum(len(image.rgb) for image in images))
+    return images
 
 
 def _bytes_of(source: Source, name: str) -> tuple[bytes, str]:
@@ -197,36 +219,19 @@ def _bytes_of(source: Source, name: str) -> tuple[bytes, str]:
 
 
 def look_ahead(
-    items: Iterable[Item], look: Callable[[Item], Looked], window: int, budget: Budget | None = None
+    items: Iterable[Item],
+    look: Callable[[Item, Reserve], Looked],
+    window: int,
+    max_bytes: int = READ_AHEAD_BYTES,
 ) -> Generator[Looked, None, None]:
-    """Look at inputs in threads, at most ``window`` ahead; they come as they are finished.
+    """Look at inputs in threads; they come as they are finished.
 
     Args:
-        budget: bytes of decoded images that may wait here; each thread may hold one image more.
+        items: the inputs, taken in the thread of who iterates.
+        look: :meth:`Looker.look`.
+        window: how many inputs may be looked at ahead.
+        max_bytes: of decoded images that may wait here.
     """
-    pool = ThreadPoolExecutor(_READERS, "ggufvlm-batch")
-    done: SimpleQueue[Future[Looked]] = SimpleQueue()
-    waiting, remaining = 0, iter(items)
-    budget = budget or Budget()
-
-    def look_and_wait(item: Item) -> Looked:
-        looked = look(item)
-        budget.take(looked.n_bytes)
-        return looked
-
-    try:
-        while True:
-            for item in remaining:
-                pool.submit(look_and_wait, item).add_done_callback(done.put)
-                waiting += 1
-                if waiting >= window:
-                    break
-            if not waiting:
-                return
-            waiting -= 1
-            looked = done.get().result()
-            budget.give_back(looked.n_bytes)
-            yield looked
-    finally:
-        budget.close()
-        pool.shutdown(wait=False, cancel_futures=True)
+    with closing(Prefetch(items, look, budget=Budget(max_bytes), max_items=window)) as ahead:
+        for looked in ahead:
+            yield looked.result()

@@ -39,6 +39,21 @@ def header_size(source: str | os.PathLike[str] | bytes) -> tuple[int, int]:
     return _size(*read_source(source))
 
 
+def decoded_bytes(data: bytes, name: str) -> int:
+    """How much memory an image file takes once it is decoded; 0 if that cannot be told, which decoding will tell.
+
+    >>> decoded_bytes(b"no image", "photo.jpg")
+    0
+    """
+    try:
+        # nothing but the size: to look at more of some formats, Pillow decodes the image
+        with open_image(data, name) as image:
+            n_pixels: int = image.width * image.height
+    except ImageError:
+        return 0
+    return 3 * n_pixels
+
+
 def exif_fields(data: bytes) -> dict[str, str]:
     """The EXIF entries of an image file by their names, as text; damaged ones count as none."""
     from PIL.ExifTags import GPSTAGS, IFD, TAGS

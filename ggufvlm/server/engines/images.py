@@ -12,52 +12,32 @@ from ggufvlm.families import ChatHandler
 from ggufvlm.media import Image, resize
 from ggufvlm.media.decoding.decode import decode
 from ggufvlm.media.decoding.plugins import open_image
+from ggufvlm.workers.prefetch import Budget
 
 T = TypeVar("T")
 
 TOGETHER = 4
 """All images of a request, or of all requests in hand, may have this many times the pixels of one."""
+BYTES_PER_PIXEL = 3
 _LOW_SHARE = 4
 _DEFAULT_BUDGET = 1024
 _DECODERS = 2
 
 
-class PixelGate:
-    """Lets requests in while their images together have at most ``capacity`` pixels; a larger one comes in alone."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._used = 0
-        self._changed = threading.Condition()
-
-    @property
-    def used(self) -> int:
-        """Pixels of the requests that are in."""
-        return self._used
-
-    def enter(self, n_pixels: int) -> None:
-        """Wait for room."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._used or self._used + n_pixels <= self._capacity)
-            self._used += n_pixels
-
-    def leave(self, n_pixels: int) -> None:
-        """Make room again."""
-        with self._changed:
-            self._used -= n_pixels
-            self._changed.notify_all()
-
-
 class Decoder:
-    """Decodes for several threads, two images at a time, so that the engine keeps its cores."""
+    """Decodes for several threads, two images at a time, so that the engine keeps its cores.
+
+    Attributes:
+        budget: memory that decoded images may take.
+    """
 
     def __init__(self, max_pixels: int) -> None:
         self._max_pixels = max_pixels
         self._turns = threading.Semaphore(_DECODERS)
-        self.gate = PixelGate(TOGETHER * max_pixels)
+        self.budget = Budget(TOGETHER * max_pixels * BYTES_PER_PIXEL)
 
-    def count_pixels(self, files: Sequence[bytes]) -> int:
-        """What the images will take, by their headers.
+    def count_bytes(self, files: Sequence[bytes]) -> int:
+        """The memory that the images will take once they are decoded, by their headers.
 
         Raises:
             ImageError: one of them is no image, or they are too large; it is named by its place.
@@ -80,7 +60,7 @@ class Decoder:
                 f"the images have {total} pixels together, more than this server's limit of "
                 f"{TOGETHER * self._max_pixels}"
             )
-        return total
+        return total * BYTES_PER_PIXEL
 
     def decode(self, data: bytes, place: int) -> Image:
         """Decode the image at this place of the request, counted from 1.

@@ -13,8 +13,9 @@ from ggufvlm.errors import UsageError
 from ggufvlm.families import Message, PlainHandler, read_messages
 from ggufvlm.media import Image
 from ggufvlm.server.contract import ClientQuestion, Limits
-from ggufvlm.server.engines.images import Decoder, PixelGate, lowered
+from ggufvlm.server.engines.images import BYTES_PER_PIXEL, Decoder, lowered
 from ggufvlm.vlm.vlm import VLM
+from ggufvlm.workers.prefetch import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +25,19 @@ class ReadQuestion:
     Attributes:
         request: with images at the size at which the projector gets them.
         seen: the images as they were given, without their pixels.
-        n_pixels: that the request still holds.
+        n_bytes: of pixels that the request still holds.
     """
 
     request: Request
     seen: Sequence[Image]
-    n_pixels: int
+    n_bytes: int
 
 
 class QuestionReader:
     """Reads questions for several threads.
 
     Attributes:
-        gate: lets in as many pixels as may be decoded at a time.
+        budget: memory that decoded images may take.
     """
 
     def __init__(self, vlm: VLM, limits: Limits) -> None:
@@ -45,17 +46,17 @@ class QuestionReader:
         self._decoder = Decoder(limits.pixels)
 
     @property
-    def gate(self) -> PixelGate:
-        return self._decoder.gate
+    def budget(self) -> Budget:
+        return self._decoder.budget
 
-    def count_pixels(self, asked: ClientQuestion) -> int:
-        """What the images of a question will take.
+    def count_bytes(self, asked: ClientQuestion) -> int:
+        """The memory that the images of a question will take.
 
         Raises:
             ImageError: one is no image, or they are too large.
             UsageError: a message holds something else than texts and images.
         """
-        return self._decoder.count_pixels(_image_files(asked))
+        return self._decoder.count_bytes(_image_files(asked))
 
     def read(self, asked: ClientQuestion) -> ReadQuestion:
         """Decode and scale the images, render the prompt, compile the constraint.
@@ -78,7 +79,7 @@ class QuestionReader:
         return ReadQuestion(
             replace(request, parts=parts),
             [replace(image, rgb=b"") for image in images],
-            sum(part.width * part.height for part in parts if isinstance(part, ImagePart)),
+            sum(BYTES_PER_PIXEL * part.width * part.height for part in parts if isinstance(part, ImagePart)),
         )
 
     def _within_limits(self, settings: SamplingSettings) -> SamplingSettings:

@@ -38,13 +38,13 @@ class _InFlight:
     """One question.
 
     Attributes:
-        n_pixels: what it holds of the room for images.
+        n_bytes: what it holds of the memory for images.
         begun: done when the engine has it.
     """
 
     number: int
     asked: ClientQuestion
-    n_pixels: int = 0
+    n_bytes: int = 0
     is_cancelled: bool = False
     begun: Future[InHand] = field(default_factory=Future)
     said: list[str] = field(default_factory=list)
@@ -122,14 +122,14 @@ class Desk:
 
     def _read(self, answering: _InFlight) -> InHand:
         """Raises: ImageError, UsageError, ContextOverflow, EngineError."""
-        asked, gate = answering.asked, self._reader.gate
-        n_pixels = self._reader.count_pixels(asked)
-        gate.enter(n_pixels)
-        answering.n_pixels = n_pixels
+        asked, budget = answering.asked, self._reader.budget
+        n_bytes = self._reader.count_bytes(asked)
+        budget.take(n_bytes)
+        answering.n_bytes = n_bytes
         _stop_if_cancelled(answering)
         question = self._reader.read(asked)
-        gate.leave(n_pixels - question.n_pixels)
-        answering.n_pixels = question.n_pixels
+        budget.give_back(n_bytes - question.n_bytes)
+        answering.n_bytes = question.n_bytes
         _stop_if_cancelled(answering)
         ticket = self._vlm._worker.submit(question.request, _Mouth(answering, self._outputs))
         return ticket, lambda text: self._vlm._answer(text, ticket.sequence, question.seen, question.request)
@@ -175,7 +175,7 @@ class Desk:
         self._close(answering, finish("".join(answering.said)), output.error)
 
     def _close(self, answering: _InFlight, answer: Answer | None, error: GGUFVLMError | None) -> None:
-        self._reader.gate.leave(answering.n_pixels)
+        self._reader.budget.give_back(answering.n_bytes)
         self._permits.release()
         del self._open[answering.number]
         failure = Failure.of(error) if error is not None else None
