@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from ggufvlm.errors import ModelError
 
@@ -42,10 +44,42 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises:
         ModelError: the file cannot be written.
     """
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    partial = _beside(target)
     with unfinished(partial):
         try:
             yield partial
             partial.replace(target)
         except OSError as error:
             raise ModelError(f"{target}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def replacing_durably(target: Path) -> Iterator[IO[bytes]]:
+    """As :func:`replacing`, for what nobody can make again: an open file, on the disk before it takes its place.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    partial = _beside(target)
+    with unfinished(partial):
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _beside(target: Path) -> Path:
+    # a name may have 255 bytes, and a character four of them
+    return target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}.partial")

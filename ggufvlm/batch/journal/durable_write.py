@@ -1,27 +1,28 @@
-"""Writing files so that nothing is lost: locks, syncs, replacement in one step, and one line when the disk fails."""
+"""Writing a journal so that nothing is lost: a lock, syncs, and one line when the disk fails."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import secrets
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import IO
 
 from ggufvlm.errors import OutputError, UsageError
-from ggufvlm.files import unfinished
 
 RESTART = "--restart begins anew and keeps the old file as .bak"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
 @contextmanager
-def told(name: str) -> Iterator[None]:
-    """Turn what the system says about a file into an OutputError of one line."""
+def as_output_error(name: str) -> Iterator[None]:
+    """Turn what the system says about a file into an OutputError of one line.
+
+    Raises:
+        OutputError: in place of an OSError of the block; its message names the file.
+    """
     try:
         yield
     except OSError as error:
@@ -29,49 +30,36 @@ def told(name: str) -> Iterator[None]:
         raise OutputError(f"{name}: cannot be written: {error.strerror or error}", hint=hint) from error
 
 
-@contextmanager
-def replacing(target: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the target's place, synced, if the block ends well; else it goes away.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    partial = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.partial")
-    with unfinished(partial):
-        with partial.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-    sync_folder(target.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 def lock(handle: int, name: str) -> None:
     """Keep other runs off a file until it is closed.
+
+    Args:
+        handle: the open file.
+        name: what the error calls it.
 
     Raises:
         UsageError: another run has it.
     """
     try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        _lock(handle)
+    except OSError as error:
+        if error.errno not in _TAKEN:  # a file system without locks
+            return
         raise UsageError(f"{name}: another run is writing it", hint="wait for it, or name another output") from None
-    except OSError:
-        return  # a file system without locks
+
+
+def _lock(handle: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        # Windows keeps everybody from reading what is locked: lock a byte that no journal will ever reach
+        os.lseek(handle, 1 << 62, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        os.lseek(handle, 0, os.SEEK_SET)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class Syncer:
@@ -91,7 +79,11 @@ class Syncer:
         self._changed.set()
 
     def check(self) -> None:
-        """Raises: OSError, what a sync met since."""
+        """Tell what a sync has met since.
+
+        Raises:
+            OSError: the disk is full, or fails.
+        """
         if self._error is not None:
             error, self._error = self._error, None
             raise error

@@ -12,10 +12,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ggufvlm.batch.item import shown
-from ggufvlm.batch.journal.durable_write import RESTART, Syncer, lock, replacing, sync_folder, told
+from ggufvlm.batch.journal.durable_write import RESTART, Syncer, as_output_error, lock
 from ggufvlm.batch.journal.index import Index, Place
 from ggufvlm.batch.journal.rows import Row, complete, is_row
 from ggufvlm.errors import UsageError
+from ggufvlm.files import replacing_durably, sync_folder
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -48,7 +49,7 @@ class Journal:
         self._fd = -1
         if path.exists() and not path.is_file():
             raise UsageError(f"{self.name}: not a regular file")
-        with told(self.name):
+        with as_output_error(self.name):
             if restart and path.exists():
                 path.replace(path.with_name(f"{path.name}.bak"))
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +57,7 @@ class Journal:
             sync_folder(path.parent)
         try:
             lock(self._fd, self.name)
-            with told(self.name):
+            with as_output_error(self.name):
                 self._end = self._read_all()
                 os.ftruncate(self._fd, self._end)
         except BaseException:
@@ -104,7 +105,7 @@ class Journal:
         """
         line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
         assert self._syncer is not None
-        with told(self.name):
+        with as_output_error(self.name):
             self._syncer.check()
             try:
                 done = os.write(self._fd, line)
@@ -151,14 +152,14 @@ class Journal:
             return
         self.sync()
         index, end = Index(), 0
-        with told(self.name), replacing(self.path) as file:
+        with as_output_error(self.name), replacing_durably(self.path) as file:
             for item_id in ids:
                 line = self._line(places[item_id])
                 file.write(line)
                 index.add(json.loads(line), Place(end, len(line)))
                 end += len(line)
         self.close()
-        with told(self.name):
+        with as_output_error(self.name):
             self._open()
         self.index, self._end, self.n_damaged = index, end, 0
 
@@ -168,7 +169,7 @@ class Journal:
         Raises:
             OutputError: the disk is full, or fails.
         """
-        with told(self.name):
+        with as_output_error(self.name):
             if self._syncer is not None:
                 self._syncer.check()
             os.fsync(self._fd)
@@ -200,7 +201,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     Raises:
         OutputError: it cannot be read.
     """
-    with told(shown(path)), path.open("rb") as file:
+    with as_output_error(shown(path)), path.open("rb") as file:
         for line in file:
             try:
                 row = json.loads(line)

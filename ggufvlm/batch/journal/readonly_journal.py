@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ggufvlm.batch.item import shown
-from ggufvlm.batch.journal.durable_write import told
+from ggufvlm.batch.journal.durable_write import as_output_error
 from ggufvlm.batch.journal.index import Index, Place
 from ggufvlm.batch.journal.rows import Row, complete, is_row
 
@@ -34,7 +34,7 @@ class OldRows:
         if not path.is_file():
             return
         end = 0
-        with told(shown(path)), path.open("rb") as file:
+        with as_output_error(shown(path)), path.open("rb") as file:
             for line in file:
                 row = _parsed(line)
                 if row is not None:
@@ -47,7 +47,7 @@ class OldRows:
         Raises:
             OutputError: it cannot be read.
         """
-        with told(shown(self._path)), self._path.open("rb") as file:
+        with as_output_error(shown(self._path)), self._path.open("rb") as file:
             file.seek(place.start)
             return complete(json.loads(file.read(place.length)))
 

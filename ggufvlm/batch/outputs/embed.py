@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ggufvlm.batch.item import Item, shown
-from ggufvlm.batch.journal.durable_write import replacing, told
+from ggufvlm.batch.journal.durable_write import as_output_error
 from ggufvlm.batch.journal.rows import Row
 from ggufvlm.errors import ImageError
+from ggufvlm.files import replacing_durably
 from ggufvlm.media.metadata.write import Field, describe_file, description_of, is_same_image
 
 ORIGINAL = ".orig"
@@ -72,7 +73,7 @@ class Embedder:
 
     def _embed(self, source: Path, item: Item, text: str) -> None:
         name = shown(source)
-        with told(name):
+        with as_output_error(name):
             before = source.read_bytes()
         if self._style.folder is None:
             if not self._is_described(before, text, name):
@@ -80,7 +81,7 @@ class Embedder:
             self.n_written += 1
             return
         target = self._target(source, item)
-        with told(shown(target)):
+        with as_output_error(shown(target)):
             old = target.read_bytes() if target.exists() else None
             if old is not None and not is_same_image(old, before):
                 raise ImageError(f"{shown(target)}: another image is there already")
@@ -105,7 +106,7 @@ class Embedder:
 
     @staticmethod
     def _write_in_place(path: Path, before: bytes, after: bytes) -> None:
-        with told(shown(path)):
+        with as_output_error(shown(path)):
             _keep(path, before)
             _write(path, after, like=path)
 
@@ -116,7 +117,7 @@ def _as_named(source: Path) -> Path:
 
 def _write(target: Path, data: bytes, *, like: Path) -> None:
     mode = like.stat().st_mode & 0o7777
-    with replacing(target) as file:
+    with replacing_durably(target) as file:
         file.write(data)
         if hasattr(os, "fchmod"):
             os.fchmod(file.fileno(), mode)

@@ -10,9 +10,10 @@ from itertools import islice
 from pathlib import Path
 
 from ggufvlm.batch.item import shown
-from ggufvlm.batch.journal.durable_write import replacing, told
+from ggufvlm.batch.journal.durable_write import as_output_error
 from ggufvlm.batch.journal.rows import Row
 from ggufvlm.batch.outputs.previews import preview
+from ggufvlm.files import replacing_durably
 
 _READERS, _AHEAD = 2, 16
 _LONG, _MANY_LINES = 250, 7  # what may not fit into its box has to be reached from the keyboard
@@ -60,7 +61,7 @@ def write_gallery(path: Path, rows: Iterable[Row], *, title: str) -> None:
     """
     style, script = _asset("gallery.css"), _asset("gallery.js")
     policy = _POLICY.format(style=_sha256(style), script=_sha256(script))
-    with told(shown(path)), replacing(path) as file:
+    with as_output_error(shown(path)), replacing_durably(path) as file:
         file.write(_HEAD.format(policy=escape(policy), title=escape(title), style=style).encode())
         for entry in _entries(rows):
             file.write(entry.encode("utf-8", "replace"))

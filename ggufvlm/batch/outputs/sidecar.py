@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from ggufvlm.batch.item import Item, shown
-from ggufvlm.batch.journal.durable_write import replacing, told
+from ggufvlm.batch.journal.durable_write import as_output_error
 from ggufvlm.batch.journal.journal import Journal
 from ggufvlm.batch.journal.rows import Row
+from ggufvlm.files import replacing_durably
 from ggufvlm.media.metadata.block import Damaged
 from ggufvlm.media.metadata.xmp import described, description
 
@@ -89,10 +90,10 @@ class Sidecars:
                 self.on_problem(f"not written: {shown(target)}: {error}")
 
     def _write(self, target: Path, row: Row) -> None:
-        with told(shown(target)):
+        with as_output_error(shown(target)):
             before = target.read_bytes() if target.exists() else b""
             data = self._packet(before, row) if self._style.kind == "xmp" else self._lines(before, row)
-            with replacing(target) as file:
+            with replacing_durably(target) as file:
                 file.write(data)
         self.n_written += 1
 

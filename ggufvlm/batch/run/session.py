@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from ggufvlm.batch.inputs.arguments import Inputs
-from ggufvlm.batch.journal.durable_write import RESTART, told
+from ggufvlm.batch.journal.durable_write import RESTART, as_output_error
 from ggufvlm.batch.journal.identity import Identity, identify
 from ggufvlm.batch.journal.journal import Journal
 from ggufvlm.batch.journal.rows import Row
@@ -157,7 +157,7 @@ class Session:
         if not path.exists() or journal == path:
             return
         if self._output.restart:
-            with told(path.name):
+            with as_output_error(path.name):
                 path.replace(path.with_name(f"{path.name}.bak"))
         elif not journal.exists():
             raise UsageError(f"{path.name}: is there, but {journal.name} is not: cannot go on with it", hint=RESTART)

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ggufvlm.batch.item import shown
-from ggufvlm.batch.journal.durable_write import replacing, told
+from ggufvlm.batch.journal.durable_write import as_output_error
 from ggufvlm.batch.journal.rows import Row
 from ggufvlm.batch.outputs.writers.flat import FLAT_COLUMNS, flat
+from ggufvlm.files import replacing_durably
 
 
 def write_csv(path: Path, rows: Iterable[Row]) -> None:
@@ -19,7 +20,7 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    with told(shown(path)), replacing(path) as file:
+    with as_output_error(shown(path)), replacing_durably(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.DictWriter(
             text, FLAT_COLUMNS, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", lineterminator="\n"
