@@ -16,7 +16,7 @@ from ggufvlm import UsageError
 from ggufvlm.batch.inputs.arguments import Inputs
 from ggufvlm.batch.journal.journal import Journal
 from ggufvlm.batch.journal.rows import NEWER
-from ggufvlm.batch.outputs.writers.csv_file import write_csv
+from ggufvlm.batch.outputs.writers import write_csv
 from ggufvlm.constraints.constraint import Constraint
 from tests.batch.conftest import Runner, draw_scenes, scene
 

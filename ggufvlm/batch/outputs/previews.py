@@ -7,10 +7,10 @@ from pathlib import Path
 from ggufvlm.batch.inputs.expand import kind_of_file
 from ggufvlm.batch.journal.rows import Row
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.media import Image, resize, to_png
+from ggufvlm.media import Image, load
 from ggufvlm.media.decoding.kinds import FileKind, identify
 from ggufvlm.media.documents.document import Selection, open_document
-from ggufvlm.media.pixels.thumbnails import thumbnail
+from ggufvlm.media.pixels.resize import thumbnail
 
 _SIDE = 256  # pixels
 _DPI = 96.0
@@ -23,8 +23,8 @@ def preview(row: Row) -> bytes | None:
         return None
     try:
         if kind_of_file(path) is FileKind.IMAGE:
-            return thumbnail(path, _SIDE)
-        return _small(_page_or_frame(path, row))
+            return thumbnail(load(path), _SIDE)
+        return thumbnail(_page_or_frame(path, row), _SIDE)
     except GGUFVLMError:
         return None
 
@@ -34,9 +34,3 @@ def _page_or_frame(path: Path, row: Row) -> Image:
     place = row["page"] if document.n_pages else row["time"]
     places = document.places[:1] if place is None else (place,)
     return next(image for _, image in document.images(places))
-
-
-def _small(image: Image) -> bytes:
-    scale = min(1.0, _SIDE / max(image.width, image.height))
-    smaller = resize(image, max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return thumbnail(to_png(smaller), _SIDE)

@@ -13,8 +13,6 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _XMP = b"XML:com.adobe.xmp\0"
 _LARGEST_XMP = 64 << 20  # bytes, unpacked
 
-_Chunk = tuple[bytes, bytes]
-
 
 class PngFile:
     """A PNG file; chunks that stay are copied with their checksums, right or wrong.

@@ -28,6 +28,7 @@ _SAVED_AS = {
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
+_THUMBNAIL_QUALITY = 70
 _QUALITY = {"JPEG": 95, "WEBP": 95, "AVIF": 90}
 
 
@@ -62,6 +63,15 @@ def pad_to_square(image: Image, color: tuple[int, int, int]) -> Image:
     square = PIL.Image.new("RGB", (side, side), color)
     square.paste(to_pillow(image), ((side - image.width) // 2, (side - image.height) // 2))
     return _from_pillow(square, image)
+
+
+def thumbnail(image: Image, side: int) -> bytes:
+    """The image as a small JPEG file whose longer side is at most ``side`` pixels."""
+    small = to_pillow(image)
+    small.thumbnail((side, side))
+    encoded = io.BytesIO()
+    small.save(encoded, "JPEG", quality=_THUMBNAIL_QUALITY, optimize=True)
+    return encoded.getvalue()
 
 
 def to_pillow(image: Image) -> PIL.Image.Image:
