@@ -16,7 +16,7 @@ from ggufvlm.batch.inputs.templates import parse
 from ggufvlm.batch.item import Item
 from ggufvlm.batch.journal.identity import Identity, identify, sampling_of
 from ggufvlm.batch.journal.journal import Journal
-from ggufvlm.batch.run.run import Progress, Run, Task
+from ggufvlm.batch.run.run import BatchRun, Progress, RowTask
 from ggufvlm.models.resolve import find_model
 from tests.support.scenes import Scene, random_scene
 
@@ -78,7 +78,9 @@ class Runner:
             yield from self.vlm.map(map(self._note, questions))
 
         with Journal(out) as journal:
-            run = Run(Task(template=parse(prompt), **task), self.identity(**(settings or {})), journal, total=None)
+            run = BatchRun(
+                RowTask(template=parse(prompt), **task), self.identity(**(settings or {})), journal, total=None
+            )
             run.go(items, ask)
             journal.put_in_order(None, journal.index.renamed(run.ids))
         return run.progress

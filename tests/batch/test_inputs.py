@@ -18,7 +18,7 @@ from ggufvlm.batch.inputs.templates import parse
 from ggufvlm.batch.inputs.walk import Filter
 from ggufvlm.batch.item import Item
 from ggufvlm.batch.journal.identity import Identity
-from ggufvlm.batch.journal.index import Place
+from ggufvlm.batch.journal.index import JournalLine
 from ggufvlm.batch.journal.journal import Journal
 from ggufvlm.batch.journal.rows import failed
 from ggufvlm.batch.run.prefetch import Looker
@@ -179,7 +179,7 @@ def test_names_that_cannot_be_are_errors_of_their_rows(folder: Path, name: str) 
     looker = Looker(template=parse("Hi"), system=None, identity=IDENTITY, journal=journal)
     looked = looker.look(item)
     assert isinstance(looked.error, InputError)
-    journal.index.add(failed(item, looked.error, IDENTITY), Place(0, 0))
+    journal.index.add(failed(item, looked.error, IDENTITY), JournalLine(0, 0))
     assert journal.index.renamed([]) == set()
     journal.close()
 

@@ -15,8 +15,8 @@ from ggufvlm import EngineConfig, EngineError, ModelError, Question, SamplingPar
 from ggufvlm.batch.inputs.arguments import Inputs
 from ggufvlm.batch.inputs.templates import parse
 from ggufvlm.batch.run.isolate import IsolatedEngine
-from ggufvlm.batch.run.run import Ask, Task
-from ggufvlm.batch.run.session import Engine, Output, Session, load_engine
+from ggufvlm.batch.run.run import Ask, RowTask
+from ggufvlm.batch.run.session import EngineSettings, OutputSettings, Session, load_engine
 from ggufvlm.media import Image, load
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.resolve import find_model
@@ -83,7 +83,7 @@ def test_an_image_that_kills_twice_is_marked_and_the_others_are_answered(folder:
 
 
 def test_an_image_that_kills_the_engine_becomes_a_row_with_an_error(eight: Path) -> None:
-    engine = Engine(
+    engine = EngineSettings(
         files=find_model("demo"), config=CONFIG, sampling=SamplingParams(temperature=0, max_tokens=60), isolate=True
     )
 
@@ -94,7 +94,7 @@ def test_an_image_that_kills_the_engine_becomes_a_row_with_an_error(eight: Path)
             for question in questions
         )
 
-    task, output = Task(template=parse("What is in {stem}?")), Output(path=Path("out.jsonl"))
+    task, output = RowTask(template=parse("What is in {stem}?")), OutputSettings(path=Path("out.jsonl"))
     with Session(Inputs([str(eight)]), task, engine, output) as session:
         session.run(lambda _progress: None, load)
         assert session.n_failed == 1

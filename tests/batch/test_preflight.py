@@ -11,7 +11,7 @@ from ggufvlm.batch.inputs.arguments import Inputs
 from ggufvlm.batch.inputs.templates import parse
 from ggufvlm.batch.journal.identity import sampling_of
 from ggufvlm.batch.run.preflight import Preflight, TokenCounter, preflight, seconds_per_row
-from ggufvlm.batch.run.session import Engine
+from ggufvlm.batch.run.session import EngineSettings
 from ggufvlm.families import Message
 from ggufvlm.media import Image
 from ggufvlm.media.decoding.headers import header_size
@@ -22,7 +22,7 @@ from tests.batch.conftest import Runner, draw_scenes, scene
 
 def look(*arguments: str, config: EngineConfig | None = None, free: int | None = None) -> Preflight:
     files = find_model("demo")
-    engine = Engine(files=files, config=config or EngineConfig(n_slots=4), sampling=sampling_of(files, {}))
+    engine = EngineSettings(files=files, config=config or EngineConfig(n_slots=4), sampling=sampling_of(files, {}))
     return preflight(Inputs(arguments), parse("Describe this image."), engine, free=free)
 
 
@@ -46,7 +46,7 @@ def test_tokens_of_each_family_are_those_of_llama_cpp(data: Path, family: str) -
     place = place if (place / "model.gguf").exists() else data / family
     found = sorted(place.glob("*.gguf"))
     files = ModelFiles(name=family, model=found[1], mmproj=found[0])
-    engine = Engine(files=files, config=EngineConfig(), sampling=SamplingParams())
+    engine = EngineSettings(files=files, config=EngineConfig(), sampling=SamplingParams())
     counter = TokenCounter(engine)
     assert counter.can_tell
     with VLM(files, EngineConfig(use_cache=False)) as vlm:

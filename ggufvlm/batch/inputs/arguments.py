@@ -15,7 +15,7 @@ from pathlib import Path
 from ggufvlm.batch.inputs.cells import Columns, item_of
 from ggufvlm.batch.inputs.expand import DocumentReading, expand, kind_of_file, n_parts, require_readers
 from ggufvlm.batch.inputs.tables import Row, Table, is_table, read_mixed_lines
-from ggufvlm.batch.inputs.walk import Filter, Found, walk
+from ggufvlm.batch.inputs.walk import Filter, FoundFile, walk
 from ggufvlm.batch.item import Item, holds, shown
 from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
 from ggufvlm.media.decoding.formats import is_document_name
@@ -62,7 +62,7 @@ class Inputs:
         self._wanted = wanted or Filter()
         self._reading = reading or DocumentReading()
         self._columns = columns or Columns()
-        self._parts: list[list[Found] | str | Table] = []
+        self._parts: list[list[FoundFile] | str | Table] = []
         if arguments.count(STDIN) > 1:
             raise UsageError("- can be given once: there is one stdin")
         seen: set[Path] = set()
@@ -129,7 +129,7 @@ class Inputs:
             else:
                 yield item_of(row, self._columns, folder=folder, origin=origin)
 
-    def _part(self, argument: str) -> list[Found] | str | Table:
+    def _part(self, argument: str) -> list[FoundFile] | str | Table:
         if argument == STDIN or is_url(argument) or is_data_uri(argument):
             return argument
         path = (local_path(argument) if is_file_url(argument) else None) or expand_user(argument)
@@ -141,20 +141,20 @@ class Inputs:
                 self._columns.of(table.columns, where=table.name)
             return table
         if os.path.lexists(path):
-            return [Found(path)]
+            return [FoundFile(path)]
         if glob.has_magic(argument):
             return self._some(list(self._matching(os.fspath(path))), argument)
         raise ImageError(f"no such image, folder or table: {label(argument)}")
 
-    def _matching(self, pattern: str) -> Iterator[Found]:
+    def _matching(self, pattern: str) -> Iterator[FoundFile]:
         for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - pathlib's stops at links
             path = Path(name)
             if holds(path.is_dir):
                 yield from walk(path, self._wanted) if "**" not in pattern else ()
             elif self._wanted.takes(path, path.parent):
-                yield Found(path)
+                yield FoundFile(path)
 
-    def _some(self, found: list[Found], argument: str) -> list[Found]:
+    def _some(self, found: list[FoundFile], argument: str) -> list[FoundFile]:
         if not found:
             raise ImageError(f"{label(argument)}: no images there", hint="--include takes files of other endings")
         return found
@@ -187,7 +187,7 @@ class Inputs:
             raise UsageError("--whole is for PDFs and videos, and there is none")
 
 
-def _of_file(found: Found) -> Item:
+def _of_file(found: FoundFile) -> Item:
     name = shown(found.path)
     return Item(id=name, path=name, sources=(found.path,), error=found.error, below=found.below)
 

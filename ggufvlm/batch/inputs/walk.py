@@ -15,7 +15,7 @@ from ggufvlm.media.decoding.formats import is_document_name, is_image_name
 from ggufvlm.media.sources.patterns import natural_key
 
 
-class Found(NamedTuple):
+class FoundFile(NamedTuple):
     """A file.
 
     Attributes:
@@ -56,7 +56,7 @@ def _matches(path: Path, root: Path, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 
-def walk(root: Path, wanted: Filter) -> Iterator[Found]:
+def walk(root: Path, wanted: Filter) -> Iterator[FoundFile]:
     """All images, PDFs and videos in a folder and the folders in it, in natural order, a folder's own files first.
 
     Hidden files and folders are left out. Links to folders are followed, each folder is entered once. What cannot be
@@ -73,7 +73,7 @@ def walk(root: Path, wanted: Filter) -> Iterator[Found]:
                     (e for e in entries if not e.name.startswith(".")), key=lambda e: natural_key(Path(e.name))
                 )
         except OSError as error:
-            yield Found(folder, ImageError(f"{shown(folder)}: cannot be read ({error.strerror or error})"))
+            yield FoundFile(folder, ImageError(f"{shown(folder)}: cannot be read ({error.strerror or error})"))
             continue
         if (state.st_dev, state.st_ino) in visited:
             continue
@@ -82,12 +82,12 @@ def walk(root: Path, wanted: Filter) -> Iterator[Found]:
         files = [entry for entry in found if not holds(entry.is_dir) and wanted.takes(Path(entry.path), root)]
         yield from (_checked(entry, root) for entry in files)
         if not files and not below and folder != root and wanted.takes(folder, root):
-            yield Found(folder)
+            yield FoundFile(folder)
         folders += [path for path in reversed(below) if not wanted.excludes(path, root)]
 
 
-def _checked(entry: os.DirEntry[str], root: Path) -> Found:
+def _checked(entry: os.DirEntry[str], root: Path) -> FoundFile:
     path = Path(entry.path)
     if holds(entry.is_file) or not holds(path.exists):  # a link to nowhere is told when it is read
-        return Found(path, below=path.relative_to(root))
-    return Found(path, ImageError(f"{shown(path)}: not a regular file"))
+        return FoundFile(path, below=path.relative_to(root))
+    return FoundFile(path, ImageError(f"{shown(path)}: not a regular file"))

@@ -10,7 +10,7 @@ from ggufvlm.batch.item import holds
 from ggufvlm.batch.journal.rows import Row
 
 
-class Place(NamedTuple):
+class JournalLine(NamedTuple):
     """A line of the journal."""
 
     start: int
@@ -26,7 +26,7 @@ class Known(NamedTuple):
         is_error: an answer that ran in circles is both.
     """
 
-    place: Place
+    place: JournalLine
     path: str | None
     key: bytes | None
     has_answer: bool
@@ -38,14 +38,14 @@ class Index:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Known] = {}
-        self._by_key: dict[bytes, Place] = {}
+        self._by_key: dict[bytes, JournalLine] = {}
         self._images: dict[bytes, str] = {}
         self.n_superseded = 0
 
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def add(self, row: Row, place: Place) -> None:
+    def add(self, row: Row, place: JournalLine) -> None:
         """Take note of a row; an earlier one of the same id is superseded."""
         key = bytes.fromhex(row["key"]) if row["key"] else None
         has_answer, is_error = row["answer"] is not None, row["error"] is not None
@@ -64,11 +64,11 @@ class Index:
         known = self._by_id.get(item_id)
         return known if known is not None and known.has_answer and known.key == bytes.fromhex(key) else None
 
-    def place_of_key(self, key: str) -> Place | None:
+    def place_of_key(self, key: str) -> JournalLine | None:
         """A row that answers this key."""
         return self._by_key.get(bytes.fromhex(key))
 
-    def place_of_id(self, item_id: str) -> Place | None:
+    def place_of_id(self, item_id: str) -> JournalLine | None:
         """The newest row of an id, if it has an answer."""
         known = self._by_id.get(item_id)
         return known.place if known is not None and known.has_answer else None
@@ -77,7 +77,7 @@ class Index:
         """The image in a file of these bytes, if it was seen before."""
         return self._images.get(bytes.fromhex(file_id))
 
-    def places(self) -> Iterator[tuple[str, Place]]:
+    def places(self) -> Iterator[tuple[str, JournalLine]]:
         """The newest row of each id, as they lie in the journal."""
         for item_id, known in sorted(self._by_id.items(), key=lambda pair: pair[1].place.start):
             yield item_id, known.place

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ggufvlm.batch.item import shown
 from ggufvlm.batch.journal.durable_write import RESTART, Syncer, as_output_error, lock
-from ggufvlm.batch.journal.index import Index, Place
+from ggufvlm.batch.journal.index import Index, JournalLine
 from ggufvlm.batch.journal.rows import Row, complete, is_row
 from ggufvlm.errors import UsageError
 from ggufvlm.files import replacing_durably, sync_folder
@@ -78,13 +78,13 @@ class Journal:
                 if end == 0 and not line.startswith(_START[: len(line)]) and line.strip(b"\0"):
                     raise self._foreign()
                 break
-            self._take(line, Place(end, len(line)))
+            self._take(line, JournalLine(end, len(line)))
             end += len(line)
         if self.n_damaged and not len(self.index):
             raise self._foreign()
         return end
 
-    def _take(self, line: bytes, place: Place) -> None:
+    def _take(self, line: bytes, place: JournalLine) -> None:
         try:
             row = json.loads(line)
         except ValueError:
@@ -114,15 +114,15 @@ class Journal:
             except BaseException:
                 os.ftruncate(self._fd, self._end)
                 raise
-        self.index.add(row, Place(self._end, len(line)))
+        self.index.add(row, JournalLine(self._end, len(line)))
         self._end += len(line)
         self._syncer.touch()
 
-    def read(self, place: Place) -> Row:
+    def read(self, place: JournalLine) -> Row:
         """A row by its place. From any thread."""
         return complete(json.loads(self._line(place)))
 
-    def _line(self, place: Place) -> bytes:
+    def _line(self, place: JournalLine) -> bytes:
         with self._reading:
             self._reader.seek(place.start)
             return self._reader.read(place.length)
@@ -156,7 +156,7 @@ class Journal:
             for item_id in ids:
                 line = self._line(places[item_id])
                 file.write(line)
-                index.add(json.loads(line), Place(end, len(line)))
+                index.add(json.loads(line), JournalLine(end, len(line)))
                 end += len(line)
         self.close()
         with as_output_error(self.name):

@@ -8,16 +8,16 @@ from typing import Protocol
 
 from ggufvlm.batch.item import shown
 from ggufvlm.batch.journal.durable_write import as_output_error
-from ggufvlm.batch.journal.index import Index, Place
+from ggufvlm.batch.journal.index import Index, JournalLine
 from ggufvlm.batch.journal.rows import Row, complete, is_row
 
 
-class Past(Protocol):
+class KnownRows(Protocol):
     """Rows by what they answer."""
 
     index: Index
 
-    def read(self, place: Place) -> Row:
+    def read(self, place: JournalLine) -> Row:
         """A row by its place."""
 
 
@@ -38,10 +38,10 @@ class OldRows:
             for line in file:
                 row = _parsed(line)
                 if row is not None:
-                    self.index.add(row, Place(end, len(line)))
+                    self.index.add(row, JournalLine(end, len(line)))
                 end += len(line)
 
-    def read(self, place: Place) -> Row:
+    def read(self, place: JournalLine) -> Row:
         """A row by its place.
 
         Raises:

@@ -18,7 +18,7 @@ _LFM2_TOLERANCE = 2.0  # an image so much larger than one tile may be is cut
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Grid:
+class ProjectorGrid:
     """What a projector's header says about its grid.
 
     Attributes:
@@ -32,7 +32,7 @@ class Grid:
     longest_edge: int | None = None
 
 
-Counting = Callable[[ChatHandler, Grid, int, int], int]
+Counting = Callable[[ChatHandler, ProjectorGrid, int, int], int]
 
 
 def counting_for(projector_type: str) -> Counting | None:
@@ -40,29 +40,29 @@ def counting_for(projector_type: str) -> Counting | None:
     return _COUNTINGS.get(projector_type)
 
 
-def _free(handler: ChatHandler, grid: Grid, width: int, height: int) -> int:
+def _free(handler: ChatHandler, grid: ProjectorGrid, width: int, height: int) -> int:
     plan = handler.image_plan(width, height)
     return -(-plan.width // grid.factor) * -(-plan.height // grid.factor)
 
 
-def _pixtral(handler: ChatHandler, grid: Grid, width: int, height: int) -> int:
+def _pixtral(handler: ChatHandler, grid: ProjectorGrid, width: int, height: int) -> int:
     """Each row but the last ends with a token of its own."""
     plan = handler.image_plan(width, height)
     rows = -(-plan.height // grid.factor)
     return -(-plan.width // grid.factor) * rows + rows - 1
 
 
-def _gemma(_handler: ChatHandler, grid: Grid, _width: int, _height: int) -> int:
+def _gemma(_handler: ChatHandler, grid: ProjectorGrid, _width: int, _height: int) -> int:
     return ((grid.image_size or 896) // grid.factor) ** 2
 
 
-def _internvl(handler: ChatHandler, grid: Grid, width: int, height: int) -> int:
+def _internvl(handler: ChatHandler, grid: ProjectorGrid, width: int, height: int) -> int:
     tile = grid.image_size or 448
     plan = handler.image_plan(width, height)
     return _with_overview(plan.width // tile * (plan.height // tile)) * (tile // grid.factor) ** 2
 
 
-def _smolvlm(handler: ChatHandler, grid: Grid, width: int, height: int) -> int:
+def _smolvlm(handler: ChatHandler, grid: ProjectorGrid, width: int, height: int) -> int:
     tile = grid.image_size or 512
     if grid.longest_edge is not None:
         width, height = long_size(width, height, longest_edge=grid.longest_edge)
@@ -72,7 +72,7 @@ def _smolvlm(handler: ChatHandler, grid: Grid, width: int, height: int) -> int:
     return _with_overview(-(-width // tile) * -(-height // tile)) * (tile // grid.factor) ** 2
 
 
-def _lfm2(handler: ChatHandler, grid: Grid, width: int, height: int) -> int:
+def _lfm2(handler: ChatHandler, grid: ProjectorGrid, width: int, height: int) -> int:
     """Tiles and a thumbnail if it is large, else whole: as the handler decides."""
     plan, most = handler.image_plan(width, height), handler.facts.image_max_tokens or _LFM2_MAX
     whole = _lfm2_whole(plan.width, plan.height, grid.factor, most)

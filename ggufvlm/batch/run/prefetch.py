@@ -13,7 +13,7 @@ from ggufvlm.batch.inputs.shared_document import content_id
 from ggufvlm.batch.inputs.templates import Template
 from ggufvlm.batch.item import Item, Part, Source, Whole, clean
 from ggufvlm.batch.journal.identity import Identity
-from ggufvlm.batch.journal.readonly_journal import Past
+from ggufvlm.batch.journal.readonly_journal import KnownRows
 from ggufvlm.batch.journal.rows import Asked
 from ggufvlm.cache.store import digest
 from ggufvlm.errors import GGUFVLMError
@@ -78,7 +78,7 @@ class Looker:
     template: Template
     system: str | None
     identity: Identity
-    journal: Past
+    journal: KnownRows
 
     def look(self, item: Item, reserve: Reserve = lambda _n_bytes: None) -> Looked:
         """Read the images of an input, hash them and, unless the answer is known, decode them.

@@ -16,8 +16,8 @@ from ggufvlm.batch.inputs.templates import Template
 from ggufvlm.batch.item import Item
 from ggufvlm.batch.journal.journal import read_rows
 from ggufvlm.batch.outputs.writers import journal_path
-from ggufvlm.batch.run.image_tokens import Grid, counting_for
-from ggufvlm.batch.run.session import Engine
+from ggufvlm.batch.run.image_tokens import ProjectorGrid, counting_for
+from ggufvlm.batch.run.session import EngineSettings
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.families import ChatHandler, ModelFacts, find_handler
 from ggufvlm.families.qwen_vl import DEFAULT_MAX_TOKENS
@@ -76,7 +76,7 @@ class Preflight:
 def preflight(
     items: Iterable[Item],
     template: Template,
-    engine: Engine,
+    engine: EngineSettings,
     *,
     free: int | None = None,
     is_done: Callable[[Item], bool] = lambda _item: False,
@@ -109,7 +109,7 @@ def preflight(
 class TokenCounter:
     """How many tokens an image takes, where that follows from its size and the projector's header."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: EngineSettings) -> None:
         from ggufvlm.models.pairing import check_pair
 
         self._engine = engine
@@ -117,7 +117,7 @@ class TokenCounter:
         self.projector_type = report.projector_type
         self._handler = _handler(engine, report)
         self._counting = counting_for(report.projector_type)
-        self._grid = Grid(
+        self._grid = ProjectorGrid(
             factor=(report.patch_size or 14) * _merged(engine, report),
             image_size=report.image_size,
             longest_edge=report.longest_edge,
@@ -159,7 +159,7 @@ class TokenCounter:
         return predict(parts, projector, replace(config, n_ctx=n_ctx), image_tokens=largest).total
 
 
-def _merged(engine: Engine, report: PairReport) -> int:
+def _merged(engine: EngineSettings, report: PairReport) -> int:
     """Patches that become one token, along a side."""
     if report.spatial_merge_size is not None:
         return report.spatial_merge_size
@@ -167,7 +167,7 @@ def _merged(engine: Engine, report: PairReport) -> int:
     return scale or _MERGED.get(report.projector_type, 2)
 
 
-def _handler(engine: Engine, report: PairReport) -> ChatHandler:
+def _handler(engine: EngineSettings, report: PairReport) -> ChatHandler:
     spec, config = engine.files.spec, engine.config
     image = spec.image if spec else None
     known = image.max_tokens if image else None
@@ -244,7 +244,7 @@ def _prompt_tokens(template: Template) -> int:
     return round(sum(map(len, template.pieces)) / _CHARACTERS_PER_TOKEN) + _TEMPLATE_TOKENS
 
 
-def _advice(found: Preflight, engine: Engine, free: int | None) -> list[str]:
+def _advice(found: Preflight, engine: EngineSettings, free: int | None) -> list[str]:
     advice = []
     if free is not None and found.memory > free:
         smaller = "--slots 1, a smaller quant of the model (-m NAME:Q4_K_M), or --image-max-tokens 512"

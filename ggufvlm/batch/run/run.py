@@ -32,7 +32,7 @@ Receiver: TypeAlias = Callable[[Item, "Row | None"], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
+class RowTask:
     """What is asked of every input.
 
     Attributes:
@@ -95,7 +95,7 @@ class _Open:
     retries: int = 0
 
 
-class Run:
+class BatchRun:
     """One run over inputs.
 
     Args:
@@ -109,7 +109,13 @@ class Run:
     """
 
     def __init__(
-        self, task: Task, identity: Identity, journal: Journal, *, total: int | None, receivers: Iterable[Receiver] = ()
+        self,
+        task: RowTask,
+        identity: Identity,
+        journal: Journal,
+        *,
+        total: int | None,
+        receivers: Iterable[Receiver] = (),
     ) -> None:
         self.progress = Progress(total)
         self.ids: list[str] = []

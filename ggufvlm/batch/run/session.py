@@ -17,7 +17,7 @@ from ggufvlm.batch.outputs.embed import Embedder, EmbedStyle
 from ggufvlm.batch.outputs.sidecar import Sidecars, SidecarStyle
 from ggufvlm.batch.outputs.writers import find_writer, journal_path
 from ggufvlm.batch.run.isolate import IsolatedEngine
-from ggufvlm.batch.run.run import Ask, Progress, Receiver, Run, Task
+from ggufvlm.batch.run.run import Ask, BatchRun, Progress, Receiver, RowTask
 from ggufvlm.config import EngineConfig, SamplingParams
 from ggufvlm.errors import UsageError
 from ggufvlm.models.files import ModelFiles
@@ -28,7 +28,7 @@ ISOLATE_ABOVE = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Output:
+class OutputSettings:
     """Where rows go.
 
     Attributes:
@@ -50,7 +50,7 @@ class Output:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Engine:
+class EngineSettings:
     """What answers.
 
     Attributes:
@@ -78,7 +78,7 @@ class Session:
         ModelError: the model's files are damaged.
     """
 
-    def __init__(self, inputs: Inputs, task: Task, engine: Engine, output: Output) -> None:
+    def __init__(self, inputs: Inputs, task: RowTask, engine: EngineSettings, output: OutputSettings) -> None:
         self._writer = find_writer(output.path)
         self._inputs, self._engine, self._output = inputs, engine, output
         self.identity: Identity = identify(
@@ -89,7 +89,7 @@ class Session:
         self.sidecars = Sidecars(output.sidecar, self.journal) if output.sidecar else None
         self.embedder = Embedder(output.embed, self._answered) if output.embed else None
         receivers: list[Receiver] = [receiver for receiver in (self.sidecars, self.embedder) if receiver is not None]
-        self._run = Run(task, self.identity, self.journal, total=inputs.count, receivers=receivers)
+        self._run = BatchRun(task, self.identity, self.journal, total=inputs.count, receivers=receivers)
 
     @property
     def progress(self) -> Progress:
@@ -190,7 +190,7 @@ def _when_needed(load: Callable[[], Ask]) -> Ask:
     return ask
 
 
-def load_engine(engine: Engine, count: int | None, stack: ExitStack) -> Ask:
+def load_engine(engine: EngineSettings, count: int | None, stack: ExitStack) -> Ask:
     """The engine, in this process or in one of its own; closed with the stack.
 
     Raises:

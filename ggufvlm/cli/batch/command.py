@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from ggufvlm.batch.inputs.arguments import Inputs
     from ggufvlm.batch.outputs.embed import EmbedStyle
     from ggufvlm.batch.outputs.sidecar import SidecarStyle
-    from ggufvlm.batch.run.run import Ask, Task
-    from ggufvlm.batch.run.session import Engine, Session
+    from ggufvlm.batch.run.run import Ask, RowTask
+    from ggufvlm.batch.run.session import EngineSettings, Session
     from ggufvlm.config import SamplingSettings
     from ggufvlm.tasks.presets import Preset
 
@@ -110,14 +110,14 @@ def batch(
         raise typer.Exit(ROWS_FAILED)
 
 
-def _task(asked: PromptOptions, preset: Preset | None, rows: RowOptions, running: RunOptions) -> Task:
+def _task(asked: PromptOptions, preset: Preset | None, rows: RowOptions, running: RunOptions) -> RowTask:
     from ggufvlm.batch.inputs.templates import parse
-    from ggufvlm.batch.run.run import Task
+    from ggufvlm.batch.run.run import RowTask
     from ggufvlm.vlm.vlm import DEFAULT_PROMPT
 
     given = text_or_file(asked.prompt) if asked.prompt is not None else ""
     system = text_or_file(asked.system) if asked.system else None
-    return Task(
+    return RowTask(
         template=parse(given or (preset.prompt if preset else DEFAULT_PROMPT)),
         system=system or (preset.system if preset else None),
         prefill=asked.prefill,
@@ -155,15 +155,15 @@ def _engine(
     hardware: HardwareOptions,
     running: RunOptions,
     output: OutputOptions,
-) -> Engine:
+) -> EngineSettings:
     from ggufvlm.batch.journal.identity import sampling_of
-    from ggufvlm.batch.run.session import Engine
+    from ggufvlm.batch.run.session import EngineSettings
     from ggufvlm.cli.models.transfer import fetcher
     from ggufvlm.models.resolve import find_model
 
     config = replace(hardware.config(), n_slots=running.slots)
     files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))
-    return Engine(
+    return EngineSettings(
         files=files,
         config=config,
         sampling=sampling_of(files, settings),
@@ -192,13 +192,18 @@ def _check_folder(folder: Path, arguments: list[str], inputs: InputOptions) -> N
 
 
 def _session(
-    given: Inputs, task: Task, engine: Engine, rows: RowOptions, sidecar: SidecarStyle | None, embed: EmbedStyle | None
+    given: Inputs,
+    task: RowTask,
+    engine: EngineSettings,
+    rows: RowOptions,
+    sidecar: SidecarStyle | None,
+    embed: EmbedStyle | None,
 ) -> Session:
-    from ggufvlm.batch.run.session import Output, Session
+    from ggufvlm.batch.run.session import OutputSettings, Session
 
     if rows.out is None:
         raise UsageError("no output named", hint="-o captions.jsonl; or .csv, .tsv, .parquet")
-    output = Output(
+    output = OutputSettings(
         path=rows.out,
         ordered=rows.ordered,
         restart=rows.restart,
@@ -210,7 +215,7 @@ def _session(
     return Session(given, task, engine, output)
 
 
-def _run(session: Session, engine: Engine, given: Inputs, rows: RowOptions, output: OutputOptions) -> bool:
+def _run(session: Session, engine: EngineSettings, given: Inputs, rows: RowOptions, output: OutputOptions) -> bool:
     """Returns whether it was interrupted."""
     from ggufvlm.batch.run.session import load_engine
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from ggufvlm.batch.inputs.arguments import Inputs
     from ggufvlm.batch.item import Item
     from ggufvlm.batch.run.preflight import Preflight
-    from ggufvlm.batch.run.run import Task
-    from ggufvlm.batch.run.session import Engine
+    from ggufvlm.batch.run.run import RowTask
+    from ggufvlm.batch.run.session import EngineSettings
 
 
-def show_preflight(given: Inputs, task: Task, engine: Engine, out: Path | None) -> None:
+def show_preflight(given: Inputs, task: RowTask, engine: EngineSettings, out: Path | None) -> None:
     """Look at all inputs and say what was found.
 
     Raises:
@@ -43,7 +43,7 @@ def show_preflight(given: Inputs, task: Task, engine: Engine, out: Path | None) 
     typer.echo(columns(lines))
 
 
-def _done_before(task: Task, engine: Engine, out: Path | None) -> Callable[[Item], bool]:
+def _done_before(task: RowTask, engine: EngineSettings, out: Path | None) -> Callable[[Item], bool]:
     from ggufvlm.batch.journal.identity import identify
     from ggufvlm.batch.journal.readonly_journal import OldRows
     from ggufvlm.batch.outputs.writers import journal_path
@@ -62,7 +62,7 @@ def _sizes(found: Preflight) -> str:
     return "smallest {}x{}, median {}x{}, largest {}x{} pixels".format(*(side for size in shown for side in size))
 
 
-def _tokens(found: Preflight, engine: Engine) -> str:
+def _tokens(found: Preflight, engine: EngineSettings) -> str:
     answer = engine.sampling.max_tokens
     longest = "as long as the context allows" if answer < 0 else f"at most {answer}"
     asked = f"about {found.prompt_tokens} of the prompt each; answers {longest} each"

@@ -19,7 +19,7 @@ NEW_BLOCK = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
 """An EXIF block with nothing in it."""
 
 
-class _Entry(NamedTuple):
+class _DirectoryEntry(NamedTuple):
     tag: int
     kind: int
     n_values: int
@@ -94,7 +94,7 @@ class TiffFile:
         out = bytearray(self._data)
         entries = [entry for entry in self._entries if entry.tag not in self._added]
         for tag, (kind, value) in self._added.items():
-            entries.append(_Entry(tag, kind, len(value), self._place(out, value)))
+            entries.append(_DirectoryEntry(tag, kind, len(value), self._place(out, value)))
         out += b"\0" * (len(out) % 2)
         start = len(out)
         if start >= 2**32:
@@ -131,12 +131,12 @@ class TiffFile:
         out += value
         return at
 
-    def _directory(self) -> tuple[list[_Entry], bytes]:
+    def _directory(self) -> tuple[list[_DirectoryEntry], bytes]:
         (count,) = self._unpack("H", self._start)
         entries = []
         for number in range(count):
             at = self._start + 2 + 12 * number
-            entries.append(_Entry(*self._unpack("HHI4s", at)))
+            entries.append(_DirectoryEntry(*self._unpack("HHI4s", at)))
         end = self._start + 2 + 12 * count
         return entries, self._data[end : end + 4].ljust(4, b"\0")  # some writers leave out the last pointer
 

@@ -21,7 +21,7 @@ _TAG = re.compile(rb"""<(?:[^>"']|"[^"]*"|'[^']*')*>""")
 
 
 @dataclass(slots=True)
-class _Found:
+class _PacketPlaces:
     """Where things lie in a packet, in bytes; ``None`` if they are not there.
 
     Attributes:
@@ -48,7 +48,7 @@ def described(packet: bytes | None, text: str) -> bytes:
         Damaged: it is not XMP, or has no place for it.
     """
     packet = _utf8(packet or b"")
-    found = _find(packet) if packet else _Found()
+    found = _find(packet) if packet else _PacketPlaces()
     item = f'<rdf:li xmlns:rdf="{_RDF}" xml:lang="x-default">{_text(text)}</rdf:li>'
     if found.default is not None:
         return _replaced(packet, found.default, item)
@@ -71,7 +71,7 @@ def description(packet: bytes | None) -> str | None:
         Damaged: it is not XMP.
     """
     packet = _utf8(packet or b"")
-    found = _find(packet) if packet else _Found()
+    found = _find(packet) if packet else _PacketPlaces()
     return "".join(found.text) if found.default is not None else None
 
 
@@ -91,7 +91,7 @@ def _utf8(packet: bytes) -> bytes:
     return packet.removeprefix(codecs.BOM_UTF8).strip(b"\0 \r\n\t")
 
 
-def _find(packet: bytes) -> _Found:
+def _find(packet: bytes) -> _PacketPlaces:
     if b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:
         raise Damaged("its XMP defines entities, which XMP does not allow")
     walker = _Walker(packet)
@@ -108,7 +108,7 @@ class _Walker:
     """Reads a packet and notes where things are."""
 
     def __init__(self, packet: bytes) -> None:
-        self.found = _Found()
+        self.found = _PacketPlaces()
         self._packet = packet
         self._parser = ParserCreate("utf-8", " ")
         self._parser.StartElementHandler = self._start
