@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ggufvlm.config import EngineConfig
-from ggufvlm.llama.model import Model
+from ggufvlm.llama.cancellation import CancelToken
+from ggufvlm.llama.model import Model, OnProgress
 from ggufvlm.llama.projector import Projector, TokenBudget
 
 
@@ -20,8 +21,8 @@ def load_pair(
     n_threads: int,
     drops_last_row: bool,
     is_wanted: Callable[[], bool],
-    on_share: Callable[[float], None],
-    go_on: Callable[[], bool],
+    on_progress: OnProgress,
+    cancel: CancelToken,
 ) -> tuple[Model, Projector | None]:
     """Load both files at the same time: each alone keeps only one core and half the disk busy.
 
@@ -32,13 +33,13 @@ def load_pair(
         n_threads: CPU threads of the encoder.
         drops_last_row: see :class:`Projector`.
         is_wanted: whether the projector is needed at all; may take its time to answer.
-        on_share: takes the loaded share of the language model, 0 to 1.
-        go_on: asked often; False from it stops both.
+        on_progress: takes the loaded fraction of the language model, 0 to 1.
+        cancel: stops both.
 
     Raises:
         ModelError: llama.cpp refuses the model.
         PairingError: libmtmd refuses the projector, or the pair.
-        LoadAborted: ``go_on`` returned False.
+        LoadAborted: ``cancel`` was cancelled.
     """
 
     def load_projector() -> Projector | None:
@@ -53,21 +54,17 @@ def load_pair(
                 budget,
                 n_threads,
                 drops_last_row=drops_last_row,
-                progress=lambda _share: go_on(),
+                cancel=cancel,
             )
         except BaseException:
             skeleton.close()
             raise
 
-    def watch(share: float) -> bool:
-        on_share(share)
-        return go_on()
-
     with ThreadPoolExecutor(1, "ggufvlm-projector") as pool:
         future = pool.submit(load_projector)
         try:
             n_gpu_layers = -1 if config.n_gpu_layers is None else config.n_gpu_layers
-            loaded = Model.load(model, n_gpu_layers=n_gpu_layers, progress=watch)
+            loaded = Model.load(model, n_gpu_layers=n_gpu_layers, on_progress=on_progress, cancel=cancel)
         except BaseException:
             projector = None if future.exception() is not None else future.result()
             if projector is not None:

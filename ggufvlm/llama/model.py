@@ -12,38 +12,35 @@ from typing import Any
 from ggufvlm.errors import EngineError, ModelError
 from ggufvlm.llama import log
 from ggufvlm.llama.bindings import llama
+from ggufvlm.llama.cancellation import CancelToken
 from ggufvlm.llama.grammar import wait_for_vocab
 from ggufvlm.llama.vocab import Vocab
 
-Progress = Callable[[float], bool]
-"""Takes the loaded share, 0 to 1; returns False to stop loading."""
-
-
-class LoadAborted(EngineError):  # noqa: N818 - reads as what happened
-    """Loading was stopped by its progress callback."""
+OnProgress = Callable[[float], None]
+"""Takes the finished fraction of the work, 0 to 1; what it raises stops the work."""
 
 
 class LoadWatch:
-    """The native progress callback of a load: passes the share on and remembers a wish to stop."""
+    """The native progress callback of a load: passes the fraction on and stops a load that is cancelled."""
 
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self._stopped = False
+    def __init__(self, on_progress: OnProgress | None, cancel: CancelToken | None) -> None:
+        self._on_progress = on_progress
+        self._cancel = cancel or CancelToken()
         self._error: BaseException | None = None
 
-    def __call__(self, share: float, _user_data: object) -> bool:
+    def __call__(self, fraction: float, _user_data: object) -> bool:
         try:
-            self._stopped = self._stopped or (self._progress is not None and not self._progress(share))
+            if self._on_progress is not None:
+                self._on_progress(fraction)
+            self._cancel.check()
         except BaseException as error:  # noqa: BLE001 - raised again after the native call, which cannot pass it on
-            self._stopped, self._error = True, error
-        return not self._stopped
+            self._error = error
+        return self._error is None
 
     def raise_if_stopped(self) -> None:
-        """Raises: LoadAborted if the progress callback asked to stop; what it raised, if it did."""
+        """Raises: LoadAborted if the load was cancelled; what the callback raised, if it did."""
         if self._error is not None:
             raise self._error
-        if self._stopped:
-            raise LoadAborted("loading the model was stopped")
 
 
 class Model:
@@ -60,17 +57,30 @@ class Model:
         self.can_cut_memory = not (llama.llama_model_is_recurrent(handle) or llama.llama_model_is_hybrid(handle))
 
     @classmethod
-    def load(cls, path: Path, *, n_gpu_layers: int = -1, progress: Progress | None = None) -> Model:
+    def load(
+        cls,
+        path: Path,
+        *,
+        n_gpu_layers: int = -1,
+        on_progress: OnProgress | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Model:
         """Load a GGUF.
+
+        Args:
+            path: the file.
+            n_gpu_layers: layers on the GPU; -1 is all of them.
+            on_progress: takes the loaded fraction.
+            cancel: stops loading.
 
         Raises:
             ModelError: llama.cpp refuses the file; the message carries its reason.
-            LoadAborted: ``progress`` returned False.
+            LoadAborted: ``cancel`` was cancelled.
         """
         log.forget()
         params = llama.llama_model_default_params()
         params.n_gpu_layers = n_gpu_layers
-        watch = LoadWatch(progress)
+        watch = LoadWatch(on_progress, cancel)
         callback = params.progress_callback = llama.llama_progress_callback(watch)
         handle = llama.llama_model_load_from_file(os.fsencode(path), params)
         del callback

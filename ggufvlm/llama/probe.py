@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError
 from ggufvlm.llama.bindings import mtmd, version
+from ggufvlm.llama.cancellation import CancelToken
 from ggufvlm.llama.chunks import ImageInput
-from ggufvlm.llama.model import LoadAborted, Model
+from ggufvlm.llama.model import Model
 from ggufvlm.llama.projector import Projector, TokenBudget
 
 
@@ -49,7 +50,7 @@ def encoder(
     config: EngineConfig,
     *,
     n_threads: int = 1,
-    go_on: Callable[[], bool] = lambda: True,
+    cancel: CancelToken | None = None,
 ) -> Iterator[tuple[Callable[[], NDArray[np.float32]], int]]:
     """A projector, loaded with the shape of a language model, that encodes one image as often as it is called.
 
@@ -58,7 +59,7 @@ def encoder(
         image: with its pixels.
         config: flash attention, and whether a GPU may be used.
         n_threads: CPU threads.
-        go_on: asked often while loading and encoding; False from it stops.
+        cancel: stops loading and encoding.
 
     Returns:
         A function that gives the embeddings [n_cells, n_embd_inp] of the image's first piece, and how many there are.
@@ -66,19 +67,18 @@ def encoder(
     Raises:
         ModelError, PairingError: llama.cpp refuses a file, or the pair.
         EngineError: the image cannot be encoded.
-        LoadAborted: ``go_on`` returned False; the function raises it too.
+        LoadAborted: ``cancel`` was cancelled; the function raises it too.
     """
 
+    cancel = cancel or CancelToken()
+
     def check(_layer: int) -> None:
-        if not go_on():
-            raise LoadAborted("trying the projector was stopped")
+        cancel.check("trying the projector")
 
     check(0)
     skeleton = Model.skeleton(model)
     try:
-        projector = Projector(
-            mmproj, skeleton, config, TokenBudget(), n_threads, progress=lambda _share: go_on()
-        )  # closes the skeleton
+        projector = Projector(mmproj, skeleton, config, TokenBudget(), n_threads, cancel=cancel)  # closes the skeleton
     except BaseException:
         skeleton.close()
         raise

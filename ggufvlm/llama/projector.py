@@ -18,10 +18,11 @@ from ggufvlm.gguf.header import read_header
 from ggufvlm.gguf.writer import read_tensor
 from ggufvlm.llama import log
 from ggufvlm.llama.bindings import llama, mtmd
+from ggufvlm.llama.cancellation import CancelToken
 from ggufvlm.llama.chunks import ImageInput, InputChunk, InputChunks, TextInput, make_bitmap
 from ggufvlm.llama.context import FLASH_ATTENTION
 from ggufvlm.llama.layout import ImagePiece, Layout, Piece, TextPiece
-from ggufvlm.llama.model import LoadWatch, Model, Progress
+from ggufvlm.llama.model import LoadWatch, Model
 
 _LINE_END = "v.token_embd.img_break"
 _QWEN_DEFAULT_MIN, _QWEN_DEFAULT_MAX = 8, 4096
@@ -55,18 +56,18 @@ class Projector:
         n_threads: int,
         *,
         drops_last_row: bool = False,
-        progress: Progress | None = None,
+        cancel: CancelToken | None = None,
     ) -> None:
         """Load the projector.
 
         Args:
             path, model, config, budget, n_threads: what to load, and how to compute.
             drops_last_row: the last row of each image is no patch; its left neighbour takes its place.
-            progress: asked while loading; False from it stops.
+            cancel: stops loading.
 
         Raises:
             PairingError: libmtmd refuses the file, or refuses it together with this model.
-            LoadAborted: ``progress`` returned False.
+            LoadAborted: ``cancel`` was cancelled.
         """
         log.forget()
         self._path = path
@@ -88,7 +89,7 @@ class Projector:
         params.image_min_tokens = budget.minimum or -1
         params.image_max_tokens = budget.maximum or -1
         params.cb_eval = self._eval_callback
-        watch = LoadWatch(progress)
+        watch = LoadWatch(None, cancel)
         callback = params.progress_callback = mtmd.mtmd_progress_callback(watch)
         self._handle = mtmd.mtmd_init_from_file(os.fsencode(path), model.handle, params)
         del callback

@@ -20,6 +20,7 @@ from ggufvlm.cache.folder import read_note, write_note
 from ggufvlm.errors import EngineError, ModelError
 from ggufvlm.gguf.convert import BF16, F16, F32, TYPES, convert
 from ggufvlm.gguf.writer import NewTensor, encode_value, write_gguf
+from ggufvlm.llama.cancellation import CancelToken, LoadAborted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,24 +39,30 @@ def has_fast_bf16(features: Mapping[str, str]) -> bool:
     return any(features.get(name, "0") != "0" for name in _BF16_FEATURES)
 
 
-def bf16_speedup(*, remember: bool = True, go_on: Callable[[], bool] = lambda: True) -> float | None:
+def bf16_speedup(
+    *,
+    remember: bool = True,
+    on_progress: Callable[[float], None] = lambda _fraction: None,
+    cancel: CancelToken | None = None,
+) -> float | None:
     """How many times as fast as in F16 this CPU encodes in BF16; measured once per library and CPU, in about a second.
 
     Args:
         remember: whether the result may be written to the cache.
-        go_on: asked often; False stops.
+        on_progress: takes the finished fraction of the runs, 0 to 1.
+        cancel: stops measuring.
 
     Returns:
         None where it could not be measured.
 
     Raises:
-        LoadAborted: ``go_on`` returned False.
+        LoadAborted: ``cancel`` was cancelled.
     """
     name = f"bf16-speedup-{_machine_id()}"
     known = _parse(read_note(name) or "")
     if known is not None:
         return known
-    measured = run_probe(go_on)
+    measured = run_probe(on_progress, cancel)
     if measured is not None and remember:
         write_note(name, f"{measured:.2f}")
     return measured
@@ -76,20 +83,20 @@ def _parse(note: str) -> float | None:
     return float(note) if note.replace(".", "", 1).isdecimal() and 0 < float(note) < 100 else None
 
 
-def run_probe(go_on: Callable[[], bool] = lambda: True) -> float | None:
+def run_probe(
+    on_progress: Callable[[float], None] = lambda _fraction: None, cancel: CancelToken | None = None
+) -> float | None:
     """Measure, whatever is known already.
 
     Raises:
-        LoadAborted: ``go_on`` returned False.
+        LoadAborted: ``cancel`` was cancelled.
     """
-    from ggufvlm.llama.model import LoadAborted
-
     try:
         with tempfile.TemporaryDirectory(prefix="ggufvlm-") as folder:
             paths = {name: Path(folder) / f"{name}.gguf" for name in ("F16", "BF16")}
             for name, path in paths.items():
                 write_probe(path, TYPES[name])
-            seconds = _best_times(paths, go_on)
+            seconds = _best_times(paths, on_progress, cancel)
     except LoadAborted:
         raise
     except (ModelError, EngineError, OSError) as error:
@@ -99,7 +106,9 @@ def run_probe(go_on: Callable[[], bool] = lambda: True) -> float | None:
     return seconds["F16"] / seconds["BF16"]
 
 
-def _best_times(paths: Mapping[str, Path], go_on: Callable[[], bool]) -> dict[str, float]:
+def _best_times(
+    paths: Mapping[str, Path], on_progress: Callable[[float], None], cancel: CancelToken | None
+) -> dict[str, float]:
     """The shortest of several times for each file, in seconds: what else the machine does only adds to it."""
     from ggufvlm.config import EngineConfig
     from ggufvlm.hardware.cpu import default_threads
@@ -109,15 +118,17 @@ def _best_times(paths: Mapping[str, Path], go_on: Callable[[], bool]) -> dict[st
 
     model = find_model("demo", fetch=None).model  # any will do, and this one's vocabulary is short
     image = ImageInput("0", SIDE, SIDE, bytes(3 * SIDE * SIDE))
-    config, best = EngineConfig(mmproj_offload=False), dict.fromkeys(paths, float("inf"))
+    config, n_threads = EngineConfig(mmproj_offload=False), default_threads()
+    best = dict.fromkeys(paths, float("inf"))
     with ExitStack() as stack:
         encoders = {
-            name: stack.enter_context(encoder(model, path, image, config, n_threads=default_threads(), go_on=go_on))[0]
+            name: stack.enter_context(encoder(model, path, image, config, n_threads=n_threads, cancel=cancel))[0]
             for name, path in paths.items()
         }
         for encode in encoders.values():
             encode()  # allocates and wakes the threads
-        for _ in range(N_RUNS):
+        for run in range(N_RUNS):
+            on_progress(run / N_RUNS)
             for name, encode in encoders.items():
                 began = time.perf_counter()
                 encode()

@@ -21,6 +21,7 @@ from ggufvlm.files import replacing
 from ggufvlm.gguf.convert import converted_header, write_converted
 from ggufvlm.gguf.header import read_header
 from ggufvlm.hardware.cpu import default_threads
+from ggufvlm.llama.cancellation import CancelToken, LoadAborted
 from ggufvlm.projectors.files import content_id, is_whole, projectors_folder, sweep
 from ggufvlm.projectors.policy import DerivedType, is_alike
 from ggufvlm.projectors.repair import Repair, derived_projector
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 _VERSION = 1  # raise it when the same source gives another file
 _SIDE = 112  # pixels: 16 tokens of Qwen2-VL; towers with a size of their own scale it
 _MARGIN = 1 << 30  # bytes left free on the disk
-_CONVERTED, _LOADED, _ENCODED, _LOADED_AGAIN = 0.5, 0.65, 0.75, 0.9  # shares of the whole work that are done then
+_CONVERTED, _LOADED, _ENCODED, _LOADED_AGAIN = 0.5, 0.65, 0.75, 0.9  # fractions of the whole work that are done then
 
 
 class _WantingError(ModelError):
@@ -77,17 +78,17 @@ def find_derived(wish: Wish) -> Path | None:
 
 
 def derive(
-    wish: Wish, on_share: Callable[[float], None] = lambda _share: None, go_on: Callable[[], bool] = lambda: True
+    wish: Wish, on_progress: Callable[[float], None] = lambda _fraction: None, cancel: CancelToken | None = None
 ) -> Path | None:
     """The derived projector, made now if need be; None if that cannot be done, which a log line explains.
 
     Args:
         wish: what to derive.
-        on_share: takes the finished share of the work, 0 to 1.
-        go_on: asked often; False stops and leaves nothing.
+        on_progress: takes the finished fraction of the work, 0 to 1.
+        cancel: stops, and leaves nothing.
 
     Raises:
-        LoadAborted: ``go_on`` returned False.
+        LoadAborted: ``cancel`` was cancelled.
     """
     try:
         target = wish.target
@@ -98,7 +99,7 @@ def derive(
             return None
         sweep(target.parent)
         try:
-            _make(wish, target, on_share, go_on)
+            _make(wish, target, on_progress, cancel or CancelToken())
         except _WantingError as error:
             write_note(note, str(error).encode("ascii", "replace").decode())
             raise
@@ -110,15 +111,12 @@ def derive(
     return target
 
 
-def _make(wish: Wish, target: Path, on_share: Callable[[float], None], go_on: Callable[[], bool]) -> None:
-    from ggufvlm.llama.model import LoadAborted
-
+def _make(wish: Wish, target: Path, on_progress: Callable[[float], None], cancel: CancelToken) -> None:
     def watch(done: int, total: int) -> None:
-        if not go_on():
-            raise LoadAborted("preparing the projector was stopped")
-        on_share(_CONVERTED * done / total)
+        cancel.check("preparing the projector")
+        on_progress(_CONVERTED * done / total)
 
-    on_share(0.0)
+    on_progress(0.0)
     source = derived_projector(wish.source, wish.repair, lambda _done, total: watch(0, total))
     header = read_header(source)
     needed = sum(info.n_bytes or 0 for info in converted_header(header, wish.type).tensors.values())
@@ -128,22 +126,20 @@ def _make(wish: Wish, target: Path, on_share: Callable[[float], None], go_on: Ca
         write_converted(file, source, header, wish.type, default_threads(), watch)
         file.flush()
         synced = pool.submit(os.fsync, file.fileno())  # the disk writes while the CPU compares
-        _compare(wish, source, partial, on_share, go_on)
+        _compare(wish, source, partial, on_progress, cancel)
         synced.result()  # else a power cut may leave a file of the right size with zeros in it
-    on_share(1.0)
+    on_progress(1.0)
 
 
 def _compare(
-    wish: Wish, source: Path, derived: Path, on_share: Callable[[float], None], go_on: Callable[[], bool]
+    wish: Wish, source: Path, derived: Path, on_progress: Callable[[float], None], cancel: CancelToken
 ) -> None:
     """Raises: _WantingError."""
-    from ggufvlm.llama.model import LoadAborted
-
     try:
-        on_share(_CONVERTED)
-        before = _encode(wish.model, source, go_on, lambda: on_share(_LOADED))
-        on_share(_ENCODED)
-        after = _encode(wish.model, derived, go_on, lambda: on_share(_LOADED_AGAIN))
+        on_progress(_CONVERTED)
+        before = _encode(wish.model, source, cancel, lambda: on_progress(_LOADED))
+        on_progress(_ENCODED)
+        after = _encode(wish.model, derived, cancel, lambda: on_progress(_LOADED_AGAIN))
     except LoadAborted:
         raise
     except (EngineError, ModelError) as error:
@@ -154,14 +150,14 @@ def _compare(
     logger.info("%s: rows in %s have a cosine of %.6f, %.6f at worst", wish.source.name, wish.type, mean, minimum)
 
 
-def _encode(model: Path, mmproj: Path, go_on: Callable[[], bool], on_loaded: Callable[[], None]) -> NDArray[np.float32]:
+def _encode(model: Path, mmproj: Path, cancel: CancelToken, on_loaded: Callable[[], None]) -> NDArray[np.float32]:
     from ggufvlm.config import EngineConfig
     from ggufvlm.llama.chunks import ImageInput
     from ggufvlm.llama.probe import encoder
 
     image = ImageInput("0", _SIDE, _SIDE, trial_image())
     config = EngineConfig(mmproj_offload=False)
-    with encoder(model, mmproj, image, config, n_threads=default_threads(), go_on=go_on) as (encode, _):
+    with encoder(model, mmproj, image, config, n_threads=default_threads(), cancel=cancel) as (encode, _):
         on_loaded()
         return encode()
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ggufvlm.errors import EngineError, ModelError
 from ggufvlm.gguf.convert import matrix_type
 from ggufvlm.gguf.header import read_header
+from ggufvlm.llama.cancellation import CancelToken
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.projectors import policy as projector_choice
 from ggufvlm.projectors.bf16_trial import bf16_speedup
@@ -31,16 +32,16 @@ class Setup:
         repair: what is to be mended of the projector.
         on_cpu: no GPU computes it.
         does_not_fit: as published it does not fit into memory, and in Q8_0 it would.
-        on_share: takes the finished share of the work, 0 to 1, if there is any.
-        go_on: asked often; False stops.
+        on_progress: takes the finished fraction of the work, 0 to 1, if there is any.
+        cancel: stops the work.
     """
 
     files: ModelFiles
     repair: Repair
     on_cpu: bool = True
     does_not_fit: bool = False
-    on_share: Callable[[float], None] = lambda _share: None
-    go_on: Callable[[], bool] = lambda: True
+    on_progress: Callable[[float], None] = lambda _fraction: None
+    cancel: CancelToken = field(default_factory=CancelToken)
 
     def wish(self, derived: DerivedType) -> Wish:
         """The derived projector of that type."""
@@ -62,24 +63,23 @@ def set_up(setup: Setup) -> Derived | None:
     more. Whatever goes wrong with it is told in the log only: there always is the original.
 
     Raises:
-        LoadAborted: ``go_on`` returned False; nothing is left behind.
+        LoadAborted: ``cancel`` was cancelled; nothing is left behind.
         ModelError: the projector as published is damaged.
     """
     derived = _wanted(setup)
     if derived is None or not _has_folder():
         return None
 
-    def go_on() -> bool:
-        setup.on_share(0.0)  # asked only while the trial runs, so that it is told of as well
-        return setup.go_on()
-
-    if derived == "BF16" and not wins(bf16_speedup(go_on=go_on)):
-        return None
-    path = derive(setup.wish(derived), setup.on_share, setup.go_on)
+    if derived == "BF16":
+        # the trial is too short a part of the work to count
+        speedup = bf16_speedup(on_progress=lambda _fraction: setup.on_progress(0.0), cancel=setup.cancel)
+        if not wins(speedup):
+            return None
+    path = derive(setup.wish(derived), setup.on_progress, setup.cancel)
     return Derived(path=path, text=text_of(derived)) if path else None
 
 
-def prepare(files: ModelFiles, on_share: Callable[[float], None]) -> Derived | None:
+def prepare(files: ModelFiles, on_progress: Callable[[float], None]) -> Derived | None:
     """:func:`set_up` ahead of the first load, with the settings that it will most likely have.
 
     What would stop that load is left to it: None comes back.
@@ -100,7 +100,7 @@ def prepare(files: ModelFiles, on_share: Callable[[float], None]) -> Derived | N
             repair=find_repair(report, files.model),
             on_cpu=plan.projector_on_cpu,
             does_not_fit=plan.refusal is not None,
-            on_share=on_share,
+            on_progress=on_progress,
         )
         return set_up(setup)
     except (ModelError, EngineError) as error:

@@ -12,6 +12,7 @@ from ggufvlm.config import EngineConfig
 from ggufvlm.errors import ModelError
 from ggufvlm.families import ChatHandler, ModelFacts, PlainHandler, SpecialTokens, find_handler
 from ggufvlm.families.qwen_vl import DEFAULT_MAX_TOKENS
+from ggufvlm.llama.cancellation import CancelToken
 from ggufvlm.models.files import ModelFiles
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ class Loading:
     Attributes:
         report: what the headers of the two files say.
         raw: no chat template.
-        on_share: takes the loaded share of the model, 0 to 1.
+        on_load: takes the loaded fraction of the model, 0 to 1.
         on_progress: takes the engine's progress before an answer begins.
-        go_on: asked often while loading; False stops it.
+        cancel: stops loading.
         images: of the first question, so that no projector is loaded for images that are known; may block until
             they are read. ``None`` if that is not foreseen.
     """
@@ -45,9 +46,9 @@ class Loading:
     report: PairReport
     config: EngineConfig
     raw: bool
-    on_share: Callable[[float], None]
+    on_load: Callable[[float], None]
     on_progress: Callable[[PromptProgress], None] | None
-    go_on: Callable[[], bool]
+    cancel: CancelToken
     images: Callable[[], Sequence[Image] | None]
 
 
@@ -128,17 +129,17 @@ def _derived_projector(loading: Loading, plan: OffloadPlan, repair: Repair) -> D
     from ggufvlm.engine.engine import PromptProgress
     from ggufvlm.projectors.select import Setup, set_up
 
-    def report(share: float) -> None:
+    def report(fraction: float) -> None:
         if loading.on_progress is not None:
-            loading.on_progress(PromptProgress("prepare", int(100 * share), 100))
+            loading.on_progress(PromptProgress("prepare", int(100 * fraction), 100))
 
     setup = Setup(
         files=loading.files,
         repair=repair,
         on_cpu=plan.projector_on_cpu,
         does_not_fit=plan.refusal is not None,
-        on_share=report,
-        go_on=loading.go_on,
+        on_progress=report,
+        cancel=loading.cancel,
     )
     derived = set_up(setup)
     if derived is None and plan.refusal is not None:
@@ -185,8 +186,8 @@ def _load_as_planned(to_load: _ToLoad, plan: OffloadPlan | None) -> tuple[Model,
                 n_threads=to_load.n_threads,
                 drops_last_row=to_load.repair.class_token,
                 is_wanted=to_load.is_wanted,
-                on_share=loading.on_share,
-                go_on=loading.go_on,
+                on_progress=loading.on_load,
+                cancel=loading.cancel,
             )
         except ModelError as error:
             # out of GPU memory and a damaged file look the same from here: fewer layers tell them apart
@@ -208,17 +209,15 @@ def _load_projector(to_load: _ToLoad, model: Model, config: EngineConfig) -> Pro
         _budget(to_load.loading, to_load.repair),
         to_load.n_threads,
         drops_last_row=to_load.repair.class_token,
-        progress=lambda _share: to_load.loading.go_on(),
+        cancel=to_load.loading.cancel,
     )
 
 
 def _repaired_projector(loading: Loading, repair: Repair) -> Path:
-    from ggufvlm.llama.model import LoadAborted
     from ggufvlm.projectors.repair import derived_projector
 
     def watch(_done: int, _total: int) -> None:
-        if not loading.go_on():
-            raise LoadAborted("loading the model was stopped")
+        loading.cancel.check()
 
     return derived_projector(loading.files.mmproj, repair, watch)
 

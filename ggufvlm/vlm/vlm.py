@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -16,6 +15,7 @@ from ggufvlm.engine.request import ImagePart, Part, Request, TextPart
 from ggufvlm.engine.sequence import Sequence as EngineSequence
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.families import ChatHandler, Message
+from ggufvlm.llama.cancellation import CancelToken
 from ggufvlm.media import Image, load, prepare
 from ggufvlm.media.pixels.prepare import planned_id
 from ggufvlm.models.files import ModelFiles
@@ -71,7 +71,7 @@ class VLM:
         self.files = files
         self.sampling = SamplingParams(**(files.spec.sampling.given() if files.spec else {}))
         self._raw = raw
-        self._cancelled = threading.Event()
+        self._cancel = CancelToken()
         self._result: Loaded | None = None
         self._preparing: tuple[Ticket, frozenset[str]] | None = None
         self._expected: Future[Sequence[Image] | None] = Future()
@@ -82,9 +82,9 @@ class VLM:
             report=check_pair(files.model, files.mmproj, thorough=False, allow_untyped=True),
             config=config,
             raw=raw,
-            on_share=on_load or (lambda _share: None),
+            on_load=on_load or (lambda _fraction: None),
             on_progress=on_progress,
-            go_on=lambda: not self._cancelled.is_set(),
+            cancel=self._cancel,
             images=self._expected.result,
         )
         self._worker = EngineThread(self._make_engine)
@@ -369,11 +369,11 @@ class VLM:
 
     def stop_loading(self) -> None:
         """Make loading end soon; who waits for it gets an error. From any thread or signal handler."""
-        self._cancelled.set()
+        self._cancel.cancel()
 
     def close(self) -> None:
         """Stop and free everything. Safe to call twice."""
-        self._cancelled.set()
+        self._cancel.cancel()
         self.expect(())
         self._worker.close()
         atexit.unregister(self.close)  # last: if Ctrl-C comes before, the interpreter closes it at its end

@@ -8,8 +8,9 @@ import pytest
 import ggufvlm
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError, ModelError, PairingError
+from ggufvlm.llama.cancellation import CancelToken, LoadAborted
 from ggufvlm.llama.context import AbortFlag, Context, ContextShape
-from ggufvlm.llama.model import LoadAborted, Model
+from ggufvlm.llama.model import Model
 from ggufvlm.llama.projector import Projector, TokenBudget
 
 DEMO = Path(ggufvlm.__file__).parent / "demo"
@@ -24,16 +25,17 @@ def test_a_damaged_file_is_refused_with_llama_cpp_s_reason(tmp_path: Path) -> No
 
 
 def test_loading_can_be_stopped() -> None:
+    cancel = CancelToken()
     with pytest.raises(LoadAborted):
-        Model.load(MODEL, progress=lambda share: False)
+        Model.load(MODEL, on_progress=lambda _fraction: cancel.cancel(), cancel=cancel)
 
 
 def test_what_a_progress_callback_raises_comes_out() -> None:
-    def broken(share: float) -> bool:
+    def broken(fraction: float) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        Model.load(MODEL, progress=broken)
+        Model.load(MODEL, on_progress=broken)
 
 
 def test_a_projector_of_another_kind_is_refused() -> None:

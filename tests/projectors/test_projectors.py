@@ -26,8 +26,8 @@ from ggufvlm.hardware import system
 from ggufvlm.hardware.memory import predict
 from ggufvlm.hardware.offload import PROCESS
 from ggufvlm.llama import devices
+from ggufvlm.llama.cancellation import CancelToken, LoadAborted
 from ggufvlm.llama.chunks import ImageInput
-from ggufvlm.llama.model import LoadAborted
 from ggufvlm.llama.probe import encoder
 from ggufvlm.models.resolve import find_model
 from ggufvlm.projectors import bf16_trial as projector_speed
@@ -130,7 +130,7 @@ def test_the_trial_measures_something_on_any_machine() -> None:
 
 def test_a_note_spares_later_processes_the_trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tried: list[float] = []
-    monkeypatch.setattr(projector_speed, "run_probe", lambda _go_on: tried.append(1.25) or 1.25)
+    monkeypatch.setattr(projector_speed, "run_probe", lambda *_: tried.append(1.25) or 1.25)
     assert projector_speed.bf16_speedup(remember=False) == 1.25
     assert projector_speed.bf16_speedup() == 1.25
     assert projector_speed.bf16_speedup() == 1.25
@@ -142,8 +142,10 @@ def test_a_note_spares_later_processes_the_trial(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_trial_that_is_stopped_ends() -> None:
+    cancel = CancelToken()
+    cancel.cancel()
     with pytest.raises(LoadAborted):
-        projector_speed.run_probe(lambda: False)
+        projector_speed.run_probe(cancel=cancel)
 
 
 def test_a_lost_trial_leaves_the_projector_alone(
@@ -294,11 +296,23 @@ def test_a_small_projector_is_loaded_as_it_is(folder: Path) -> None:
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("calls", [3, 40, 130, 140])
-def test_stopping_leaves_nothing(folder: Path, calls: int) -> None:
-    left = iter(range(calls))
+class CancelledLater(CancelToken):
+    """Is cancelled once the work has looked at it a number of times."""
+
+    def __init__(self, n_looks: int) -> None:
+        super().__init__()
+        self._n_looks = n_looks
+
+    @property
+    def is_cancelled(self) -> bool:
+        self._n_looks -= 1
+        return self._n_looks < 0
+
+
+@pytest.mark.parametrize("n_looks", [3, 40, 130, 140])
+def test_stopping_leaves_nothing(folder: Path, n_looks: int) -> None:
     with pytest.raises(LoadAborted):
-        derive(WISH, go_on=lambda: next(left, None) is not None)
+        derive(WISH, cancel=CancelledLater(n_looks))
     assert list(folder.iterdir()) == []
 
 

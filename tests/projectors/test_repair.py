@@ -15,8 +15,9 @@ from ggufvlm import EngineConfig
 from ggufvlm.errors import ModelError
 from ggufvlm.gguf.header import read_header
 from ggufvlm.gguf.writer import copied, encode_value
+from ggufvlm.llama.cancellation import LoadAborted
 from ggufvlm.llama.chunks import ImageInput
-from ggufvlm.llama.model import LoadAborted, Model
+from ggufvlm.llama.model import Model
 from ggufvlm.llama.probe import encode_image
 from ggufvlm.llama.projector import Projector, TokenBudget
 from ggufvlm.media import Image
