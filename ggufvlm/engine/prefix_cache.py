@@ -68,10 +68,6 @@ class PrefixCache:
         """Cells in use over all slots, shared ones once."""
         return sum(run.n_cells for run in {id(run): run for runs in self._runs for run in runs}.values())
 
-    def n_own_cells(self, slot: int) -> int:
-        """Cells that clearing this slot would free."""
-        return sum(run.n_cells for run in self._runs[slot] if run.n_holders == 1)
-
     def best_source(self, wanted: Sequence[Segment], slots: Iterable[int]) -> tuple[int, list[Segment]]:
         """The slot whose contents begin the prompt furthest, and that part of the prompt.
 

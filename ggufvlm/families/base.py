@@ -57,11 +57,6 @@ class ChatHandler:
         self.facts = facts
 
     @property
-    def template_name(self) -> str:
-        """Which template renders the prompts, for people."""
-        return "the model's own" if self._uses_own_template else self._builtin_name
-
-    @property
     def _uses_own_template(self) -> bool:
         # the registry names a built-in one only where the GGUF's does not work
         return self.facts.template is not None and self.facts.builtin_template is None

@@ -18,10 +18,6 @@ class PlainHandler(ChatHandler):
         super().__init__(family.facts)
         self._family = family
 
-    @property
-    def template_name(self) -> str:
-        return "none"
-
     def render(self, messages: Sequence[Message]) -> list[TextPart | Image]:
         items = [item for message in messages for item in message.content if item]
         parts: list[TextPart | Image] = []

@@ -115,11 +115,6 @@ def find_repair(report: PairReport, model: Path) -> Repair:
     )
 
 
-def needs_repair(report: PairReport, model: Path) -> bool:
-    """Whether images would be computed wrongly by the loaded llama.cpp from the file as it is."""
-    return bool(find_repair(report, model))
-
-
 def derived_projector(source: Path, repair: Repair, progress: Callable[[int, int], None] | None = None) -> Path:
     """The file to load in place of ``source``; it is written if it is not in the cache, or not whole.
 

@@ -18,7 +18,7 @@ from ggufvlm.tools.bench.in_process import loaded
 from ggufvlm.tools.bench.peers import MTMD_CLI, N_CTX, SERVER, find_program, mtmd_command, server_arguments
 from ggufvlm.tools.bench.processes import run
 from ggufvlm.tools.bench.results import Ratio
-from ggufvlm.tools.bench.server import started
+from ggufvlm.tools.bench.server import LlamaServer, started
 from ggufvlm.tools.bench.subprocesses import describe, first_of, saved
 from ggufvlm.vlm.vlm import VLM
 from tests.benchmarks.setting import Setting
@@ -55,6 +55,10 @@ def warm(setting: Setting) -> list[Ratio]:
         return set_against(MTMD_CLI, ours, theirs, unit="s", repeat=job.repeat, say=setting.say)
 
 
+def _move_slot(server: LlamaServer, action: str) -> None:
+    server.client.post("/slots/0", params={"action": action}, json={"filename": "slot.bin"}).raise_for_status()
+
+
 def restore(setting: Setting) -> list[Ratio]:
     """As warm, against a server that starts, restores a slot and answers: from its start to the last token."""
     job, program = setting.job, find_program(setting.binaries, SERVER)
@@ -64,7 +68,7 @@ def restore(setting: Setting) -> list[Ratio]:
         describe(job, image, PROMPT, use_cache=True)
         with started(program, arguments) as server:
             server.ask(png, PROMPT, job.n_tokens, slot=0)
-            server.slot_action(0, "save", "slot.bin")
+            _move_slot(server, "save")
 
         def ours(number: int) -> dict[str, float]:
             done = describe(job, image, other_question(number), use_cache=True)
@@ -74,7 +78,7 @@ def restore(setting: Setting) -> list[Ratio]:
         def theirs(number: int) -> dict[str, float]:
             began = time.perf_counter()
             with started(program, arguments) as server:
-                server.slot_action(0, "restore", "slot.bin")
+                _move_slot(server, "restore")
                 asked = time.perf_counter() - began
                 reply = server.ask(png, other_question(number), lengths[-1], slot=0)
             setting.note(f"restore: ours said {lengths[-1]} tokens, the server {reply.n_tokens}")

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufvlm.tasks.ocr.pages import Joiner, Separator, drop_repeated, join_pages, without_loop
+from ggufvlm.tasks.ocr.pages import Joiner, Separator, drop_repeated, without_loop
+
+
+def join_pages(pages: list[str]) -> str:
+    joiner = Joiner()
+    return "".join(joiner.add(page) for page in pages) + joiner.end()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ggufvlm.cli.models.transfer import ASSUME_YES, JsonOption, PlainOptions, YesOption, columns, has_terminal
+from ggufvlm.cli.models.transfer import (
+    ASSUME_YES,
+    DebugOptions,
+    JsonOption,
+    PlainOptions,
+    YesOption,
+    columns,
+    has_terminal,
+)
 from ggufvlm.cli.options.shared import grouped
 from ggufvlm.cli.terminal.console import say
 
@@ -24,7 +32,7 @@ def _part(name: str, help: str) -> typer.models.OptionInfo:
 
 @app.callback(invoke_without_command=True)
 @grouped
-def cache(context: typer.Context, as_json: JsonOption = False, *, plain: PlainOptions) -> None:
+def cache(context: typer.Context, as_json: JsonOption = False, *, common: DebugOptions) -> None:
     """Show what earlier runs have kept on disk, and clear it.
 
     Embeddings are what a projector made of an image, snapshots what a model has read: they spare computing them again.

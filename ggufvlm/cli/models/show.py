@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ggufvlm.cli.models.transfer import JsonOption, PlainOptions, columns
+from ggufvlm.cli.models.transfer import DebugOptions, JsonOption, columns
 from ggufvlm.cli.options.shared import grouped
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def show(
     ] = None,
     as_json: JsonOption = False,
     *,
-    plain: PlainOptions,
+    common: DebugOptions,
 ) -> None:
     """Show what is known of a model: files, licence, context, boxes, memory, and whether its two parts fit.
 

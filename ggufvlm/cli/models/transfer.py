@@ -39,11 +39,17 @@ ModelArgument = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlainOptions:
-    """What every command understands."""
+class DebugOptions:
+    """What every command understands; ``main`` looks at it."""
+
+    debug: Annotated[bool, typer.Option("--debug", help="Tracebacks of errors.", show_default=False)] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainOptions(DebugOptions):
+    """The same for commands that have progress or notes to show."""
 
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.", show_default=False)] = False
-    debug: Annotated[bool, typer.Option("--debug", help="Tracebacks of errors.", show_default=False)] = False
 
 
 def has_terminal() -> bool:

@@ -31,11 +31,6 @@ _TEXTS = {
     "decode_of_bandwidth": "decode uses of memory",
     "encode_of_arithmetic": "encode uses of cores",
 }
-_TEXTS_BY_START = {
-    "decode_": "decode, {} at a time",
-    "llama_decode_": "  llama.cpp alone",
-    "overhead_": "  our overhead",
-}
 
 
 def text_of(result: Measurement) -> str:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from ggufvlm.errors import GGUFVLMError, UsageError
 
-_BACKLOG = 128
-
 
 @dataclass(frozen=True, slots=True)
 class Address:

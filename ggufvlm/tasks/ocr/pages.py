@@ -42,12 +42,6 @@ class Joiner:
         return f"{rest}\n" if rest else ""
 
 
-def join_pages(pages: Sequence[str]) -> str:
-    """All pages as one text that ends with a line end; see :class:`Joiner`."""
-    joiner = Joiner()
-    return "".join(joiner.add(page) for page in pages) + joiner.end()
-
-
 def _joined(line: str, page: str) -> str:
     first = page.lstrip()
     if _BLOCK.match(line) or _BLOCK.match(first):

@@ -47,7 +47,7 @@ class LlamaServer:
     """A server that is ready; see :func:`started`."""
 
     def __init__(self, client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
-        self._client = client
+        self.client = client
         self._process = process
 
     def ask(self, png: bytes | None, prompt: str, n_tokens: int, *, slot: int | None = None) -> ServerReply:
@@ -64,14 +64,14 @@ class LlamaServer:
         Args:
             body: from :func:`question_body`.
             until: set it when no more is wanted.
-            moments: becomes :attr:`Reply.moments`, for another thread to watch.
+            moments: becomes :attr:`ServerReply.moments`, for another thread to watch.
 
         Raises:
             EngineError: the server refused.
         """
         reply, began = ServerReply(moments=[] if moments is None else moments), time.perf_counter()
         headers = {"Content-Type": "application/json"}
-        with self._client.stream("POST", "/v1/chat/completions", content=body, headers=headers) as response:
+        with self.client.stream("POST", "/v1/chat/completions", content=body, headers=headers) as response:
             if response.status_code != 200:
                 raise EngineError(f"llama-server: {response.read().decode(errors='replace')[:200]}")
             for line in response.iter_lines():
@@ -87,16 +87,6 @@ class LlamaServer:
         """Send questions at the same time, each from a client of its own."""
         with ThreadPoolExecutor(len(bodies)) as pool:
             return list(pool.map(self.send, bodies))
-
-    def slot_action(self, slot: int, action: str, filename: str) -> None:
-        """Save or restore a slot.
-
-        Raises:
-            EngineError: the server refused.
-        """
-        response = self._client.post(f"/slots/{slot}", params={"action": action}, json={"filename": filename})
-        if response.status_code != 200:
-            raise EngineError(f"llama-server: {response.text[:200]}")
 
     def peak(self) -> int | None:
         """Bytes of memory at most until now; None where the system does not tell."""
