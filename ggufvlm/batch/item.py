@@ -1,4 +1,4 @@
-"""One input of a run, and how its name is written down."""
+"""One input of a batch run, and how its name is written down."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Part:
     """A page of a PDF or a frame of a video.
 
     Attributes:
-        strip: the file, which others take their images from, too.
+        strip: the file, which other inputs take their images from, too.
         place: the page's number, or the frame's time in seconds.
     """
 
@@ -42,7 +42,7 @@ class Part:
 
     @property
     def fragment(self) -> str:
-        """As in URLs: ``page=3`` (RFC 8118), ``t=12.0`` (W3C Media Fragments)."""
+        """The part as URLs name it: ``page=3`` (RFC 8118), ``t=12.0`` (W3C Media Fragments)."""
         return f"t={self.time}" if self.page is None else f"page={self.page}"
 
 
@@ -55,11 +55,11 @@ class Whole:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """What is to become one row of the output.
+    """One input, which becomes one row of the output.
 
     Attributes:
         id: tells it from all others of the run: the user's own, or its name; a second one of that name gets ``#2``.
-        path: the name of its image, for people; ``None`` for bytes.
+        path: the human-readable name of its image; ``None`` for bytes.
         sources: its images.
         fields: the columns of its row, for prompt templates.
         prompt, system: its own, in place of the run's.
@@ -89,8 +89,8 @@ def shown(path: str | os.PathLike[str]) -> str:
         return os.fspath(path).encode("utf-8", "backslashreplace").decode()
 
 
-def holds(question: Callable[[], bool]) -> bool:
-    """Whether something is so of a file, such as ``path.exists``; of one that may not be looked at, nothing is."""
+def false_on_oserror(question: Callable[[], bool]) -> bool:
+    """The answer to a question about a file, such as ``path.exists``; no, if the file may not be looked at."""
     try:
         return question()
     except (OSError, ValueError):  # no permission, a link to itself, too long a name, a character that no name has

@@ -16,7 +16,7 @@ from ggufvlm.batch.inputs.cells import Columns, item_of
 from ggufvlm.batch.inputs.expand import DocumentReading, expand, kind_of_file, n_parts, require_readers
 from ggufvlm.batch.inputs.tables import Row, Table, is_table, read_mixed_lines
 from ggufvlm.batch.inputs.walk import Filter, FoundFile, walk
-from ggufvlm.batch.item import Item, holds, shown
+from ggufvlm.batch.item import Item, false_on_oserror, shown
 from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
 from ggufvlm.media.decoding.formats import is_document_name
 from ggufvlm.media.decoding.kinds import FileKind
@@ -133,9 +133,9 @@ class Inputs:
         if argument == STDIN or is_url(argument) or is_data_uri(argument):
             return argument
         path = (local_path(argument) if is_file_url(argument) else None) or expand_user(argument)
-        if holds(path.is_dir):
+        if false_on_oserror(path.is_dir):
             return self._some(list(walk(path, self._wanted)), argument)
-        if is_table(path) and holds(path.is_file):
+        if is_table(path) and false_on_oserror(path.is_file):
             table = Table(path)
             if table.columns is not None:
                 self._columns.of(table.columns, where=table.name)
@@ -149,7 +149,7 @@ class Inputs:
     def _matching(self, pattern: str) -> Iterator[FoundFile]:
         for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - pathlib's stops at links
             path = Path(name)
-            if holds(path.is_dir):
+            if false_on_oserror(path.is_dir):
                 yield from walk(path, self._wanted) if "**" not in pattern else ()
             elif self._wanted.takes(path, path.parent):
                 yield FoundFile(path)

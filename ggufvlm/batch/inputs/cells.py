@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ggufvlm.batch.item import Item, Source, clean, holds, shown
+from ggufvlm.batch.item import Item, Source, clean, false_on_oserror, shown
 from ggufvlm.errors import GGUFVLMError, InputError, UsageError
 from ggufvlm.media.sources.data_uri import is_data_uri
 from ggufvlm.media.sources.labels import label, url_label
@@ -66,9 +66,11 @@ class Columns:
 
 
 def item_of(row: Mapping[str, Any], columns: Columns, *, folder: Path, origin: str) -> Item:
-    """An input from a row of a table; its id is not yet told from others.
+    """The input that a row of a table makes; its id may be that of another row, too.
 
     Args:
+        row: the row's values by the names of their columns.
+        columns: which of them to use.
         folder: what relative paths start from; where nothing is there, they start from the working folder.
         origin: the table and the row's number, in place of an id and for messages.
     """
@@ -130,7 +132,7 @@ def _source(text: str, column: str, folder: Path) -> Source:
             return decoded
     path = expand_user(text) if text.startswith("~") else Path(text)
     beside = folder / path
-    return path if not holds(beside.exists) and holds(path.exists) else beside
+    return path if not false_on_oserror(beside.exists) and false_on_oserror(path.exists) else beside
 
 
 def _decoded(text: str) -> bytes | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ggufvlm.batch.inputs.shared_document import Strip
-from ggufvlm.batch.item import Item, Part, Source, Whole, holds, shown
+from ggufvlm.batch.item import Item, Part, Source, Whole, false_on_oserror, shown
 from ggufvlm.errors import GGUFVLMError, ImageError, MissingExtra
 from ggufvlm.media.decoding.formats import is_document_name
 from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify, kind_of
@@ -43,11 +43,13 @@ class DocumentReading:
 
 
 def expand(item: Item, reading: DocumentReading, count: Callable[[int], None]) -> Iterator[Item]:
-    """The inputs that one becomes: itself if it is an image.
+    """The inputs that one input becomes: itself if it is an image, one for each page or frame of a document.
 
     Several sources of one input, as rows of tables may have them, stay together in one message.
 
     Args:
+        item: the input.
+        reading: what to take of PDFs and videos.
         count: told how many there are before the first comes.
     """
     if item.error is not None or not any(map(is_document, item.sources)):
@@ -95,13 +97,13 @@ def is_document(source: Source) -> bool:
 def kind_of_file(path: Path) -> FileKind:
     """What a file is by its contents; an image if it cannot be read, which is told when it is."""
     try:
-        return kind_of(read_start(path, shown(path), _HEAD)) if holds(path.is_file) else FileKind.IMAGE
+        return kind_of(read_start(path, shown(path), _HEAD)) if false_on_oserror(path.is_file) else FileKind.IMAGE
     except ImageError:
         return FileKind.IMAGE
 
 
 def media_file(source: Source, name: str) -> MediaFile:
-    """A source with its kind.
+    """A source of an input with the kind of file that it is.
 
     Raises:
         ImageError: missing, not allowed, not to be downloaded.

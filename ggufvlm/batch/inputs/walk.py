@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from ggufvlm.batch.item import holds, shown
+from ggufvlm.batch.item import false_on_oserror, shown
 from ggufvlm.errors import GGUFVLMError, ImageError
 from ggufvlm.media.decoding.formats import is_document_name, is_image_name
 from ggufvlm.media.sources.patterns import natural_key
@@ -78,8 +78,9 @@ def walk(root: Path, wanted: Filter) -> Iterator[FoundFile]:
         if (state.st_dev, state.st_ino) in visited:
             continue
         visited.add((state.st_dev, state.st_ino))
-        below = [Path(entry.path) for entry in found if holds(entry.is_dir)]
-        files = [entry for entry in found if not holds(entry.is_dir) and wanted.takes(Path(entry.path), root)]
+        folder_names = {entry.name for entry in found if false_on_oserror(entry.is_dir)}
+        below = [Path(entry.path) for entry in found if entry.name in folder_names]
+        files = [e for e in found if e.name not in folder_names and wanted.takes(Path(e.path), root)]
         yield from (_checked(entry, root) for entry in files)
         if not files and not below and folder != root and wanted.takes(folder, root):
             yield FoundFile(folder)
@@ -88,6 +89,7 @@ def walk(root: Path, wanted: Filter) -> Iterator[FoundFile]:
 
 def _checked(entry: os.DirEntry[str], root: Path) -> FoundFile:
     path = Path(entry.path)
-    if holds(entry.is_file) or not holds(path.exists):  # a link to nowhere is told when it is read
+    is_dangling = not false_on_oserror(path.exists)  # which is told when it is read
+    if false_on_oserror(entry.is_file) or is_dangling:
         return FoundFile(path, below=path.relative_to(root))
     return FoundFile(path, ImageError(f"{shown(path)}: not a regular file"))

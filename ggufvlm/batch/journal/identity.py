@@ -34,12 +34,18 @@ class Identity:
     n_ctx: int | None = None
 
     def key(self, image_ids: Sequence[str], prompt: str, system: str | None) -> str:
-        """64 hexadecimal digits that stand for one question about these images."""
+        """The key of one question about some images: 64 hexadecimal digits.
+
+        Args:
+            image_ids: the ids of the images, in order.
+            prompt: the prompt with its fields filled in.
+            system: the system message.
+        """
         asked = (prompt, "" if system is None else f"system:{system}")
         return digest(*asked, self.model_hash, self.mmproj_hash, self.settings_hash, *image_ids)
 
     def seed(self, key: str) -> int:
-        """The seed of a row: the user's, or one that another run draws again."""
+        """The seed of the row with this key: the user's, or one that another run draws again."""
         return int(key[:16], 16) % (2**32 - 1) if self.sampling.seed is None else self.sampling.seed
 
 
@@ -49,6 +55,13 @@ def identify(
     """Look at the model's files and gather what changes an answer.
 
     Slots, threads and devices are left out: they change the time an answer takes.
+
+    Args:
+        files: the model and its projector.
+        config: of the engine.
+        sampling: all settings, the model's own defaults among them.
+        prefill: every answer starts with this text.
+        raw: whether prompts go to the model without its chat template.
 
     Raises:
         ModelError: a file is damaged.

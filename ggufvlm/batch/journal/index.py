@@ -1,4 +1,4 @@
-"""What a journal holds, small enough to stay in memory: where each row lies, and what it answers."""
+"""The contents of a journal, small enough to stay in memory: where each row lies, and what it answers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ggufvlm.batch.item import holds
+from ggufvlm.batch.item import false_on_oserror
 from ggufvlm.batch.journal.rows import Row
 
 
 class JournalLine(NamedTuple):
-    """A line of the journal."""
+    """Where a line of the journal lies, in bytes."""
 
     start: int
     length: int
@@ -23,7 +23,7 @@ class Known(NamedTuple):
     Attributes:
         key: 32 bytes; ``None`` if its image could not be read.
         has_answer: whether asking again would give the same.
-        is_error: an answer that ran in circles is both.
+        is_error: a repetition loop is both.
     """
 
     place: JournalLine
@@ -89,5 +89,8 @@ class Index:
         return {
             item_id
             for item_id, known in self._by_id.items()
-            if item_id not in present and known.path and known.key in keys and not holds(Path(known.path).exists)
+            if item_id not in present
+            and known.path
+            and known.key in keys
+            and not false_on_oserror(Path(known.path).exists)
         }

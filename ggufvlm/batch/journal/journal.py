@@ -152,15 +152,18 @@ class Journal:
             return
         self.sync()
         index, end = Index(), 0
-        with as_output_error(self.name), replacing_durably(self.path) as file:
-            for item_id in ids:
-                line = self._line(places[item_id])
-                file.write(line)
-                index.add(json.loads(line), JournalLine(end, len(line)))
-                end += len(line)
-        self.close()
         with as_output_error(self.name):
-            self._open()
+            try:
+                with replacing_durably(self.path) as file:
+                    for item_id in ids:
+                        line = self._line(places[item_id])
+                        file.write(line)
+                        index.add(json.loads(line), JournalLine(end, len(line)))
+                        end += len(line)
+                    self.close()  # Windows does not replace a file that is open
+            finally:
+                if self._fd < 0:
+                    self._open()
         self.index, self._end, self.n_damaged = index, end, 0
 
     def sync(self) -> None:

@@ -13,7 +13,7 @@ from ggufvlm.batch.journal.rows import Row, complete, is_row
 
 
 class KnownRows(Protocol):
-    """Rows by what they answer."""
+    """Rows of earlier runs, found by what they answer."""
 
     index: Index
 

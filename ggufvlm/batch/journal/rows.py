@@ -1,4 +1,4 @@
-"""What is written of one input."""
+"""The row that is written about one input."""
 
 from __future__ import annotations
 
@@ -76,7 +76,15 @@ class Asked:
 
 
 def answered(item: Item, asked: Asked, answer: Answer, identity: Identity, retries: int) -> Row:
-    """The row of an input that was answered."""
+    """The row of an input that was answered.
+
+    Args:
+        item: the input.
+        asked: the question that was put.
+        answer: the model's answer.
+        identity: of the run.
+        retries: how often the question was put again, because the answer was a repetition loop.
+    """
     row = _row(item, identity, asked)
     usage, times = answer.usage, answer.times
     row |= {
@@ -94,17 +102,30 @@ def answered(item: Item, asked: Asked, answer: Answer, identity: Identity, retri
     if asked.n_wanted is not None:
         row |= {"image": " ".join(image.id for image in answer.images), "parts": _parts(item, asked.n_wanted, answer)}
     if answer.finish_reason == "repetition":
-        row["error"] = {"class": "Repetition", "text": "the answer ran in circles and was cut"}
+        row["error"] = {"class": "Repetition", "text": "the answer was a repetition loop and was cut"}
     return row
 
 
 def failed(item: Item, error: GGUFVLMError, identity: Identity, asked: Asked | None = None) -> Row:
-    """The row of an input that could not be answered."""
+    """The row of an input that could not be answered.
+
+    Args:
+        item: the input.
+        error: why.
+        identity: of the run.
+        asked: the question; ``None`` if the error came before it could be put.
+    """
     return _row(item, identity, asked) | {"error": {"class": type(error).__name__, "text": str(error)}}
 
 
 def same_answer(item: Item, known: Row, file_ids: Sequence[str]) -> Row:
-    """The row of an input whose answer is that of another one."""
+    """The row of an input whose answer is that of another one.
+
+    Args:
+        item: the input.
+        known: the row of the other.
+        file_ids: sha256 of each image file of the input.
+    """
     row = dict(known)
     row |= _own(item) | {"files": " ".join(file_ids), "same_as": known["same_as"] or known["id"]}
     return row

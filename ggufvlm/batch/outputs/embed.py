@@ -21,7 +21,7 @@ ORIGINAL = ".orig"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmbedStyle:
-    """Where answers go.
+    """Where answers are embedded.
 
     Attributes:
         fields: of the image files.

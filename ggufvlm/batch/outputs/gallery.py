@@ -53,6 +53,7 @@ def write_gallery(path: Path, rows: Iterable[Row], *, title: str) -> None:
     """Write the page in one step.
 
     Args:
+        path: of the HTML file.
         rows: in the order they are shown. Images that are files of this machine get a thumbnail.
         title: what stands above.
 

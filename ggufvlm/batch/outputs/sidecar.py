@@ -44,13 +44,19 @@ class SidecarStyle:
 
 
 def beside(item: Item, source: Path, kind: str) -> Path:
-    """``photo.jpg`` -> ``photo.txt``; the third page of ``report.pdf`` -> ``report.page3.txt``."""
+    """The path of a sidecar: ``photo.jpg`` -> ``photo.txt``, page 3 of ``report.pdf`` -> ``report.page3.txt``.
+
+    Args:
+        item: the input, which may be about a part of its file.
+        source: the file.
+        kind: the ending of the sidecar.
+    """
     part = f".{item.part.fragment.replace('=', '')}" if item.part else ""
     return source.with_name(f"{source.stem}{part}.{kind}")
 
 
 class Sidecars:
-    """Writes them as rows come. Images that are no files of this machine have none.
+    """Writes sidecars as rows come. Images that are no files of this machine have none.
 
     Attributes:
         n_written: how many.

@@ -41,7 +41,13 @@ class IsolatedEngine:
     """Answers questions as :meth:`VLM.map <ggufvlm.VLM.map>` does, in a child process that is replaced when it ends.
 
     Args:
+        files: the model and its projector.
+        config: of the engine.
+        raw: give prompts to the model without its chat template.
         debug: let the child's own messages through.
+
+    Attributes:
+        n_restarts: how often the child was replaced.
     """
 
     def __init__(self, files: ModelFiles, config: EngineConfig, *, raw: bool = False, debug: bool = False) -> None:

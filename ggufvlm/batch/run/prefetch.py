@@ -26,7 +26,7 @@ from ggufvlm.vlm.documents import Material
 from ggufvlm.workers.prefetch import Budget, Prefetch, Reserve
 
 READ_AHEAD_BYTES = 512 << 20
-"""Of decoded images that wait for the engine."""
+"""How much memory decoded images may take that wait for the engine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a run will take, told from headers of images and of the model's files. Nothing is decoded or loaded."""
+"""What a run will cost, told from headers of images and of the model's files. Nothing is decoded or loaded."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SMALL, _MANY_TOKENS = 256, 1024
 
 @dataclass(slots=True)
 class Preflight:
-    """What was found.
+    """What a look at all inputs has found.
 
     Attributes:
         count: inputs.
@@ -84,6 +84,9 @@ def preflight(
     """Look at every input.
 
     Args:
+        items: the inputs.
+        template: the prompt.
+        engine: which model, and how it will run.
         free: bytes of memory that may be taken, for the advice.
         is_done: tells inputs that are answered already.
 
@@ -135,7 +138,7 @@ class TokenCounter:
         return self._square is not None or self._counting is not None
 
     def tokens(self, width: int, height: int) -> int:
-        """Of one image; 0 where only the loaded model can tell.
+        """The tokens of one image; 0 where only the loaded model can tell.
 
         Raises:
             UsageError: the model does not take an image of this shape.

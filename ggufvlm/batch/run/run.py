@@ -22,10 +22,10 @@ from ggufvlm.vlm.answer import Answer
 from ggufvlm.vlm.map import Question, Result
 
 LADDER: tuple[SamplingSettings, ...] = ({"temperature": 0.2}, {"temperature": 0.6, "repeat_penalty": 1.1})
-"""What is tried in turn when an answer runs in circles."""
+"""The settings that are tried in turn when an answer is a repetition loop."""
 
 Ask: TypeAlias = Callable[[Iterable[Question]], Generator[Result, None, None]]
-"""As :meth:`VLM.map <ggufvlm.VLM.map>`."""
+"""A function that answers questions as :meth:`VLM.map <ggufvlm.VLM.map>` does."""
 
 Receiver: TypeAlias = Callable[[Item, "Row | None"], None]
 """Gets each row after it is written, ``None`` for one that was there already: sidecars, progress."""
@@ -38,9 +38,9 @@ class RowTask:
     Attributes:
         template, system: the prompt and the system message; a row's own come first.
         prefill: every answer starts with this.
-        n_retries: how far up the ladder an answer goes that runs in circles.
+        n_retries: how far up the ladder an answer goes that is a repetition loop.
         max_errors: end the run after so many rows with errors.
-        window: images in hand before the engine takes them.
+        window: inputs that are read ahead of the engine.
     """
 
     template: Template
@@ -60,7 +60,7 @@ class Progress:
         kept: rows that were there already.
         copied: rows whose answer was known from another input.
         answered: rows that the model made.
-        errors: rows without an answer, or with one that ran in circles.
+        errors: rows without an answer, or with one that is a repetition loop.
         began: ``time.monotonic()`` when the run began to look.
         n_generated: tokens the model made.
         stopped: whether there were too many errors.
@@ -99,7 +99,10 @@ class BatchRun:
     """One run over inputs.
 
     Args:
+        task: what is asked.
+        identity: of the model and the settings.
         journal: gets the rows, and knows those of earlier runs.
+        total: how many inputs there are, if that is known.
         receivers: are told of each row.
 
     Attributes:

@@ -51,7 +51,7 @@ class OutputSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineSettings:
-    """What answers.
+    """Which model answers, and how it runs.
 
     Attributes:
         config: with the number of slots.
@@ -72,6 +72,12 @@ class EngineSettings:
 
 class Session:
     """A run with its files open. Close it, or use ``with``: rows that are written stay, whatever happens.
+
+    Args:
+        inputs: what is asked about.
+        task: what is asked.
+        engine: what answers.
+        output: where rows go.
 
     Raises:
         UsageError, OutputError: the output cannot be used.
@@ -191,7 +197,15 @@ def _when_needed(load: Callable[[], Ask]) -> Ask:
 
 
 def load_engine(engine: EngineSettings, count: int | None, stack: ExitStack) -> Ask:
-    """The engine, in this process or in one of its own; closed with the stack.
+    """Load the engine, in this process or in one of its own.
+
+    Args:
+        engine: which model, and how it runs.
+        count: of the inputs, ``None`` if it is not known; many get a process of their own.
+        stack: closes the engine with everything else.
+
+    Returns:
+        The function that answers questions.
 
     Raises:
         ModelError, EngineError: it cannot be loaded.

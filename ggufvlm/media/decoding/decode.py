@@ -49,6 +49,11 @@ def decode(data: bytes, source: str, *, max_pixels: int = MAX_PIXELS) -> Image:
 def finish(image: PIL.Image.Image, source: str, *, max_pixels: int = MAX_PIXELS) -> Image:
     """Load, check and convert a Pillow image; upright if it is one as opened from a file.
 
+    Args:
+        image: a Pillow image of any mode.
+        source: its name, for messages and for ``Image.source``.
+        max_pixels: largest width times height that is decoded.
+
     Raises:
         ImageError: cut off, damaged, too large or without pixels.
     """

@@ -108,7 +108,7 @@ def open_document(file: MediaFile, selection: Selection) -> Document:
 
 
 def frame_times(clip: Clip, selection: Selection) -> list[float]:
-    """When to look into a video, in seconds from its start.
+    """The times of the frames to take of a video, in seconds from its start.
 
     Raises:
         ImageError: damaged.

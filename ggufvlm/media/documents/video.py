@@ -91,7 +91,7 @@ class Clip:
             raise
 
     def times(self, *, every: float | None = None, count: int | None = None) -> list[float]:
-        """When to look, in seconds; see :func:`frames`."""
+        """The times of the frames to take, in seconds; see :func:`frames`."""
         if (every is None) == (count is None):
             raise UsageError("frames are taken either every so many seconds, or as a number of them")
         if every is not None:
@@ -115,7 +115,9 @@ class Clip:
             yield from self._at(times)
 
     def cuts(self) -> list[float]:
-        """When a new scene begins, in seconds, without the first. Decodes the whole file; B frames are passed over.
+        """The times at which new scenes begin, in seconds, without the first.
+
+        Decodes the whole file; B frames are passed over.
 
         Raises:
             ImageError: the file is damaged.

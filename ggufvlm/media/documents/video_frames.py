@@ -13,7 +13,7 @@ MAX_FRAME_PIXELS = 4_194_304
 
 
 class Shown:
-    """The frame that a player shows, as time goes on.
+    """The frame of a video that a player shows, as time goes on.
 
     Args:
         decoded: frames in order.
@@ -61,7 +61,13 @@ class Shown:
 
 
 def frame_to_image(frame: Any, stream: Any, source: str) -> Image:
-    """A frame upright, with square pixels, as 8-bit RGB."""
+    """A frame of a video as an image: upright, with square pixels, 8-bit RGB.
+
+    Args:
+        frame: a decoded frame of PyAV.
+        stream: the stream that it is of, which knows the shape of its pixels.
+        source: the name of the image.
+    """
     import numpy as np
 
     ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio

@@ -31,10 +31,10 @@ _SETTLED = 0.5  # seconds after a cut at which its scene can be seen as it is
 
 
 def find_cuts(thumbnails: Iterable[tuple[float, NDArray[np.uint8]]]) -> list[float]:
-    """When new scenes begin.
+    """The times at which new scenes begin, in seconds.
 
     Args:
-        thumbnails: times in seconds, rising, and small images [height, width, RGB] of the same size.
+        thumbnails: times in seconds, rising, and small images of the same size: uint8, [height, width, RGB].
     """
     import numpy as np
 

@@ -46,13 +46,13 @@ def described(records: bytes, text: str) -> bytes:
 
 
 def description(records: bytes) -> str | None:
-    """The caption."""
+    """The caption in IPTC records, ``None`` if there is none."""
     found = [data.value for data in _parse(records) if data.number == _CAPTION]
     return found[0].decode("utf-8", "replace") if found else None
 
 
 def in_order(records: bytes) -> bytes:
-    """As they are meant: some writers of TIFF store them as 32-bit numbers of the other byte order."""
+    """Records in the byte order that is meant: some writers of TIFF store them as swapped 32-bit numbers."""
     if not records or records[:1] == b"\x1c" or len(records) % 4:
         return records
     swapped = struct.pack(f"<{len(records) // 4}I", *struct.unpack(f">{len(records) // 4}I", records))

@@ -87,7 +87,7 @@ class JpegFile:
         return b"\xff\xd8" + b"".join(segment.to_bytes() for segment in segments) + self._rest
 
     def image(self) -> bytes:
-        """All but the fields for descriptions."""
+        """Everything in the file but the fields for descriptions."""
         kept = [
             segment.to_bytes()
             for segment in self._segments
@@ -119,7 +119,7 @@ class JpegFile:
         return place
 
     def _resources(self) -> bytes:
-        """Of all segments: what is too long for one goes on in the next."""
+        """The Photoshop resources of all segments: what is too long for one goes on in the next."""
         return b"".join(
             segment.payload[len(_PHOTOSHOP) :] for segment in self._segments if segment.is_a(_APP13, _PHOTOSHOP)
         )

@@ -66,7 +66,7 @@ class PngFile:
         return _SIGNATURE + b"".join(chunk for _, chunk in self._chunks) + self._rest
 
     def image(self) -> bytes:
-        """All but the fields for descriptions."""
+        """Everything in the file but the fields for descriptions."""
         left_out = {self._place(b"eXIf"), self._place(b"iTXt", _XMP)}
         return b"".join(chunk for place, (_, chunk) in enumerate(self._chunks) if place not in left_out) + self._rest
 

@@ -24,7 +24,7 @@ class _DirectoryEntry(NamedTuple):
     kind: int
     n_values: int
     field: bytes
-    """Its value, or where that lies."""
+    """The entry's value if it fits into four bytes, else where it lies."""
 
 
 class TiffFile:
@@ -84,7 +84,13 @@ class TiffFile:
         return self._data[at : at + size]
 
     def put(self, tag: int, kind: int, value: bytes) -> None:
-        """Add an entry, or replace it; ``kind`` has values of one byte."""
+        """Add an entry to the directory, or replace it.
+
+        Args:
+            tag: the entry's number.
+            kind: the type of its values, which have one byte each.
+            value: all of them.
+        """
         self._added[tag] = (kind, value)
 
     def to_bytes(self) -> bytes:
@@ -107,7 +113,7 @@ class TiffFile:
         return bytes(out)
 
     def image(self) -> bytes:
-        """All but the fields for descriptions, in a form that tells equal images."""
+        """Everything in the file but the fields for descriptions, in a form that tells equal images."""
         parts = [self._next]
         for entry in self._entries:
             if entry.tag not in (DESCRIPTION, XMP, IPTC):

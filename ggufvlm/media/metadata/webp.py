@@ -73,7 +73,7 @@ class WebpFile:
         return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body + self._rest
 
     def image(self) -> bytes:
-        """All but the fields for descriptions."""
+        """Everything in the file but the fields for descriptions."""
         left_out = (b"EXIF", b"XMP ", b"VP8X")
         return b"".join(kind + payload for kind, payload in self._chunks if kind not in left_out)
 

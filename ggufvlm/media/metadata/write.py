@@ -53,6 +53,11 @@ def describe_file(data: bytes, text: str, fields: Collection[Field], name: str) 
 def description_of(data: bytes, field: Field, name: str) -> str | None:
     """The description in one field of a file, ``None`` if there is none.
 
+    Args:
+        data: a JPEG, PNG, WebP or TIFF file.
+        field: where to look.
+        name: of the file, for messages.
+
     Raises:
         ImageError: as :func:`describe_file`.
     """

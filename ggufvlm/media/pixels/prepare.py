@@ -42,12 +42,12 @@ class ImagePlan:
 
 
 def planned_id(image: Image, plan: ImagePlan) -> str:
-    """Identity of what the projector gets."""
+    """The identity of an image that is made by a plan."""
     return f"{image.id}:{plan.id}"
 
 
 def prepare(image: Image, plan: ImagePlan) -> Image:
-    """Carry a plan out."""
+    """The image that the projector gets, made by a plan."""
     if plan.pad_color is not None:
         image = pad_to_square(_at_most(image, MAX_SQUARE), plan.pad_color)
     if plan.by_way_of is not None:
@@ -64,7 +64,12 @@ def _at_most(image: Image, side: int) -> Image:
 
 
 def roll_patches(image: Image, patch: int, step: int = 1) -> Image:
-    """Move each patch on by ``step`` places in raster order; those that fall off the end come first.
+    """Move each patch on by some places in raster order; those that fall off the end come first.
+
+    Args:
+        image: its sides are multiples of ``patch``.
+        patch: side of a patch in pixels.
+        step: by how many places.
 
     Raises:
         ValueError: the sides are no multiples of ``patch``.

@@ -33,7 +33,13 @@ _QUALITY = {"JPEG": 95, "WEBP": 95, "AVIF": 90}
 
 
 def resize(image: Image, width: int, height: int, resample: Resample = "bicubic") -> Image:
-    """Scale to ``width`` x ``height`` pixels, antialiased as Pillow does. The source stays, the id is new.
+    """Scale an image, antialiased as Pillow does. The source stays, the id is new.
+
+    Args:
+        image: the image.
+        width: columns of the new one, in pixels.
+        height: rows of the new one, in pixels.
+        resample: the filter, by Pillow's name.
 
     Raises:
         ValueError: a side is shorter than one pixel, or the filter is unknown.
@@ -75,7 +81,7 @@ def thumbnail(image: Image, side: int) -> bytes:
 
 
 def to_pillow(image: Image) -> PIL.Image.Image:
-    """The same pixels as a Pillow image of mode RGB."""
+    """The image as a Pillow image of mode RGB."""
     import PIL.Image
 
     return PIL.Image.frombytes("RGB", (image.width, image.height), image.rgb)

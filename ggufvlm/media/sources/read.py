@@ -128,6 +128,11 @@ def _path_of(url: str) -> Path:
 def read_start(path: Path, name: str, n_bytes: int) -> bytes:
     """The beginning of a file.
 
+    Args:
+        path: of the file.
+        name: what messages call it.
+        n_bytes: how much to read, at most.
+
     Raises:
         ImageError: missing, not allowed, not a file.
     """
