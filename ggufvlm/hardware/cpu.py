@@ -33,8 +33,25 @@ _ARM_FLAGS = {
     "SVE": ("sve",),
     "SME": ("sme",),
 }
+BF16_FEATURES = ("AVX512_BF16", "AMX_BF16", "AMX_INT8")
+"""Of a library: any of them makes BF16 quick. With AMX_INT8 ggml's AMX kernels are there, which take BF16, too."""
+
 # Wider ones of the same use: what makes the narrower one superfluous
 _SUPERSEDED = {"AVX_VNNI": "AVX512_VNNI"}
+
+
+def has_fast_bf16(features: Mapping[str, str]) -> bool:
+    """Whether a library computes BF16 with instructions made for it.
+
+    Args:
+        features: from :func:`ggufvlm.llama.devices.cpu_features`.
+    """
+    return any(features.get(name, "0") != "0" for name in BF16_FEATURES)
+
+
+def cpu_has_bf16(root: Path = _ROOT) -> bool:
+    """Whether this CPU has instructions for BF16, whatever the library makes of them; False where nobody tells."""
+    return (cpu_flags(root) or frozenset()).issuperset(_X86_FLAGS["AVX512_BF16"])
 
 
 def default_threads() -> int:

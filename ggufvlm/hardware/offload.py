@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError
@@ -17,7 +17,6 @@ from ggufvlm.hardware.memory import MemoryPrediction, predict
 
 if TYPE_CHECKING:
     from ggufvlm.hardware.devices import Device
-    from ggufvlm.models.schema import ModelSpec
 
 GPU_MARGIN = 1 << 30
 """Left free on each GPU: for the driver, the desktop and what the prediction misses."""
@@ -26,6 +25,28 @@ PROCESS = 192 << 20
 _MIN_CTX, _ORDINARY_CTX = 1024, 8192
 _MAX_CONSTANT_COMPUTE = 512 << 20
 _COMFORTABLE = 0.6  # what stays below this share of the free memory needs no closer look
+
+
+class KnownFile(Protocol):
+    """A file that the registry knows, for the advice in errors."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def quant(self) -> str: ...
+    @property
+    def size(self) -> int | None: ...
+
+
+class KnownModel(Protocol):
+    """An entry of the registry, for the advice in errors: :class:`~ggufvlm.models.schema.ModelSpec`."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def files(self) -> Sequence[KnownFile]: ...
+    @property
+    def projectors(self) -> Sequence[KnownFile]: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +77,7 @@ class OffloadPlan:
 
 
 def plan_offload(
-    model: Path, mmproj: Path, config: EngineConfig, devices: Sequence[Device], spec: ModelSpec | None = None
+    model: Path, mmproj: Path, config: EngineConfig, devices: Sequence[Device], spec: KnownModel | None = None
 ) -> OffloadPlan:
     """Settle what ``-ngl auto`` means here, and refuse what cannot fit.
 
@@ -180,7 +201,7 @@ def bytes_on_gpu(prediction: MemoryPrediction, config: EngineConfig) -> int:
 def check_fits(
     prediction: MemoryPrediction,
     free: int,
-    spec: ModelSpec | None = None,
+    spec: KnownModel | None = None,
     config: EngineConfig | None = None,
     name: str | None = None,
 ) -> None:
@@ -223,7 +244,7 @@ def _smaller_context(prediction: MemoryPrediction, free: int) -> str | None:
     return f"-c {n_ctx}" if _MIN_CTX <= n_ctx < prediction.n_ctx else None
 
 
-def _smaller_quant(prediction: MemoryPrediction, free: int, spec: ModelSpec | None) -> str | None:
+def _smaller_quant(prediction: MemoryPrediction, free: int, spec: KnownModel | None) -> str | None:
     if spec is None:
         return None
     room = free - (prediction.total + PROCESS - prediction.weights)
@@ -232,7 +253,7 @@ def _smaller_quant(prediction: MemoryPrediction, free: int, spec: ModelSpec | No
     return f"-m {spec.id}:{best.quant}" if best else None
 
 
-def _smaller_projector(prediction: MemoryPrediction, free: int, spec: ModelSpec | None) -> str | None:
+def _smaller_projector(prediction: MemoryPrediction, free: int, spec: KnownModel | None) -> str | None:
     if spec is None:
         return None
     room = free - (prediction.total + PROCESS - prediction.projector)

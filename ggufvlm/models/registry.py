@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from ggufvlm.errors import ModelError, UsageError
+from ggufvlm.gguf.names import model_key, parse_quant
 from ggufvlm.models.schema import (
     PROJECTOR_PREFERENCE,
     FilePart,
@@ -43,10 +44,6 @@ __all__ = [
 ]
 
 FILE_NAME = "models.toml"
-
-# What follows a ":" is taken for a quantization of a name we do not know only if it looks like one.
-_QUANT = r"(?i:(?:UD-)?(?:BF16|F16|F32|(?:I?Q|TQ|INT)\d\w*|(?:MX|NV)FP4\w*))"
-_FILE_SUFFIX = rf"(?:[-._]{_QUANT})?(?:-\d{{5}}-of-\d{{5}})?\.gguf$"
 
 
 class Registry:
@@ -99,8 +96,11 @@ class Registry:
         head, _, tail = name.rpartition(":")
         if not head or not tail or name in self:
             return name, None
-        if head in self or re.fullmatch(_QUANT, tail):
+        if head in self:
             return head, tail.upper()
+        quant = parse_quant(tail)  # of a name that we do not know only if it looks like one
+        if quant is not None:
+            return head, quant
         return name, None
 
     def match_repo(self, repo: str) -> ModelSpec | None:
@@ -119,7 +119,7 @@ class Registry:
         if exact:
             return _only(exact)
         stems = _stems(name)
-        return _only(model for model in self for file in model.files if _stem(_base(file.parts[0])) in stems)
+        return _only(model for model in self for file in model.files if model_key(file.parts[0].name) in stems)
 
     def _suggest(self, name: str) -> str:
         from difflib import get_close_matches
@@ -231,12 +231,6 @@ def _base(part: FilePart) -> str:
     return part.name.rpartition("/")[2].lower()
 
 
-def _stem(name: str) -> str:
-    """A file name without quantization, part number and punctuation; empty when nothing telling is left."""
-    stem = re.sub(r"[^a-z0-9]", "", re.split(_FILE_SUFFIX, name.lower())[0])
-    return "" if stem in ("model", "ggmlmodel") else stem
-
-
 def _stems(name: str) -> set[str]:
     # bartowski writes the maker before the name: Qwen_Qwen2.5-VL-7B-Instruct-Q4_K_M.gguf
-    return {_stem(name), _stem(name.partition("_")[2])} - {""}
+    return {model_key(name), model_key(name.partition("_")[2])} - {""}

@@ -20,6 +20,16 @@ DEFAULT_QUANT = "Q4_K_M"
 # F16 and Q8_0 run everywhere; BF16 projectors fail on hardware without the type.
 PROJECTOR_PREFERENCE = ("F16", "Q8_0", "BF16", "F32")
 
+
+def projector_preference(*, has_bf16: bool) -> tuple[str, ...]:
+    """Types of a projector, best first. BF16 is slow, or fails, where the hardware lacks the type.
+
+    Args:
+        has_bf16: whether it has it, from :func:`ggufvlm.hardware.cpu.cpu_has_bf16`.
+    """
+    return ("F16", "BF16", "Q8_0", "F32") if has_bf16 else PROJECTOR_PREFERENCE
+
+
 # Texts, not compiled: importing this module has to be quick, and `re` keeps what it has compiled.
 _ID = r"[a-z0-9]+(?:[.-][a-z0-9]+)*"
 _ALIAS = r"[a-z0-9]+(?:[.:/-][a-z0-9]+)*"

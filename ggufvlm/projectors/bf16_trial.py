@@ -31,12 +31,6 @@ N_RUNS = 10
 # the tower of Qwen2-VL, with one of its 32 blocks, and an image of 256 patches
 WIDTH, N_FF, N_HEADS, N_BLOCKS, PATCH, SIDE = 1280, 5120, 16, 1, 14, 224
 _N_RANDOM = 1 << 16
-_BF16_FEATURES = ("AVX512_BF16", "AMX_BF16", "AMX_INT8")
-
-
-def has_fast_bf16(features: Mapping[str, str]) -> bool:
-    """Whether the loaded library computes BF16 with instructions made for it; ``features`` as from ``cpu_features``."""
-    return any(features.get(name, "0") != "0" for name in _BF16_FEATURES)
 
 
 def bf16_speedup(

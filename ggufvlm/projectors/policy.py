@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ggufvlm.gguf.convert import F16, F32
-from ggufvlm.projectors.bf16_trial import has_fast_bf16
+from ggufvlm.hardware.cpu import has_fast_bf16
 
 DerivedType = Literal["BF16", "Q8_0"]
 

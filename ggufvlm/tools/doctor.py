@@ -112,7 +112,8 @@ def _llava() -> Finding:
 
 def _projectors(features: dict[str, str]) -> Finding:
     """In which type the CPU computes them fastest; tried, where it is not clear from the start."""
-    from ggufvlm.projectors.bf16_trial import bf16_speedup, has_fast_bf16
+    from ggufvlm.hardware.cpu import has_fast_bf16
+    from ggufvlm.projectors.bf16_trial import bf16_speedup
     from ggufvlm.projectors.policy import wins
 
     text = "are used as published: this CPU, or this build, has no instructions for BF16"

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggufvlm.errors import ModelError, PairingError, UsageError
+from ggufvlm.gguf.names import quant_of
 from ggufvlm.models.hub import select as hub_pick
 from ggufvlm.models.hub.cache import blob_path, link, snapshot_path
-from ggufvlm.models.hub.select import as_parts, is_projector, pick, pick_quants, quant_of, require_projector
+from ggufvlm.models.hub.select import as_parts, is_projector, pick, pick_quants, require_projector
 from ggufvlm.models.registry import load_registry
 from ggufvlm.models.resolve import default_model, find_model, from_registry, on_disk, parse_name
 from ggufvlm.models.schema import DEFAULT_QUANT
@@ -23,7 +24,7 @@ OLD_CPU = ("F16", "Q8_0", "BF16", "F32")
 
 @pytest.fixture(autouse=True)
 def _old_cpu(monkeypatch):
-    monkeypatch.setattr(hub_pick, "_cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(hub_pick, "cpu_has_bf16", lambda: False)
 
 
 def chosen(*names: str, quant: str | None = None, repo: str = "me/Model-GGUF"):
@@ -104,7 +105,7 @@ def test_default_quantization_is_the_nearest_common_one(there, taken):
 def test_order_of_projectors(monkeypatch):
     names = ["m-Q4_K_M.gguf", "mmproj-F32.gguf", "mmproj-BF16.gguf", "mmproj-Q8_0.gguf", "mmproj-F16.gguf"]
     assert [quant_of(name) for name in chosen(*names)[1:]] == ["F16", "Q8_0", "BF16", "F32"]
-    monkeypatch.setattr(hub_pick, "_cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(hub_pick, "cpu_has_bf16", lambda: True)
     assert [quant_of(name) for name in chosen(*names)[1:]] == ["F16", "BF16", "Q8_0", "F32"]
 
 

@@ -67,7 +67,7 @@ def identify(
         ModelError: a file is damaged.
     """
     from ggufvlm.gguf.fingerprint import file_fingerprint
-    from ggufvlm.models.hub.select import quant_of
+    from ggufvlm.gguf.names import quant_of
 
     settings = {
         "sampling": _changing(sampling),

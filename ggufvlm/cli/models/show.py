@@ -73,8 +73,8 @@ def gather(name: str, mmproj: Path | None = None) -> dict[str, Any]:
 
 
 def _of_files(files: ModelFiles) -> dict[str, Any]:
+    from ggufvlm.gguf.names import quant_of
     from ggufvlm.models.hub.cache import checksum_of, origin_of
-    from ggufvlm.models.hub.select import quant_of
     from ggufvlm.models.inventory import files_of
     from ggufvlm.models.pairing import check_pair
     from ggufvlm.models.schema import FilePart, ModelFile

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 
 from ggufvlm.cache.store import digest
 from ggufvlm.errors import UsageError
 from ggufvlm.gguf.fingerprint import file_fingerprint
 from ggufvlm.gguf.header import read_header
-from ggufvlm.gguf.names import split_parts
+from ggufvlm.gguf.names import quant_of, split_parts
 from ggufvlm.grounding.families import convention_of
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.server.contract import ModelCard
-
-_QUANT = re.compile(
-    r"[-._]((?:UD-)?(?:BF16|F16|F32|(?:I?Q|TQ)\d\w*|(?:MX|NV)FP4\w*))(?:-\d{5}-of-\d{5})?\.gguf$", re.IGNORECASE
-)
 
 
 def make_card(files: ModelFiles) -> ModelCard:
@@ -28,7 +23,6 @@ def make_card(files: ModelFiles) -> ModelCard:
     parts = split_parts(files.model)
     headers = [read_header(part) for part in parts]
     first = headers[0]
-    quant = _QUANT.search(files.model.name)
     return ModelCard(
         name=files.name,
         created=int(parts[0].stat().st_mtime),
@@ -36,7 +30,7 @@ def make_card(files: ModelFiles) -> ModelCard:
         digest=digest(file_fingerprint(files.model), file_fingerprint(files.mmproj)),
         architecture=first.architecture or "",
         parameters=sum(math.prod(tensor.shape) for header in headers for tensor in header.tensors.values()),
-        quant=quant[1].upper() if quant else "",
+        quant=quant_of(files.model.name) or "",
         n_ctx=first.integer(f"{first.architecture}.context_length") or 0,
         template=first.chat_template or "",
         box_scale=_box_scale(files),
