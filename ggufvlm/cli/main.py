@@ -14,45 +14,20 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import typer
 
-from ggufvlm.cli.ask import alt, classify, compare, demo, describe, ocr
-from ggufvlm.cli.batch import command as batch
-from ggufvlm.cli.chat import command as chat
-from ggufvlm.cli.detect import command as detect
-from ggufvlm.cli.models import cache, list_models, pull, rm, show, verify
-from ggufvlm.cli.serve import command as serve
+from ggufvlm.cli.commands import LazyGroup
 from ggufvlm.cli.terminal import streams
-from ggufvlm.cli.tools import bench, doctor, guide, quantize
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.version import __version__
 
 app = typer.Typer(
     name="ggufvlm",
+    cls=LazyGroup,
     help="Ask a local vision-language model about images.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(describe.describe)
-app.command()(chat.chat)
-app.command()(batch.batch)
-app.command()(detect.detect)
-app.command()(classify.classify)
-app.command()(ocr.ocr)
-app.command()(compare.compare)
-app.command()(alt.alt)
-app.command()(serve.serve)
-app.command()(demo.demo)
-app.command()(doctor.doctor)
-app.command()(bench.bench)
-app.command()(quantize.quantize)
-app.command()(pull.pull)
-app.command("list")(list_models.list_models)
-app.command()(show.show)
-app.command()(rm.rm)
-app.command()(verify.verify)
-app.add_typer(cache.app, name="cache")
-app.command("help")(guide.show_help)
 
 
 def _show_version(wanted: bool) -> None:

@@ -8,6 +8,10 @@ import sys
 import time
 
 import pytest
+from typer.testing import CliRunner
+
+from ggufvlm.cli.commands import COMMANDS
+from ggufvlm.cli.main import app
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
@@ -25,3 +29,26 @@ def test_ctrl_c_at_the_start_shows_no_traceback(seconds: float) -> None:
         _, said = process.communicate(timeout=30)
     assert process.returncode in (-signal.SIGINT, 130, 0)
     assert "Traceback" not in said
+
+
+def test_help_lists_every_command_and_imports_none() -> None:
+    program = (
+        "import sys\nsys.argv = ['ggufvlm', '--help']\nfrom ggufvlm.cli.main import main\n"
+        "try: main()\nexcept SystemExit as done: assert done.code == 0\n"
+        "print(*(name for name in sys.modules if name.startswith('ggufvlm.cli.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    *shown, imported = done.stdout.splitlines()
+    listed = dict(line.split(maxsplit=1) for line in shown[shown.index("Commands:") + 1 :])
+    assert listed == {name: line for name, (_, line) in COMMANDS.items()}
+    assert all(len(line) < 80 for line in shown)
+    assert set(imported.split()) == {
+        f"ggufvlm.cli.{name}" for name in ("commands", "main", "terminal", "terminal.streams")
+    }
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_shows_its_help(name: str) -> None:
+    shown = CliRunner().invoke(app, [name, "--help"], catch_exceptions=False)
+    assert shown.exit_code == 0
+    assert f"Usage: ggufvlm {name} " in shown.stdout

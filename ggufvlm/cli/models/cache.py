@@ -22,7 +22,7 @@ from ggufvlm.cli.terminal.console import say
 if TYPE_CHECKING:
     from ggufvlm.cache.limits import CachePart
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 def _part(name: str, help: str) -> typer.models.OptionInfo:

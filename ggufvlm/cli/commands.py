@@ -1,0 +1,75 @@
+"""The subcommands of ``ggufvlm``, in the order of its help; each is imported when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import Any, cast
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+COMMANDS = {
+    "describe": ("ask.describe:describe", "Ask about images, pages of a PDF, frames of a video."),
+    "chat": ("chat.command:chat", "Talk about images: a dialogue that keeps its images."),
+    "batch": ("batch.command:batch", "Ask about many images, and write a row for each."),
+    "detect": ("detect.command:detect", "Find objects in images: boxes in pixels."),
+    "classify": ("ask.classify:classify", "Tell which class an image belongs to, with probabilities."),
+    "ocr": ("ask.ocr:ocr", "Read the text of images and PDFs, as text or Markdown."),
+    "compare": ("ask.compare:compare", "Ask several models the same question, side by side."),
+    "alt": ("ask.alt:alt", "Write alternative texts for images that have none."),
+    "serve": ("serve.command:serve", "Answer clients of OpenAI and Ollama over HTTP."),
+    "demo": ("ask.demo:demo", "Ask the built-in model about a built-in image, offline."),
+    "doctor": ("tools.doctor:doctor", "Show what this machine can do, and what to mend."),
+    "bench": ("tools.bench:bench", "Measure how fast this machine runs a model."),
+    "quantize": ("tools.quantize:quantize", "Make a smaller file of a model or of its projector."),
+    "pull": ("models.pull:pull", "Download a model and its projector, or what is missing."),
+    "list": ("models.list_models:list_models", "List the models on this machine."),
+    "show": ("models.show:show", "Show what is known of a model, and whether its parts fit."),
+    "rm": ("models.rm:rm", "Remove a model from this machine."),
+    "verify": ("models.verify:verify", "Compare the checksums of a model on this machine."),
+    "help": ("tools.guide:show_help", "Show a page of the guide, or what a command takes."),
+    "cache": ("models.cache:app", "Show what earlier runs have kept on disk, and clear it."),
+}
+"""Name -> module and function below ``ggufvlm.cli``, and its line in ``ggufvlm --help``."""
+
+
+class _LazyCommands(Mapping[str, Any]):
+    """The commands by name; one is imported and built when it is asked for."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._built:
+            module, _, function = COMMANDS[name][0].partition(":")
+            self._built[name] = _build(name, getattr(import_module(f"ggufvlm.cli.{module}"), function))
+        return self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+def _build(name: str, command: typer.Typer | Callable[..., None]) -> Any:
+    if isinstance(command, typer.Typer):  # a group with commands of its own
+        return get_command(command)
+    alone = typer.Typer(rich_markup_mode=None, add_completion=False)
+    alone.command(name)(command)
+    return get_command(alone)
+
+
+class LazyGroup(TyperGroup):
+    """A group that knows its commands by name and help line alone, until one of them is used."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = cast(Any, _LazyCommands())
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
