@@ -40,11 +40,7 @@ def header_size(source: str | os.PathLike[str] | bytes) -> tuple[int, int]:
 
 
 def decoded_bytes(data: bytes, name: str) -> int:
-    """How much memory an image file takes once it is decoded; 0 if that cannot be told, which decoding will tell.
-
-    >>> decoded_bytes(b"no image", "photo.jpg")
-    0
-    """
+    """How much memory an image file takes once it is decoded; 0 if it is damaged, which decoding will tell."""
     try:
         # nothing but the size: to look at more of some formats, Pillow decodes the image
         with open_image(data, name) as image:

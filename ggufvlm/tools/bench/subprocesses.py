@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from ggufvlm.errors import EngineError
 from ggufvlm.media import Image, save
 from ggufvlm.tools.bench.job import BenchJob, Measured, Say
 from ggufvlm.tools.bench.processes import FinishedProgram, run
+from ggufvlm.workers.launch import command
 
 
 def measure_cold(job: BenchJob, say: Say) -> Measured:
@@ -55,10 +55,10 @@ def describe(
     Raises:
         EngineError: it failed.
     """
-    command: list[str | Path] = [sys.executable, "-m", "ggufvlm", "describe", image, "-p", prompt, "--stats"]
-    command += ["-m", job.files.model, "--mmproj", job.files.mmproj]
-    command += ["-n", str(n_tokens or job.n_tokens), "--temp", "0", "--no-repetition-guard", *arguments(job.config)]
-    return run(command if use_cache else [*command, "--no-cache"])
+    words = ["describe", str(image), "-p", prompt, "--stats"]
+    words += ["-m", str(job.files.model), "--mmproj", str(job.files.mmproj)]
+    words += ["-n", str(n_tokens or job.n_tokens), "--temp", "0", "--no-repetition-guard", *arguments(job.config)]
+    return run(command("ggufvlm.cli.main", *words, *(() if use_cache else ("--no-cache",))))
 
 
 def arguments(config: EngineConfig) -> list[str]:
