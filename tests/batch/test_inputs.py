@@ -75,7 +75,7 @@ def test_links_are_followed_once(folder: Path) -> None:
     assert sorted(ids("d")) == ["d/a.png", "d/again/b.png"]
 
 
-def test_what_only_looks_like_a_image_is_told_not_left_out(folder: Path) -> None:
+def test_what_only_looks_like_an_image_is_told_not_left_out(folder: Path) -> None:
     touch("d/a.png", "d/full.jpg/b.png")
     Path("d/empty.jpg").mkdir()
     Path("d/nowhere.png").symlink_to("gone.png")
@@ -213,7 +213,7 @@ def test_lines_from_standard_input(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"\xff\xd8\xff\xe0\0\x10JFIF\0", b"a.png\0b.png\0"])
-def test_a_image_in_place_of_lines_is_refused(data: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_in_place_of_lines_is_refused(data: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     with pytest.raises(InputError, match="no list of images") as refused:
         list(Inputs(["-"]))

@@ -125,3 +125,22 @@ def test_a_model_that_cannot_be_loaded(folder: Path) -> None:
     broken = ModelFiles(name="cut", model=folder / "cut.gguf", mmproj=files.mmproj)
     with IsolatedEngine(broken, CONFIG) as engine, pytest.raises(ModelError, match="cut"):
         engine.start()
+
+
+@pytest.mark.slow
+def test_a_child_with_large_images_goes_on(folder: Path) -> None:
+    """600 MB of images: more than may be in hand at a time."""
+    black = bytes(3 * 10_000 * 5_000)
+    questions = [
+        Question(
+            images=[Image(width=10_000, height=5_000, rgb=black, id=f"{n:064}", source=str(n))],
+            prompt="Hi",
+            settings={**GREEDY, "max_tokens": 8},
+            tag=n,
+        )
+        for n in range(4)
+    ]
+    with IsolatedEngine(find_model("demo"), CONFIG) as engine:
+        engine.start()
+        results = list(engine.map(questions))
+    assert sorted(result.question.tag for result in results) == [0, 1, 2, 3]

@@ -198,7 +198,7 @@ def test_images_without_a_file_are_written_beside(demo: VLM, images: tuple[Path,
     assert chat.save(tmp_path / "c.json"), "saving again replaces it"
 
 
-def test_a_image_that_changed_since_it_was_staged_is_saved_as_it_was(
+def test_an_image_that_changed_since_it_was_staged_is_saved_as_it_was(
     demo: VLM, images: tuple[Path, Path], tmp_path: Path
 ) -> None:
     chat = Chat(demo)

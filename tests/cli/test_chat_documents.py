@@ -29,7 +29,7 @@ def script(*lines: str) -> bytes:
     return "\n".join(lines).encode() + b"\n"
 
 
-def test_a_page_is_staged_like_a_image(run: Run) -> None:
+def test_a_page_is_staged_like_an_image(run: Run) -> None:
     done = run("chat", input=script("/image six.pdf --pages 2", ASK))
     assert (done.returncode, done.stdout.decode().strip()) == (0, SCENES[1].caption), done.stderr
     assert "staged image 1: six.pdf page 2, 19" in done.stderr.decode()

@@ -36,7 +36,7 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("data:image/png;base64,AAAA", "data:image/png;base64,AAAA"),
     ],
 )
-def test_a_line_that_is_a_image(line: str, source: str) -> None:
+def test_a_line_that_is_an_image(line: str, source: str) -> None:
     said = understand(line)
     assert (said.text, said.sources) == ("", [source])
 
@@ -75,7 +75,7 @@ def test_text_stays_as_it_is(line: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["b.png", "What is in b.png?", "./b.jpg", "'no photo.jpg' What?", "/tmp/none/b.JPG"])
-def test_a_image_that_is_not_there_is_never_sent_as_text(line: str) -> None:
+def test_an_image_that_is_not_there_is_never_sent_as_text(line: str) -> None:
     with pytest.raises(ImageError, match="no such image"):
         understand(line)
 

@@ -31,7 +31,7 @@ def test_a_question_of_one_s_own_and_the_image_as_a_file(run: Run, folder: Path)
         assert blue > 150 > red
 
 
-def test_a_image_that_cannot_be_saved_is_one_line(run: Run) -> None:
+def test_an_image_that_cannot_be_saved_is_one_line(run: Run) -> None:
     done = run("demo", "--save", "no/such/folder/out.png")
     assert done.returncode == 1
     assert b"out.png" in done.stderr

@@ -220,7 +220,7 @@ def test_answers_stream_into_a_pipe_piece_by_piece(folder: Path) -> None:
     assert json.loads(b"".join(pieces))[0]["label"] == "blue column"
 
 
-def test_a_image_too_narrow_for_the_model_is_named(run: Run, folder: Path) -> None:
+def test_an_image_too_narrow_for_the_model_is_named(run: Run, folder: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (5000, 10)).save(folder / "thin.png")

@@ -68,7 +68,7 @@ def test_nothing_found_is_no_error(run: Run) -> None:
     assert (listed.returncode, json.loads(listed.stdout)["boxes"]) == (0, [])
 
 
-def test_json_is_an_object_a_image(run: Run, folder: Path) -> None:
+def test_json_is_an_object_an_image(run: Run, folder: Path) -> None:
     SCENE.draw(280, 140).save(folder / "wide.png")
     done = run("detect", "blocks.png", "wide.png", "--json")
     first, second = (json.loads(line) for line in done.stdout.splitlines())
@@ -107,7 +107,7 @@ def test_yolo_of_a_folder(run: Run, folder: Path) -> None:
     assert is_near((x - w / 2, y - h / 2, x + w / 2, y + h / 2), "red square")
 
 
-def test_labelme_beside_a_image(run: Run, folder: Path) -> None:
+def test_labelme_beside_an_image(run: Run, folder: Path) -> None:
     assert run("detect", "blocks.png", "--format", "labelme", "-o", "out/blocks.json").returncode == 0
     document = json.loads((folder / "out" / "blocks.json").read_text())
     assert [shape["label"] for shape in document["shapes"]] == NAMES
@@ -266,7 +266,7 @@ def test_no_number_is_lost_on_a_narrow_terminal(folder: Path, run: Run, columns:
         assert [word for word in row.replace("│", " ").split() if word.isdecimal()][:4] == corners
 
 
-def test_names_of_a_image_are_no_markup(folder: Path) -> None:
+def test_names_of_an_image_are_no_markup(folder: Path) -> None:
     SCENE.draw(140, 140).save(folder / "[red]x[bold].png")
     terminal = Terminal(folder, "detect", "[red]x[bold].png", "column", columns=100)
     assert terminal.end() == 0

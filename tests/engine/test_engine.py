@@ -72,7 +72,7 @@ def test_another_image_of_the_same_size_is_not_taken_for_the_first(engines: Make
     assert answers == [scenes[0].caption, scenes[1].caption, scenes[0].caption]
 
 
-def test_a_image_seen_before_is_not_encoded_again(engines: MakeEngine) -> None:
+def test_an_image_seen_before_is_not_encoded_again(engines: MakeEngine) -> None:
     engine = engines()
     for seed in (1, 2):
         run(engine, prompt((image(seed), "Describe this image.")))

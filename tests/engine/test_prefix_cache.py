@@ -38,7 +38,7 @@ def test_text_is_cut_anywhere() -> None:
     assert common_prefix([text(1, 2, 3)], [text(1, 2, 9)]) == [text(1, 2)]
 
 
-def test_a_image_is_kept_whole_or_not_at_all() -> None:
+def test_an_image_is_kept_whole_or_not_at_all() -> None:
     kept = [text(1), image("a"), text(2)]
     assert common_prefix(kept, [text(1), image("a"), text(3)]) == [text(1), image("a")]
     assert common_prefix(kept, [text(1), image("b"), text(2)]) == [text(1)]
@@ -69,7 +69,7 @@ def test_something_is_always_left_to_compute(kept: list[Segment], wanted: list[S
     assert not wanted or count_cells(prefix) < count_cells(wanted)
 
 
-def test_cells_and_positions_differ_for_a_image() -> None:
+def test_cells_and_positions_differ_for_an_image() -> None:
     segments = [text(1, 2), image("a")]
     assert count_cells(segments) == 44
     assert count_positions(segments) == 9

@@ -30,7 +30,7 @@ def test_user_text_that_completes_a_control_token_stays_apart() -> None:
     assert merge_text(parts, control_tokens) == list(parts)
 
 
-def test_text_is_not_joined_across_a_image() -> None:
+def test_text_is_not_joined_across_an_image() -> None:
     parts = (TextPart("a", trusted=True), IMAGE, TextPart("b", trusted=True), TextPart("c"))
     merged = [TextPart("a", trusted=True), IMAGE, TextPart("bc", trusted=True)]
     assert merge_text(parts, control_tokens) == merged

@@ -108,7 +108,7 @@ def two(scheduler: Scheduler) -> tuple[Sequence, Sequence]:
     return talking, asking
 
 
-def test_a_image_is_read_in_slices_between_the_words_of_an_answer() -> None:
+def test_an_image_is_read_in_slices_between_the_words_of_an_answer() -> None:
     scheduler = make(n_slots=2, n_batch=512)
     _, asking = two(scheduler)
     done = []

@@ -99,7 +99,7 @@ def test_an_abort_does_not_stop_the_image_of_another(engines: MakeEngine) -> Non
     assert second.n_encoded == 1
 
 
-def test_answers_go_on_while_a_image_is_encoded(engines: MakeEngine) -> None:
+def test_answers_go_on_while_an_image_is_encoded(engines: MakeEngine) -> None:
     engine = engines(n_slots=2)
     engine._runner.model.vocab.is_end = lambda token: False
     talking = add(engine, prompt(("Describe this image.",)), max_tokens=40, repetition_guard=False)

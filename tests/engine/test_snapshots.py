@@ -123,7 +123,7 @@ def test_size_and_time_decide_whether_one_pays() -> None:
 
 
 @given(st.lists(st.sampled_from(["text", "a0", "a1", "b0"]), max_size=8))
-def test_a_boundary_never_lies_inside_a_image(kinds: list[str]) -> None:
+def test_a_boundary_never_lies_inside_an_image(kinds: list[str]) -> None:
     segments = [
         TextSegment((1,)) if kind == "text" else ImageSegment(kind[0], int(kind[1]), n_cells=4, n_pos=2)
         for kind in kinds

@@ -18,7 +18,7 @@ def read(*content: Any, images: tuple[Any, ...] = ()) -> list[str]:
     return [item.source if isinstance(item, Image) else f"text:{item}" for item in message.content]
 
 
-def test_the_hub_s_ways_to_name_a_image() -> None:
+def test_the_hub_s_ways_to_name_an_image() -> None:
     assert read(
         {"type": "image", "image": "a.png"},
         {"type": "image", "url": "http://x/b.png"},
@@ -60,6 +60,6 @@ def test_what_is_wrong_is_said(messages: list[dict[str, Any]], says: str) -> Non
         read_messages(messages, load)
 
 
-def test_a_image_too_many_is_said() -> None:
+def test_an_image_too_many_is_said() -> None:
     with pytest.raises(UsageError, match="1 more image"):
         read_messages([{"role": "user", "content": [{"type": "image"}]}], load, ["a", "b"])

@@ -134,7 +134,7 @@ def test_images_of_several_turns_stay_in_order() -> None:
     assert shown(parts) == "user:(red)(blue)«a»;assistant: «b»;user:(blue)«c»;assistant:"
 
 
-def test_a_image_s_word_in_a_user_s_text_is_text() -> None:
+def test_an_image_s_word_in_a_user_s_text_is_text() -> None:
     parts = render(COLON, [user(RED, "what is <image>?")], TOKENS, images=ImageStyle(word="<image>"))
     assert shown(parts) == "user:(red)«what is <image>?»;assistant:"
 

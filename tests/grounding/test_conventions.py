@@ -115,7 +115,7 @@ def files_of(name: str) -> ModelFiles:
     return ModelFiles(name=name, model=Path("m.gguf"), mmproj=Path("p.gguf"), spec=load_registry().find(name))
 
 
-def test_a_qwen_gets_a_thousand_tokens_of_a_image() -> None:
+def test_a_qwen_gets_a_thousand_tokens_of_an_image() -> None:
     files, convention = files_of("qwen2-vl-2b"), CONVENTIONS["qwen2_rel1000"]
     assert with_enough_tokens(EngineConfig(), files, convention).image_min_tokens == 1024
     stranger = replace(files, spec=None)

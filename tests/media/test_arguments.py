@@ -230,7 +230,7 @@ def test_expand_gives_images_or_our_errors(arguments):
 
 @quick
 @given(st.text("abcdefgh_", min_size=1, max_size=12), st.sampled_from([".png", ".JPG", ".heic", ".webp", ".svg"]))
-def test_a_word_that_ends_like_a_image_is_never_a_prompt(stem, ending):
+def test_a_word_that_ends_like_an_image_is_never_a_prompt(stem, ending):
     assert classify(stem + ending) in (IMAGE, MISSING)
 
 

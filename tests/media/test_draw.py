@@ -136,7 +136,7 @@ def test_letters_that_no_font_has_become_numbers() -> None:
     assert numbered.rgb == unreadable.rgb
 
 
-def test_a_image_without_boxes_stays_as_it_is() -> None:
+def test_an_image_without_boxes_stays_as_it_is() -> None:
     image = plain(400, 300)
     assert draw_outlines(image, []).rgb == image.rgb
 

@@ -250,7 +250,7 @@ def test_clipboard_of_x11(desktop, path, monkeypatch):
 
 @linux
 @pytest.mark.parametrize("lines", ["echo 'No suitable type of content copied' >&2; exit 1", "exit 0"])
-def test_clipboard_without_a_image(desktop, lines):
+def test_clipboard_without_an_image(desktop, lines):
     tool(desktop / "wl-paste", lines)
     error = failure("clipboard:")
     assert str(error) == "<clipboard>: holds no image"

@@ -71,7 +71,7 @@ def test_long_clips_are_reached_by_seeking(demo: VLM):
     assert all(abs(grey - 2 * int(time)) <= 2 for time, grey in found)
 
 
-def test_uneven_frame_rate_and_a_image_that_stands():
+def test_uneven_frame_rate_and_an_image_that_stands():
     timed = [
         (0, plain(RED)),
         (0.04, plain(RED)),

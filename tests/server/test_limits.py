@@ -75,7 +75,7 @@ def test_too_many_images(strict: Running) -> None:
     assert "3 images" in answer.json()["error"]["message"]
 
 
-def test_a_image_that_is_too_large_is_named(strict: Running) -> None:
+def test_an_image_that_is_too_large_is_named(strict: Running) -> None:
     huge = encoded(Image.new("RGB", (1001, 1000), "red"))
     answer = strict.post({"messages": user(image(), image(huge), "Describe each image.")})
     assert answer.status_code == 400

@@ -221,7 +221,7 @@ def report() -> Report:
     return Report(machine={"cpu": "a CPU"}, model={"name": "demo"}, settings={"n_threads": 2}, results=results)
 
 
-def test_a_plot_is_a_image(report: Report, tmp_path: Path) -> None:
+def test_a_plot_is_an_image(report: Report, tmp_path: Path) -> None:
     save_plot(report, tmp_path / "speeds.png")
     assert load(tmp_path / "speeds.png").width > 400
     save_plot(report, tmp_path / "speeds.svg")

@@ -61,7 +61,7 @@ def test_several_sources_are_told_apart(demo: VLM):
     ]
 
 
-def test_a_single_page_is_asked_about_like_a_image(demo: VLM):
+def test_a_single_page_is_asked_about_like_an_image(demo: VLM):
     assert fit(demo, ["one.pdf"]) == (["<one.pdf page 1>", "What?"], [])
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from PIL import Image as PillowImage
 
 from ggufvlm import VLM, EngineConfig, ImageError, Question, UsageError
+from ggufvlm.media import Image, load, loading
+from ggufvlm.media.decoding.decode import decode
 from tests.support.scenes import random_scene
 
 GREEDY = {"temperature": 0.0, "max_tokens": 60}
@@ -76,3 +79,34 @@ def test_questions_are_taken_only_as_there_is_room(demo4: VLM) -> None:
     results.close()
     assert taken <= 5 + 2 * 4 + 1
     assert demo4.describe(image, "Describe this image.", **GREEDY).text == scenes(1)[0][0], "and it goes on after that"
+
+
+@pytest.mark.parametrize("given", ["images", "paths", "both"])
+def test_few_decoded_images_are_in_flight(
+    demo4: VLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(12)]
+    for path, (_, drawn) in zip(paths, scenes(12), strict=True):
+        drawn.save(path)
+    monkeypatch.setattr("ggufvlm.vlm.map._MAX_BYTES", 2 * 3 * 196 * 140)
+    n_decoded = n_done = most = 0
+
+    def count(image: Image) -> Image:
+        nonlocal n_decoded, most
+        n_decoded += 1
+        most = max(most, n_decoded - n_done)
+        return image
+
+    monkeypatch.setattr(loading, "decode", lambda *arguments, **more: count(decode(*arguments, **more)))
+
+    def questions() -> Iterator[Question]:
+        for number, path in enumerate(paths):
+            is_decoded = given == "images" or (given == "both" and number % 3 == 0)
+            yield Question(images=load(path) if is_decoded else path, prompt="Hi", settings={**GREEDY, "max_tokens": 8})
+
+    for result in demo4.map(questions(), n_ahead=8):
+        assert result.error is None
+        n_done += 1
+    assert n_done == n_decoded == 12
+    # one is handed out while the next is taken, which the caller of map decoded
+    assert most <= (3 if given == "paths" else 4)

@@ -43,7 +43,7 @@ def test_the_readme_s_example(images: tuple[Path, Path]) -> None:
         assert str(vlm.describe(images[0], "What is on the left?")) == "The blue column."
 
 
-def test_every_way_to_give_a_image(demo: VLM, images: tuple[Path, Path]) -> None:
+def test_every_way_to_give_an_image(demo: VLM, images: tuple[Path, Path]) -> None:
     data = images[0].read_bytes()
     drawn = LEFT.draw(140, 140)
     uri = "data:image/png;base64," + base64.b64encode(data).decode()
@@ -175,7 +175,7 @@ def test_questions_from_several_threads_get_their_own_answers(demo: VLM, images:
     assert captions == {number: (LEFT, RIGHT)[number % 2].caption for number in range(8)}
 
 
-def test_a_image_s_budget_is_kept_and_reported(images: tuple[Path, Path]) -> None:
+def test_an_image_s_budget_is_kept_and_reported(images: tuple[Path, Path]) -> None:
     big = LEFT.draw(1000, 700)
     with VLM.load("demo", config=EngineConfig(image_max_tokens=24)) as vlm:
         (seen,) = vlm.describe(big).images
