@@ -22,6 +22,7 @@ from ggufvlm.engine.snapshots import Snapshots
 from ggufvlm.engine.task import Output, Task, as_engine_error
 from ggufvlm.errors import EngineError, GGUFVLMError
 from ggufvlm.llama.context import DecodeAborted, NoRoom
+from ggufvlm.llama.model import Model
 from ggufvlm.llama.projector import EncodeAborted
 
 
@@ -65,6 +66,11 @@ class Engine:
         self._seconds_aside = 0.0
         self.on_progress = on_progress
         self.on_outputs: Callable[[list[Output]], None] | None = None
+
+    @property
+    def model(self) -> Model:
+        """The language model's weights; for use in the engine's thread."""
+        return self._runner.model
 
     @property
     def is_idle(self) -> bool:

@@ -17,6 +17,15 @@ class TextPart:
 
 
 @dataclass(frozen=True, slots=True)
+class OriginalImage:
+    """The image that an :class:`ImagePart` was made of: the sha256 of its pixels, and its own size in pixels."""
+
+    id: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class ImagePart:
     """An image at its place in the prompt.
 
@@ -25,6 +34,7 @@ class ImagePart:
         source: what to call it in messages.
         width, height: pixels as the projector gets them.
         pixels: returns the RGB bytes, row by row; called only when the image has to be encoded.
+        original: the image before it was resized, for the answer's numbers.
     """
 
     id: str
@@ -32,6 +42,7 @@ class ImagePart:
     width: int
     height: int
     pixels: Callable[[], bytes]
+    original: OriginalImage | None = None
 
 
 Part = TextPart | ImagePart

@@ -29,27 +29,36 @@ Outputs = queue.SimpleQueue[Any]
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """A request that is being answered. Iterate for the text; :attr:`sequence` has the numbers when it ends."""
+    """A request that is being answered. Iterate for the text; :attr:`sequence` has the numbers when it ends.
+
+    A KeyboardInterrupt that comes while it waits does not end the iteration, as it would end a generator's: after
+    :meth:`abort`, iterate on for what the engine has said until it stopped.
+    """
 
     _worker: EngineThread
     sequence: Sequence
     outputs: Outputs = field(default_factory=queue.SimpleQueue)
+    _end: BaseException | None = None
 
     def __iter__(self) -> Iterator[str]:
-        """Pieces of text until the end.
+        return self
 
-        Raises: what the engine raised while answering.
+    def __next__(self) -> str:
+        """The next piece of text.
+
+        Raises: what the engine raised while answering, once.
         """
-        while True:
+        while self._end is None:
             output = self._next()
             if isinstance(output, BaseException):
-                raise output
-            if output.text:
-                yield output.text
-            if output.error is not None:
-                raise output.error
+                self._end = output
+                break
             if output.is_last:
-                return
+                self._end = output.error or StopIteration()
+            if output.text:
+                return str(output.text)
+        end, self._end = self._end, StopIteration()
+        raise end
 
     def abort(self) -> None:
         """Make the answer end soon; the iteration then ends with what was said."""
@@ -122,6 +131,8 @@ class EngineThread:
 
     def call(self, function: Callable[[], T]) -> T:
         """Run a function in the engine's thread, between two steps, and return what it returns."""
+        if threading.current_thread() is self._thread:
+            return function()
         self.wait_until_started()
         future: Future[T] = Future()
         self._calls.put(lambda: _fulfil(future, function))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ggufvlm.constraints.constraint import Constraint
-from ggufvlm.engine.sequence import FinishReason, TokenLogprob
+from ggufvlm.engine.request import ImagePart, Request
+from ggufvlm.engine.sequence import FinishReason, ImageSegment, Sequence, TokenLogprob
+
+if TYPE_CHECKING:
+    from ggufvlm.engine.thread import Ticket
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,6 +137,44 @@ class Answer:
         if self.logprobs is None:
             del data["logprobs"]
         return data
+
+
+def seen_images(request: Request, sequence: Sequence) -> Iterator[SeenImage]:
+    """What the model saw of each image of a request, in order; ``sequence`` is the engine's record of it."""
+    parts = [part for part in request.parts if isinstance(part, ImagePart)]
+    cells: Counter[str] = Counter()
+    for segment in sequence.segments:
+        if isinstance(segment, ImageSegment):
+            cells[segment.image_id] += segment.n_cells
+    times = Counter(part.id for part in parts)
+    for part in parts:
+        if part.original is not None:
+            yield SeenImage(
+                source=part.source,
+                id=part.original.id,
+                width=part.original.width,
+                height=part.original.height,
+                seen_width=part.width,
+                seen_height=part.height,
+                n_tokens=cells[part.id] // times[part.id],
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class PendingAnswer:
+    """A request that the engine has.
+
+    Attributes:
+        ticket: iterate it for the pieces of text, unless they go to a queue that several requests share.
+        finish: makes the answer of its whole text, when it is there.
+    """
+
+    ticket: Ticket
+    finish: Callable[[str], Answer]
+
+    def abort(self) -> None:
+        """Make the answer end soon. From any thread or signal handler."""
+        self.ticket.abort()
 
 
 class AnswerStream:

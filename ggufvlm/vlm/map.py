@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -18,8 +18,13 @@ from ggufvlm.vlm.request import question as dialogue_of
 from ggufvlm.workers.prefetch import Budget, Prefetch, Prefetched, Reserve
 
 if TYPE_CHECKING:
-    from ggufvlm.engine.thread import Outputs, Ticket
+    from typing_extensions import Unpack
+
+    from ggufvlm.engine.request import Request
+    from ggufvlm.engine.thread import Outputs
     from ggufvlm.families import Message
+    from ggufvlm.vlm.answer import PendingAnswer
+    from ggufvlm.vlm.request import Messages
 
     Read: TypeAlias = "Prefetched[Question, list[Message]]"
 
@@ -63,17 +68,18 @@ class _Answering:
     """A question that the engine has."""
 
     read: Read
-    ticket: Ticket
-    finish: Callable[[str], Answer]
+    pending: PendingAnswer
     said: list[str]
 
 
 class Answerer(Measurer, Protocol):
     """Who answers: :class:`~ggufvlm.VLM`."""
 
-    def begin(
-        self, dialogue: list[Message], prefill: str, settings: SamplingSettings, outputs: Outputs
-    ) -> tuple[Ticket, Callable[[str], Answer]]: ...
+    def build_request(
+        self, messages: Messages, *, prefill: str = "", **settings: Unpack[SamplingSettings]
+    ) -> Request: ...
+
+    def submit(self, request: Request, outputs: Outputs) -> PendingAnswer: ...
 
 
 class Mapping:
@@ -110,7 +116,7 @@ class Mapping:
         finally:
             self._prefetch.close()
             for left in self._answering.values():
-                left.ticket.abort()
+                left.pending.abort()
 
     def _read(self, question: Question, reserve: Reserve) -> list[Message]:
         images = question.images
@@ -131,12 +137,13 @@ class Mapping:
     def _ask(self, read: Read) -> Result | None:
         question = read.item
         try:
-            ticket, finish = self._vlm.begin(read.result(), question.prefill, question.settings, self._events)
+            request = self._vlm.build_request(read.result(), prefill=question.prefill, **question.settings)
+            pending = self._vlm.submit(request, self._events)
         except GGUFVLMError as error:
             self._prefetch.release(read)
             return Result(question, error=error)
         said = [question.prefill] if question.prefill else []
-        self._answering[ticket.sequence.id] = _Answering(read, ticket, finish, said)
+        self._answering[pending.ticket.sequence.id] = _Answering(read, pending, said)
         return None
 
     def _hear(self, output: Output) -> Result | None:
@@ -149,7 +156,7 @@ class Mapping:
         question = answering.read.item
         if output.error is not None:
             return Result(question, error=output.error)
-        return Result(question, answering.finish("".join(answering.said)))
+        return Result(question, answering.pending.finish("".join(answering.said)))
 
 
 def _bytes_in_memory(question: Question) -> int:

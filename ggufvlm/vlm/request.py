@@ -1,18 +1,17 @@
-"""Between what people pass to :class:`~ggufvlm.VLM` and what its engine takes and gives back."""
+"""From what people pass to :class:`~ggufvlm.VLM` to a request that its engine takes."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ggufvlm.engine.request import ImagePart, Request
-from ggufvlm.engine.sequence import ImageSegment
-from ggufvlm.engine.sequence import Sequence as EngineSequence
+from ggufvlm.config import SamplingParams
+from ggufvlm.engine.request import ImagePart, OriginalImage, Part, Request, TextPart
 from ggufvlm.errors import UsageError
-from ggufvlm.families import Message, read_messages
-from ggufvlm.media import Image, load
-from ggufvlm.vlm.answer import SeenImage
+from ggufvlm.families import ChatHandler, Message, PlainHandler, read_messages
+from ggufvlm.media import Image, load, prepare
+from ggufvlm.media.pixels.prepare import planned_id
 
 Messages = Iterable[Mapping[str, Any] | Message]
 
@@ -38,27 +37,75 @@ def read_dialogue(messages: Messages, images: Sequence[Any]) -> list[Message]:
     return ready
 
 
-def seen_images(images: Sequence[Image], request: Request, sequence: EngineSequence) -> Iterable[SeenImage]:
-    """What the model saw of each image of a request."""
-    parts = [part for part in request.parts if isinstance(part, ImagePart)]
-    cells: Counter[str] = Counter()
-    for segment in sequence.segments:
-        if isinstance(segment, ImageSegment):
-            cells[segment.image_id] += segment.n_cells
-    times = Counter(part.id for part in parts)
-    for image, part in zip(images, parts, strict=True):
-        yield SeenImage(
-            source=image.source,
-            id=image.id,
-            width=image.width,
-            height=image.height,
-            seen_width=part.width,
-            seen_height=part.height,
-            n_tokens=cells[part.id] // times[part.id],
-        )
-
-
 def question(images: Sequence[Image], prompt: str, system: str | None = None) -> list[Message]:
     """The dialogue of one question: images first, in order, then the prompt."""
     messages = [Message("user", (*images, prompt))]
     return [Message("system", (system,)), *messages] if system else messages
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestBuilder:
+    """Makes requests to the engine of dialogues, as one loaded model wants them.
+
+    Attributes:
+        handler: renders dialogues and plans images.
+        adds_bos: the tokenizer puts a begin token in front by itself.
+        adds_eos: the tokenizer puts an end token behind by itself.
+        is_raw: prompts have no chat template, and blanks before an answer are part of it.
+    """
+
+    handler: ChatHandler
+    adds_bos: bool
+    adds_eos: bool
+    is_raw: bool
+
+    def without_template(self) -> RequestBuilder:
+        """The builder that sends texts and images as they are."""
+        return replace(self, handler=PlainHandler(self.handler), is_raw=True)
+
+    def build(self, dialogue: Sequence[Message], sampling: SamplingParams, prefill: str = "") -> Request:
+        """The request that answers a dialogue.
+
+        Args:
+            dialogue: what was said; if its last message is the assistant's, the answer goes on from there.
+            sampling: how the answer is made.
+            prefill: the answer starts with this text.
+
+        Raises:
+            UsageError: the model's template refuses the dialogue.
+        """
+        said = dialogue[-1].text if dialogue[-1].role == "assistant" else ""
+        rendered = self.handler.render(dialogue[:-1] if dialogue[-1].role == "assistant" else dialogue)
+        parts: list[Part] = [self._image(item) if isinstance(item, Image) else item for item in rendered]
+        if said + prefill:
+            parts.append(TextPart(said + prefill))
+        add_special = self._adds_special(parts)  # may put the begin token in front of them
+        return Request(
+            parts=tuple(parts),
+            sampling=sampling,
+            add_special=add_special,
+            strip_start=not (self.is_raw or said or prefill or sampling.constraint),
+        )
+
+    def _image(self, image: Image) -> ImagePart:
+        plan = self.handler.plan_of(image)
+        return ImagePart(
+            id=planned_id(image, plan),
+            source=image.source,
+            width=plan.width,
+            height=plan.height,
+            pixels=lambda: prepare(image, plan).rgb,
+            original=OriginalImage(image.id, image.width, image.height),
+        )
+
+    def _adds_special(self, parts: list[Part]) -> bool:
+        """Whether the tokenizer shall add the begin token; puts it in front as text where it also would add an end."""
+        bos = self.handler.facts.tokens.bos
+        first = parts[0]
+        if bos and isinstance(first, TextPart) and first.trusted and first.text.startswith(bos):
+            return False
+        if not self.adds_eos:
+            return True
+        if self.adds_bos and bos:
+            parts.insert(0, TextPart(bos, trusted=True))
+        return False

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ggufvlm.engine.task import Output
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ggufvlm.config import SamplingSettings
     from ggufvlm.engine.request import Request
-    from ggufvlm.engine.thread import Outputs, Ticket
+    from ggufvlm.engine.thread import Outputs
+    from ggufvlm.vlm.answer import PendingAnswer
+    from ggufvlm.vlm.request import Messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,29 +33,48 @@ class Score:
     n_tokens: int
 
 
-def score(request: Request, continuations: Sequence[str], submit: Callable[[Request, Outputs], Ticket]) -> list[Score]:
-    """See :meth:`VLM.score <ggufvlm.VLM.score>`.
+class Scorer(Protocol):
+    """Who reads the answers: :class:`~ggufvlm.VLM`."""
+
+    def build_request(
+        self, messages: Messages, *, images: Sequence[Any] = (), **settings: Unpack[SamplingSettings]
+    ) -> Request: ...
+
+    def submit(self, request: Request, outputs: Outputs | None = None) -> PendingAnswer: ...
+
+
+def score(vlm: Scorer, messages: Messages, continuations: Sequence[str], *, images: Sequence[Any] = ()) -> list[Score]:
+    """How probable each of some answers is, by the model's own token probabilities.
+
+    The dialogue is computed once; the answers share its cells, as many at a time as the engine has slots.
 
     Args:
-        request: the dialogue.
-        continuations: answers to it.
-        submit: hands a request to the engine.
+        vlm: reads the answers.
+        messages: the dialogue, as for :meth:`VLM.stream <ggufvlm.VLM.stream>`.
+        continuations: whole answers, each with at least one character.
+        images: for the entries of the dialogue that name none.
+
+    Returns:
+        A score for each answer, in the same order.
 
     Raises:
         UsageError: an answer is empty.
+        ImageError: an image cannot be read.
         EngineError: the dialogue with an answer is longer than the context, or llama.cpp failed.
     """
     if not all(continuations):
         raise UsageError("an answer to be scored must not be empty")
+    request = vlm.build_request(messages, images=images, max_tokens=-1, stop=(), constraint=None, logprobs=None)
     outputs: Outputs = queue.SimpleQueue()
-    tickets = [submit(replace(request, continuation=continuation), outputs) for continuation in continuations]
+    pending = [vlm.submit(replace(request, continuation=continuation), outputs) for continuation in continuations]
     try:
-        _wait(outputs, len(tickets))
+        _wait(outputs, len(pending))
     except BaseException:
-        for ticket in tickets:
-            ticket.abort()
+        for answer in pending:
+            answer.abort()
         raise
-    return [Score(ticket.sequence.score, len(ticket.sequence.generated) + 1) for ticket in tickets]
+    sequences = [answer.ticket.sequence for answer in pending]
+    return [Score(sequence.score, len(sequence.generated) + 1) for sequence in sequences]
 
 
 def _wait(outputs: Outputs, n_answers: int) -> None:

@@ -7,30 +7,32 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings
-from ggufvlm.engine.request import ImagePart, Part, Request, TextPart
+from ggufvlm.engine.request import Request
 from ggufvlm.engine.sequence import Sequence as EngineSequence
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.families import ChatHandler, Message
+from ggufvlm.families import ChatHandler
 from ggufvlm.llama.cancellation import CancelToken
-from ggufvlm.media import Image, load, prepare
-from ggufvlm.media.pixels.prepare import planned_id
+from ggufvlm.media import Image, load
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.resolve import find_model
-from ggufvlm.vlm.answer import Answer, AnswerStream, PromptSize, Times, Usage
-from ggufvlm.vlm.request import Messages, image_ids, question, read_dialogue, seen_images
+from ggufvlm.vlm.answer import Answer, AnswerStream, PendingAnswer, PromptSize, Times, Usage, seen_images
+from ggufvlm.vlm.request import Messages, RequestBuilder, image_ids, question, read_dialogue
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ggufvlm.engine.engine import Engine, PromptProgress
-    from ggufvlm.engine.thread import Outputs, Ticket
+    from ggufvlm.engine.thread import Outputs
     from ggufvlm.vlm.loading import Loaded
     from ggufvlm.vlm.map import Question, Result
     from ggufvlm.vlm.score import Score
+
+T = TypeVar("T")
 
 DEFAULT_PROMPT = "Describe this image."
 NOT_LOADED = "not loaded, the image is known"
@@ -70,10 +72,9 @@ class VLM:
 
         self.files = files
         self.sampling = SamplingParams(**(files.spec.sampling.given() if files.spec else {}))
-        self._raw = raw
         self._cancel = CancelToken()
         self._result: Loaded | None = None
-        self._preparing: tuple[Ticket, frozenset[str]] | None = None
+        self._preparing: tuple[PendingAnswer, frozenset[str]] | None = None
         self._expected: Future[Sequence[Image] | None] = Future()
         if not waits_for_images:
             self._expected.set_result(None)
@@ -182,14 +183,9 @@ class VLM:
 
         Raises: as :meth:`describe`.
         """
-        ticket, finish = self.begin(read_dialogue(messages, images), prefill, settings)
-
-        def pieces() -> Iterable[str]:
-            if prefill:
-                yield prefill
-            yield from ticket
-
-        return AnswerStream(iter(pieces()), ticket.abort, finish)
+        pending = self.submit(self.build_request(messages, images=images, prefill=prefill, **settings))
+        # no generator: Ctrl-C would end it, and what was said until the engine stopped would be lost
+        return AnswerStream(chain([prefill] if prefill else [], pending.ticket), pending.abort, pending.finish)
 
     def prepare(self, messages: Messages, *, images: Sequence[Any] = ()) -> None:
         """Begin to compute a dialogue that is likely to be asked about next, and return at once.
@@ -202,17 +198,15 @@ class VLM:
             messages, images: as for :meth:`stream`; the text of the last message may be empty.
         """
         with contextlib.suppress(GGUFVLMError):
-            request = self._request(read_dialogue(messages, images), "", self.sampling)
-            self.stop_preparing(unless_within=request)
-            ticket = self._worker.submit(replace(request, only_prefill=True))
-            self._preparing = (ticket, image_ids(request))
+            request = replace(self.build_request(messages, images=images), only_prefill=True)
+            self._preparing = (self.submit(request), image_ids(request))
 
     def stop_preparing(self, unless_within: Request | None = None) -> None:
         """End what :meth:`prepare` began; what it has computed stays. Not if a request needs all its images."""
         if self._preparing is not None:
-            ticket, prepared = self._preparing
+            pending, prepared = self._preparing
             if unless_within is None or not prepared <= image_ids(unless_within):
-                ticket.abort()
+                pending.abort()
             self._preparing = None
 
     def map(self, questions: Iterable[Question], *, n_ahead: int | None = None) -> Iterator[Result]:
@@ -243,49 +237,77 @@ class VLM:
         """
         from ggufvlm.vlm.score import score
 
-        sampling = replace(self.sampling, max_tokens=-1, stop=(), constraint=None, logprobs=None)
-        request = self._request(read_dialogue(messages, images), "", sampling)
-        self.stop_preparing(unless_within=request)
-        return score(request, continuations, self._worker.submit)
+        return score(self, messages, continuations, images=images)
 
-    def begin(
+    def build_request(
         self,
-        dialogue: list[Message],
-        prefill: str,
-        settings: SamplingSettings,
-        outputs: Outputs | None = None,
-    ) -> tuple[Ticket, Callable[[str], Answer]]:
-        """Start to answer; what comes back finishes the answer when its text is complete."""
-        request = self._request(dialogue, prefill, replace(self.sampling, **settings))
-        images = [image for message in dialogue for image in message.images]
+        messages: Messages,
+        *,
+        images: Sequence[Any] = (),
+        prefill: str = "",
+        **settings: Unpack[SamplingSettings],
+    ) -> Request:
+        """The request that :meth:`stream` would submit, with the same arguments.
+
+        Raises:
+            ImageError: an image cannot be read.
+            UsageError: messages or settings that make no sense.
+        """
+        dialogue = read_dialogue(messages, images)
+        return self.request_builder.build(dialogue, replace(self.sampling, **settings), prefill)
+
+    def submit(self, request: Request, outputs: Outputs | None = None) -> PendingAnswer:
+        """Begin to answer a request, and return at once. May be called from several threads.
+
+        Args:
+            request: made by :meth:`build_request` or :attr:`request_builder`.
+            outputs: where its outputs go, if several requests share a queue; its ticket is not to be iterated then.
+
+        Returns:
+            The request as the engine has it.
+
+        Raises:
+            ContextOverflow: the prompt does not fit into the context.
+            UsageError, EngineError: the constraint is wrong, or llama.cpp failed.
+        """
         self.stop_preparing(unless_within=request)
         ticket = self._worker.submit(request, outputs)
-        return ticket, lambda text: self._answer(text, ticket.sequence, images, request)
+        return PendingAnswer(ticket, lambda text: self._answer(text, ticket.sequence, request))
+
+    def in_engine_thread(self, function: Callable[[Engine], T]) -> T:
+        """Run a function in the thread that owns the engine, between two of its steps.
+
+        What it submits begins in the same step.
+
+        Args:
+            function: gets the engine.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            EngineError: the model is closed.
+        """
+        return self._worker.call(lambda: function(self._worker.engine))
 
     def measure(self, messages: Messages, *, images: Sequence[Any] = (), prefill: str = "") -> PromptSize:
         """What a dialogue would take of the context. Nothing is computed.
 
         Raises: as :meth:`describe`, but for ContextOverflow.
         """
-        request = self._request(read_dialogue(messages, images), prefill, self.sampling)
-        engine = self._worker.engine
-        cells = self._worker.call(lambda: engine.measure(request))
+        request = self.build_request(messages, images=images, prefill=prefill)
+        cells, limit = self.in_engine_thread(lambda engine: (engine.measure(request), engine.n_ctx_limit))
         n_text = cells.pop(-1, 0)
-        return PromptSize(
-            n_text=n_text, n_images=tuple(cells[place] for place in sorted(cells)), limit=engine.n_ctx_limit
-        )
+        return PromptSize(n_text=n_text, n_images=tuple(cells[place] for place in sorted(cells)), limit=limit)
 
     # -- prompts
 
-    def _request(self, dialogue: list[Message], prefill: str, sampling: SamplingParams) -> Request:
-        said = dialogue[-1].text if dialogue[-1].role == "assistant" else ""
-        parts = self._prompt(dialogue[:-1] if dialogue[-1].role == "assistant" else dialogue, said + prefill)
-        add_special = self._adds_special(parts)  # may put the begin token in front of them
-        return Request(
-            parts=tuple(parts),
-            sampling=sampling,
-            add_special=add_special,
-            strip_start=not (self._raw or said or prefill or sampling.constraint),
+    @property
+    def request_builder(self) -> RequestBuilder:
+        """What makes requests of dialogues for this model."""
+        loaded = self._loaded
+        return RequestBuilder(
+            handler=loaded.handler, adds_bos=loaded.adds_bos, adds_eos=loaded.adds_eos, is_raw=self._loading.raw
         )
 
     @property
@@ -306,45 +328,15 @@ class VLM:
         self._result = load_engine(self._loading)
         return self._result.engine
 
-    def _prompt(self, dialogue: Sequence[Message], beginning: str) -> list[Part]:
-        parts: list[Part] = []
-        for item in self.handler.render(dialogue):
-            parts.append(self._image(item) if isinstance(item, Image) else item)
-        if beginning:
-            parts.append(TextPart(beginning))
-        return parts
-
-    def _image(self, image: Image) -> ImagePart:
-        plan = self.handler.plan_of(image)
-        return ImagePart(
-            id=planned_id(image, plan),
-            source=image.source,
-            width=plan.width,
-            height=plan.height,
-            pixels=lambda: prepare(image, plan).rgb,
-        )
-
-    def _adds_special(self, parts: list[Part]) -> bool:
-        """Whether the tokenizer shall add the begin token; puts it in front as text where it also would add an end."""
-        bos = self.handler.facts.tokens.bos
-        first = parts[0]
-        if bos and isinstance(first, TextPart) and first.trusted and first.text.startswith(bos):
-            return False
-        if not self._loaded.adds_eos:
-            return True
-        if self._loaded.adds_bos and bos:
-            parts.insert(0, TextPart(bos, trusted=True))
-        return False
-
     # -- answers
 
-    def _answer(self, text: str, sequence: EngineSequence, images: Sequence[Image], request: Request) -> Answer:
+    def _answer(self, text: str, sequence: EngineSequence, request: Request) -> Answer:
         timings = sequence.timings
         return Answer(
             text=text,
             finish_reason=sequence.finish_reason or "error",
             model=self.files.name,
-            images=tuple(seen_images(images, request, sequence)),
+            images=tuple(seen_images(request, sequence)),
             usage=Usage(
                 n_prompt=sequence.n_prompt,
                 n_cached=sequence.n_cached,

@@ -15,7 +15,6 @@ import ggufvlm
 from ggufvlm import VLM, EngineConfig, ImageError, ModelError, UsageError
 from ggufvlm.gguf.header import read_header
 from ggufvlm.gguf.writer import copied, encode_value, read_pairs, write_gguf
-from ggufvlm.vlm.request import read_dialogue
 from tests.support.scenes import Block, Scene
 
 LEFT = Scene("white", (Block("blue", "column", (0.1, 0.15, 0.25, 0.9)), Block("red", "square", (0.5, 0.3, 0.8, 0.72))))
@@ -254,7 +253,7 @@ def test_the_begin_token_stands_in_front_also_where_the_tokenizer_would_add_an_e
         write_gguf(file, pairs, copied(source, read_header(source)))
     with VLM.load(str(target), mmproj=demo / "mmproj-tiny-qwen2vl-F16.gguf") as vlm:
         messages = [{"role": "user", "content": "How many?"}]
-        request = vlm._request(read_dialogue(messages, ()), "", vlm.sampling)
+        request = vlm.build_request(messages)
         tokens = vlm._worker.engine._runner.tokenize(request).segments[0].tokens
         bos = vlm._worker.engine._runner.model.vocab.bos_id
         assert tokens[0] == bos

@@ -10,7 +10,7 @@ from typing import Any
 from ggufvlm.config import SamplingSettings
 from ggufvlm.engine.request import ImagePart, Part, Request
 from ggufvlm.errors import UsageError
-from ggufvlm.families import Message, PlainHandler, read_messages
+from ggufvlm.families import Message, read_messages
 from ggufvlm.media import Image
 from ggufvlm.server.contract import ClientQuestion, Limits
 from ggufvlm.server.engines.images import BYTES_PER_PIXEL, Decoder, lowered
@@ -24,12 +24,10 @@ class ReadQuestion:
 
     Attributes:
         request: with images at the size at which the projector gets them.
-        seen: the images as they were given, without their pixels.
         n_bytes: of pixels that the request still holds.
     """
 
     request: Request
-    seen: Sequence[Image]
     n_bytes: int
 
 
@@ -69,16 +67,14 @@ class QuestionReader:
         if constraint is not None:
             constraint.grammar()  # refused and compiled here, while the engine goes on with others
         if asked.raw_prompt is None:
-            dialogue = self._dialogue(asked.messages)
-            request = self._vlm._request(dialogue, "", replace(self._vlm.sampling, **settings))
+            request = self._vlm.build_request(self._dialogue(asked.messages), **settings)
         else:
             dialogue = self._plain_text(asked.raw_images, asked.raw_prompt)
-            request = self._raw_request(dialogue, settings)
+            builder = self._vlm.request_builder.without_template()
+            request = builder.build(dialogue, replace(self._vlm.sampling, **settings))
         parts = tuple(self._scaled(part) for part in request.parts)
-        images = [image for message in dialogue for image in message.images]
         return ReadQuestion(
             replace(request, parts=parts),
-            [replace(image, rgb=b"") for image in images],
             sum(BYTES_PER_PIXEL * part.width * part.height for part in parts if isinstance(part, ImagePart)),
         )
 
@@ -99,14 +95,6 @@ class QuestionReader:
     def _plain_text(self, files: Sequence[bytes], prompt: str) -> list[Message]:
         images = [self._decoder.decode(data, place) for place, data in enumerate(files, start=1)]
         return [Message("user", (*images, prompt))]
-
-    def _raw_request(self, dialogue: list[Message], settings: SamplingSettings) -> Request:
-        vlm = self._vlm
-        rendered = PlainHandler(vlm.handler).render(dialogue)
-        parts: list[Part] = [vlm._image(item) if isinstance(item, Image) else item for item in rendered]
-        add_special = vlm._adds_special(parts)  # may put something in front
-        sampling = replace(vlm.sampling, **settings)
-        return Request(parts=tuple(parts), sampling=sampling, add_special=add_special, strip_start=False)
 
     def _scaled(self, part: Part) -> Part:
         """The engine's thread would scale an image when its turn comes, and all answers would wait."""

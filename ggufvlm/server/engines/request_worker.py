@@ -20,14 +20,11 @@ from ggufvlm.errors import EngineError, GGUFVLMError
 from ggufvlm.server.contract import ClientQuestion, Limits, Piece
 from ggufvlm.server.engines.messages import AskQuestion, Cancel, FromChild, QuestionDone, Started, StepOutputs
 from ggufvlm.server.engines.reading import QuestionReader
-from ggufvlm.vlm.answer import Answer
+from ggufvlm.vlm.answer import Answer, PendingAnswer
 from ggufvlm.vlm.vlm import VLM
 from ggufvlm.workers.framing import Failure
 
 _log = logging.getLogger(__name__)
-
-InHand = tuple[Ticket, Callable[[str], Answer]]
-"""A question in the engine's hands, and what makes the answer of its text."""
 
 _AHEAD = 2
 """Questions in the engine's hands beyond those that it answers."""
@@ -46,7 +43,7 @@ class _InFlight:
     asked: ClientQuestion
     n_bytes: int = 0
     is_cancelled: bool = False
-    begun: Future[InHand] = field(default_factory=Future)
+    begun: Future[PendingAnswer] = field(default_factory=Future)
     said: list[str] = field(default_factory=list)
     n_logprobs: int = 0
 
@@ -96,7 +93,7 @@ class Desk:
             return
         answering.is_cancelled = True
         if answering.begun.done():
-            answering.begun.result()[0].abort()
+            answering.begun.result().abort()
 
     # -- reading
 
@@ -118,9 +115,9 @@ class Desk:
         self._send(Started(answering.number))
         answering.begun.set_result(begun)
         if answering.is_cancelled:  # while it was being read
-            begun[0].abort()
+            begun.abort()
 
-    def _read(self, answering: _InFlight) -> InHand:
+    def _read(self, answering: _InFlight) -> PendingAnswer:
         """Raises: ImageError, UsageError, ContextOverflow, EngineError."""
         asked, budget = answering.asked, self._reader.budget
         n_bytes = self._reader.count_bytes(asked)
@@ -131,8 +128,7 @@ class Desk:
         budget.give_back(n_bytes - question.n_bytes)
         answering.n_bytes = question.n_bytes
         _stop_if_cancelled(answering)
-        ticket = self._vlm._worker.submit(question.request, _Mouth(answering, self._outputs))
-        return ticket, lambda text: self._vlm._answer(text, ticket.sequence, question.seen, question.request)
+        return self._vlm.submit(question.request, _Mouth(answering, self._outputs))
 
     # -- answering
 
@@ -148,7 +144,7 @@ class Desk:
             for answering, output in self._together():
                 if isinstance(output, BaseException):
                     raise EngineEnded(str(output) or type(output).__name__) from output
-                ticket, _ = answering.begun.result()  # so that what is said comes after Started
+                ticket = answering.begun.result().ticket  # so that what is said comes after Started
                 if output.text or len(ticket.sequence.logprobs) > answering.n_logprobs:
                     pieces.append((answering.number, _piece(answering, ticket, output)))
                 if output.is_last:
@@ -171,8 +167,8 @@ class Desk:
             pieces.clear()
 
     def _finish(self, answering: _InFlight, output: Output) -> None:
-        _, finish = answering.begun.result()
-        self._close(answering, finish("".join(answering.said)), output.error)
+        answer = answering.begun.result().finish("".join(answering.said))
+        self._close(answering, answer, output.error)
 
     def _close(self, answering: _InFlight, answer: Answer | None, error: GGUFVLMError | None) -> None:
         self._reader.budget.give_back(answering.n_bytes)

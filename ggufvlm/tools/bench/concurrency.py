@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from ggufvlm.config import SamplingParams
 from ggufvlm.engine.task import Output
-from ggufvlm.engine.thread import Ticket
 from ggufvlm.llama.context import Context
 from ggufvlm.tools.bench.endless import endless, fixed_work
 from ggufvlm.vlm.request import question
@@ -100,15 +99,9 @@ def _prompt(lane: int) -> str:
 def _begin_together(vlm: VLM, n_lanes: int, n_tokens: int, outputs: queue.SimpleQueue[Any]) -> None:
     """Ask so that no step comes between two of the requests: a short answer could end before the last one begins."""
     sampling = SamplingParams(**fixed_work(n_tokens))
-    requests = [vlm._request(question([], _prompt(lane)), "", sampling) for lane in range(n_lanes)]
-    worker = vlm._worker
-
-    def add() -> None:
-        for request in requests:
-            sequence = worker.engine.add(request)
-            worker._tickets[sequence.id] = Ticket(worker, sequence, outputs)
-
-    worker.call(add)
+    builder = vlm.request_builder
+    requests = [builder.build(question([], _prompt(lane)), sampling) for lane in range(n_lanes)]
+    vlm.in_engine_thread(lambda _engine: [vlm.submit(request, outputs) for request in requests])
 
 
 def _timed(outputs: queue.SimpleQueue[Any], n_lanes: int) -> Moments:

@@ -15,7 +15,7 @@ def endless(vlm: VLM) -> Iterator[None]:
 
     It is no setting of :class:`~ggufvlm.SamplingParams` because an answer that runs past its end is of no use but here.
     """
-    vocab = vlm._worker.engine._runner.model.vocab
+    vocab = vlm.in_engine_thread(lambda engine: engine.model).vocab
     vocab.is_end = lambda token: False  # type: ignore[method-assign]
     try:
         yield

@@ -26,7 +26,7 @@ def measure_prefill(job: BenchJob, say: Say) -> Measured:
             with bare_context(model, job.config, shape) as context:
                 return [prefill_speed(context, model) for _ in job.runs()]
 
-        return {"prefill": vlm._worker.call(run)[1:]}
+        return {"prefill": vlm.in_engine_thread(lambda _engine: run())[1:]}
 
 
 def measure_decode(job: BenchJob, say: Say, lanes: Sequence[int] = LANES) -> Measured:
@@ -59,9 +59,10 @@ def decode_pair(vlm: VLM, job: BenchJob, n_lanes: int) -> tuple[Pace, float]:
         with bare_context(model, job.config, shape) as context:
             return decode_speed(context, model, n_lanes, depth=depth, n_steps=job.n_tokens)
 
-    return pace, vlm._worker.call(run)  # in the engine's thread: OpenMP keeps its threads for each caller
+    # OpenMP keeps its threads for each caller
+    return pace, vlm.in_engine_thread(lambda _engine: run())
 
 
 def model_of(vlm: VLM) -> Model:
     """The weights that an engine computes with."""
-    return vlm._worker.engine._runner.model
+    return vlm.in_engine_thread(lambda engine: engine.model)
