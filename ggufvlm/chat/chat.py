@@ -100,7 +100,7 @@ class Chat:
         before = self.turns[:-1] if instead_of else self.turns
         inner = self.vlm.stream([*self._messages(before), _question(images, text)], **self.settings)
 
-        def finish(_text: str) -> Answer:
+        def finish() -> Answer:
             answer = inner.answer
             self.last_answer = answer
             if answer.text or answer.finish_reason != "abort":
@@ -110,7 +110,7 @@ class Chat:
                     self.staged = []
             return answer
 
-        return AnswerStream(iter(inner), inner.abort, finish)
+        return AnswerStream(inner, inner.abort, finish)
 
     def _messages(self, turns: Sequence[Turn]) -> list[Message]:
         messages = [Message("system", (self.system,))] if self.system is not None else []

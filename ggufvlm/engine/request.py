@@ -56,6 +56,7 @@ class Request:
         parts: the prompt, in order.
         sampling: how the answer is made.
         add_special: whether the tokenizer adds its own begin-of-sequence token.
+        prefill: the text that the answer begins with; it is the end of the prompt.
         strip_start: drop blanks that the model puts before its answer.
         only_prefill: compute the prompt and say nothing, so that a prompt that begins like it starts sooner.
         continuation: the answer is this text, whatever the model would say: how probable it is gets measured.
@@ -64,6 +65,7 @@ class Request:
     parts: tuple[Part, ...]
     sampling: SamplingParams
     add_special: bool = True
+    prefill: str = ""
     strip_start: bool = True
     only_prefill: bool = False
     continuation: str | None = None

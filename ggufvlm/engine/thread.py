@@ -32,12 +32,18 @@ class Ticket:
     """A request that is being answered. Iterate for the text; :attr:`sequence` has the numbers when it ends.
 
     A KeyboardInterrupt that comes while it waits does not end the iteration, as it would end a generator's: after
-    :meth:`abort`, iterate on for what the engine has said until it stopped.
+    :meth:`abort`, iterate on until the engine has stopped.
+
+    Attributes:
+        sequence: the engine's record of the request.
+        outputs: what the engine gave it, until it is taken out.
+        said: all text of the answer so far, whether or not it was taken out.
     """
 
     _worker: EngineThread
     sequence: Sequence
     outputs: Outputs = field(default_factory=queue.SimpleQueue)
+    said: list[str] = field(default_factory=list)
     _end: BaseException | None = None
 
     def __iter__(self) -> Iterator[str]:
@@ -196,6 +202,7 @@ class EngineThread:
     def _hand_over(self, outputs: list[Output]) -> None:
         for output in outputs:
             ticket = self._tickets.pop(output.sequence.id) if output.is_last else self._tickets[output.sequence.id]
+            ticket.said.append(output.text)
             ticket.outputs.put(output)
 
     def close(self) -> None:

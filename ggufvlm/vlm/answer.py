@@ -166,11 +166,11 @@ class PendingAnswer:
 
     Attributes:
         ticket: iterate it for the pieces of text, unless they go to a queue that several requests share.
-        finish: makes the answer of its whole text, when it is there.
+        finish: makes the answer when the engine has ended it.
     """
 
     ticket: Ticket
-    finish: Callable[[str], Answer]
+    finish: Callable[[], Answer]
 
     def abort(self) -> None:
         """Make the answer end soon. From any thread or signal handler."""
@@ -183,11 +183,10 @@ class AnswerStream:
     Leaving early (``close``, or ``with``) stops the model and keeps what was said.
     """
 
-    def __init__(self, pieces: Iterator[str], abort: Callable[[], None], finish: Callable[[str], Answer]) -> None:
+    def __init__(self, pieces: Iterator[str], abort: Callable[[], None], finish: Callable[[], Answer]) -> None:
         self._pieces = pieces
         self._abort = abort
         self._finish = finish
-        self._said: list[str] = []
         self._answer: Answer | None = None
 
     def __iter__(self) -> Iterator[str]:
@@ -195,16 +194,11 @@ class AnswerStream:
 
     def __next__(self) -> str:
         try:
-            piece = next(self._pieces)
+            return next(self._pieces)
         except StopIteration:
-            self._complete()
+            if self._answer is None:
+                self._answer = self._finish()
             raise
-        self._said.append(piece)
-        return piece
-
-    def _complete(self) -> None:
-        if self._answer is None:
-            self._answer = self._finish("".join(self._said))
 
     @property
     def answer(self) -> Answer:

@@ -63,13 +63,12 @@ class Result:
     error: GGUFVLMError | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Answering:
     """A question that the engine has."""
 
     read: Read
     pending: PendingAnswer
-    said: list[str]
 
 
 class Answerer(Measurer, Protocol):
@@ -142,21 +141,18 @@ class Mapping:
         except GGUFVLMError as error:
             self._prefetch.release(read)
             return Result(question, error=error)
-        said = [question.prefill] if question.prefill else []
-        self._answering[pending.ticket.sequence.id] = _Answering(read, pending, said)
+        self._answering[pending.ticket.sequence.id] = _Answering(read, pending)
         return None
 
     def _hear(self, output: Output) -> Result | None:
-        answering = self._answering[output.sequence.id]
-        answering.said.append(output.text)
         if not output.is_last:
             return None
-        del self._answering[output.sequence.id]
+        answering = self._answering.pop(output.sequence.id)
         self._prefetch.release(answering.read)
         question = answering.read.item
         if output.error is not None:
             return Result(question, error=output.error)
-        return Result(question, answering.pending.finish("".join(answering.said)))
+        return Result(question, answering.pending.finish())
 
 
 def _bytes_in_memory(question: Question) -> int:

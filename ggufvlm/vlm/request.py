@@ -84,6 +84,7 @@ class RequestBuilder:
             parts=tuple(parts),
             sampling=sampling,
             add_special=add_special,
+            prefill=prefill,
             strip_start=not (self.is_raw or said or prefill or sampling.constraint),
         )
 

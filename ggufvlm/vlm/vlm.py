@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings
 from ggufvlm.engine.request import Request
-from ggufvlm.engine.sequence import Sequence as EngineSequence
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.families import ChatHandler
 from ggufvlm.llama.cancellation import CancelToken
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ggufvlm.engine.engine import Engine, PromptProgress
-    from ggufvlm.engine.thread import Outputs
+    from ggufvlm.engine.thread import Outputs, Ticket
     from ggufvlm.vlm.loading import Loaded
     from ggufvlm.vlm.map import Question, Result
     from ggufvlm.vlm.score import Score
@@ -184,7 +183,7 @@ class VLM:
         Raises: as :meth:`describe`.
         """
         pending = self.submit(self.build_request(messages, images=images, prefill=prefill, **settings))
-        # no generator: Ctrl-C would end it, and what was said until the engine stopped would be lost
+        # no generator: Ctrl-C would end it, and the answer would be made before the engine has ended it
         return AnswerStream(chain([prefill] if prefill else [], pending.ticket), pending.abort, pending.finish)
 
     def prepare(self, messages: Messages, *, images: Sequence[Any] = ()) -> None:
@@ -272,7 +271,7 @@ class VLM:
         """
         self.stop_preparing(unless_within=request)
         ticket = self._worker.submit(request, outputs)
-        return PendingAnswer(ticket, lambda text: self._answer(text, ticket.sequence, request))
+        return PendingAnswer(ticket, lambda: self._answer(ticket, request))
 
     def in_engine_thread(self, function: Callable[[Engine], T]) -> T:
         """Run a function in the thread that owns the engine, between two of its steps.
@@ -330,10 +329,10 @@ class VLM:
 
     # -- answers
 
-    def _answer(self, text: str, sequence: EngineSequence, request: Request) -> Answer:
-        timings = sequence.timings
+    def _answer(self, ticket: Ticket, request: Request) -> Answer:
+        sequence, timings = ticket.sequence, ticket.sequence.timings
         return Answer(
-            text=text,
+            text=request.prefill + "".join(ticket.said),
             finish_reason=sequence.finish_reason or "error",
             model=self.files.name,
             images=tuple(seen_images(request, sequence)),

@@ -196,6 +196,26 @@ def test_ctrl_c_keeps_what_was_said(folder: Path, stuck: list[str]) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to a child")
+def test_ctrl_c_leaves_json_that_is_complete(folder: Path, stuck: list[str]) -> None:
+    program = (
+        "import os, signal, threading; from ggufvlm.vlm.vlm import VLM; from ggufvlm.cli.main import program\n"
+        "submit = VLM.submit\n"
+        "def submit_and_interrupt(*given):\n"
+        "    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "    return submit(*given)\n"
+        "VLM.submit = submit_and_interrupt; program()"
+    )
+    command = [sys.executable, "-c", program, "describe", *stuck, "-n", "-1", "--no-repetition-guard"]
+    command += ["--json", "--logprobs", "0", "--stop", "never said"]
+    done = subprocess.run(command, capture_output=True, cwd=folder, timeout=60, check=False)
+    assert done.returncode == 130, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["finish_reason"] == "abort"
+    assert "".join(token["token"] for token in answer["logprobs"]).startswith(answer["text"].rstrip("\ufffd"))
+    assert len(answer["logprobs"]) == answer["usage"]["n_generated"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to a child")
 def test_ctrl_c_at_any_moment_is_130_or_too_late(folder: Path) -> None:
     """Also while the model loads and while all is being closed; before that the interpreter itself goes (-SIGINT)."""
     command = [sys.executable, "-m", "ggufvlm", "describe", "blocks.png", "-m", "demo"]

@@ -19,7 +19,7 @@ from ggufvlm.cli.options.shared import (
     text_or_file,
 )
 from ggufvlm.cli.terminal import console
-from ggufvlm.cli.terminal.interruption import INTERRUPTED, leaving_at_once
+from ggufvlm.cli.terminal.interruption import INTERRUPTED, leaving_at_once, stopping
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def answer_question(
 
 
 def _show(stream: AnswerStream, spinner: console.Spinner, output: OutputOptions, constraint: Constraint | None) -> None:
-    """Stream the answer; after Ctrl-C what was said is kept and shown.
+    """Stream the answer; Ctrl-C ends it, and what was said is kept and shown.
 
     An answer with a constraint is shown when it is complete and fits: half of it is of no use to a program.
 
@@ -122,20 +122,16 @@ def _show(stream: AnswerStream, spinner: console.Spinner, output: OutputOptions,
         KeyboardInterrupt: after the numbers are shown.
         EngineError: the answer does not fit its constraint.
     """
-    interruption = None
-    try:
+    with stopping(stream.abort):
         pieces = console.after_spinner(stream, spinner)
         if output.json or constraint:
             for _ in pieces:
                 pass
         else:
             console.show_answer(pieces, output)
-    except KeyboardInterrupt as error:
-        interruption = error
-        stream.close()
     spinner.close()
     answer = stream.answer
-    if interruption is not None or answer.finish_reason == "repetition":
+    if answer.finish_reason in ("abort", "repetition"):
         constraint = None  # half an answer fits nothing, and is shown as it is
     if constraint:
         answer = answer.fitted(constraint)
@@ -145,8 +141,8 @@ def _show(stream: AnswerStream, spinner: console.Spinner, output: OutputOptions,
         print_json(envelope(answer, constraint))
     if output.stats:
         console.show_stats(answer, output)
-    if interruption is not None:
-        raise interruption
+    if answer.finish_reason == "abort":
+        raise KeyboardInterrupt
 
 
 def envelope(answer: Answer, constraint: Constraint | None) -> dict[str, Any]:

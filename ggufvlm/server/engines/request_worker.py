@@ -44,7 +44,6 @@ class _InFlight:
     n_bytes: int = 0
     is_cancelled: bool = False
     begun: Future[PendingAnswer] = field(default_factory=Future)
-    said: list[str] = field(default_factory=list)
     n_logprobs: int = 0
 
 
@@ -167,7 +166,7 @@ class Desk:
             pieces.clear()
 
     def _finish(self, answering: _InFlight, output: Output) -> None:
-        answer = answering.begun.result().finish("".join(answering.said))
+        answer = answering.begun.result().finish()
         self._close(answering, answer, output.error)
 
     def _close(self, answering: _InFlight, answer: Answer | None, error: GGUFVLMError | None) -> None:
@@ -184,7 +183,6 @@ def _stop_if_cancelled(answering: _InFlight) -> None:
 
 
 def _piece(answering: _InFlight, ticket: Ticket, output: Output) -> Piece:
-    answering.said.append(output.text)
     logprobs = tuple(ticket.sequence.logprobs[answering.n_logprobs :])
     answering.n_logprobs += len(logprobs)
     return Piece(output.text, logprobs)
