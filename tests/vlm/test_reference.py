@@ -7,8 +7,6 @@ from pathlib import Path
 
 from ggufvlm import VLM
 
-NEEDED = 95
-
 
 def test_reference_answers_are_reproduced(demo: VLM, data: Path) -> None:
     rows = [json.loads(line) for line in (data / "qwen2vl" / "reference.jsonl").read_text().splitlines()]
@@ -18,4 +16,4 @@ def test_reference_answers_are_reproduced(demo: VLM, data: Path) -> None:
         answer = demo.describe(data / "qwen2vl" / row["image"], row["question"], temperature=0.0)
         if answer.text != row["reference"]:
             different.append(f"{row['image']} {row['question']} reference {row['reference']!r}, ours {answer.text!r}")
-    assert len(rows) - len(different) >= NEEDED, "\n".join(different)
+    assert different == []
