@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 
 import ggufvlm
 from ggufvlm.gguf.header import read_header
+from tests.support.program import run_program
 from tests.support.scenes import Block, Scene
 
 SCENE = Scene("white", (Block("blue", "column", (0.1, 0.15, 0.25, 0.9)), Block("red", "square", (0.5, 0.3, 0.8, 0.72))))
@@ -43,22 +42,13 @@ def stuck(folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def run(folder: Path) -> Run:
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs ``ggufvlm ARGUMENTS`` with the built-in model and pipes at both ends."""
 
-    def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[bytes]:
-        environment = {**os.environ, "GGUFVLM_MODEL": "demo"}
-        command = [sys.executable, "-m", "ggufvlm", *arguments]
-        options.setdefault("stdin", subprocess.DEVNULL) if "input" not in options else None
-        return subprocess.run(
-            command,
-            capture_output=True,
-            cwd=folder,
-            env=environment,
-            timeout=60,
-            check=False,
-            **options,  # type: ignore[call-overload]
-        )
+    monkeypatch.setenv("GGUFVLM_MODEL", "demo")
+
+    def run(*arguments: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        return run_program(*arguments, folder=folder, given=input)
 
     return run
 
