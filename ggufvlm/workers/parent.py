@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -43,10 +44,17 @@ class Parent:
             os._exit(0)
 
     def listen(self, take: Callable[[Any], None]) -> None:
-        """Hand each further message to ``take``, in a thread: so this process also ends while it is busy."""
+        """Hand each further message to ``take``, in a thread: so this process also ends while it is busy.
+
+        What ``take`` raises ends the process: nobody should wait for one that does not listen any more.
+        """
 
         def hear() -> None:
-            while True:
-                take(self.receive())
+            try:
+                while True:
+                    take(self.receive())
+            except BaseException:  # noqa: BLE001 - the process ends here
+                traceback.print_exc()
+                os._exit(1)
 
         threading.Thread(target=hear, name="ggufvlm-parent", daemon=True).start()

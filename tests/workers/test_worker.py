@@ -27,7 +27,7 @@ def main():
     parent = Parent()
     messages = SimpleQueue()
     parent.send(("first", parent.receive()))
-    parent.listen(messages.put)
+    parent.listen(lambda message: message[1]() if message[0] == "call" else messages.put(message))
     while True:
         what, value = messages.get()
         if what == "echo":
@@ -119,6 +119,12 @@ def test_an_exception_is_told(start: Callable[..., Heard]) -> None:
     heard = start()
     heard.worker.send(("raise", None))
     assert heard.end() == "exit code 1 (ValueError: a bug)"
+
+
+def test_a_child_that_cannot_listen_any_more_ends(start: Callable[..., Heard]) -> None:
+    heard = start()
+    heard.worker.send(("call", None))
+    assert heard.end() == "exit code 1 (TypeError: 'NoneType' object is not callable)"
 
 
 def test_a_watchdog_ends_what_takes_too_long(start: Callable[..., Heard]) -> None:

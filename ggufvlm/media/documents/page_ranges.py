@@ -29,6 +29,23 @@ def page_numbers(selection: str, n_pages: int) -> list[int]:
     return list(chosen)
 
 
+def numbers_in(name: str, selection: str | None, n_pages: int) -> list[int]:
+    """The pages of a document that are meant, as :func:`page_numbers` tells them.
+
+    Args:
+        name: of the document, for messages.
+        selection: as there; ``None`` is all.
+        n_pages: of the document.
+
+    Raises:
+        UsageError: the selection makes no sense; the message names the document.
+    """
+    try:
+        return page_numbers(selection or "1-", n_pages)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}", hint=error.hint) from None
+
+
 def _bounds(piece: str, selection: str, n_pages: int) -> tuple[int, int]:
     match = _PIECE.fullmatch(piece)
     start, dash, end = match.groups() if match else (None, None, None)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ggufvlm.errors import ImageError, MissingExtra, UsageError
 from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify
-from ggufvlm.media.documents.page_ranges import page_numbers
+from ggufvlm.media.documents.page_ranges import numbers_in
 from ggufvlm.media.image import Image
 
 if TYPE_CHECKING:
@@ -77,15 +77,8 @@ class Pdf:
             raise ImageError(f"{file.name}: the PDF has no pages")
 
     def numbers(self, selection: str | None = None) -> list[int]:
-        """The numbers of the selected pages, from 1.
-
-        Raises:
-            UsageError: it makes no sense.
-        """
-        try:
-            return page_numbers(selection or "1-", self.n_pages)
-        except UsageError as error:
-            raise UsageError(f"{self.name}: {error}", hint=error.hint) from None
+        """The numbers of the selected pages, from 1; see :func:`~.page_ranges.numbers_in`."""
+        return numbers_in(self.name, selection, self.n_pages)
 
     def page(self, number: int, *, dpi: float = DEFAULT_DPI) -> Image:
         """Render one page.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ggufvlm.errors import ImageError, UsageError
+from ggufvlm.errors import ImageError
 from ggufvlm.media.decoding.decode import finish
 from ggufvlm.media.decoding.decode_errors import explained
 from ggufvlm.media.decoding.kinds import FileKind, MediaFile
 from ggufvlm.media.decoding.plugins import open_image
-from ggufvlm.media.documents.page_ranges import page_numbers
+from ggufvlm.media.documents.page_ranges import numbers_in
 from ggufvlm.media.image import Image
 from ggufvlm.media.sources.read import read_source, read_start
 
@@ -61,15 +61,8 @@ class Scan:
         return not (isinstance(kind, int) and kind & (_REDUCED | _MASK))
 
     def numbers(self, selection: str | None = None) -> list[int]:
-        """The numbers of the selected pages, from 1.
-
-        Raises:
-            UsageError: it makes no sense.
-        """
-        try:
-            return page_numbers(selection or "1-", self.n_pages)
-        except UsageError as error:
-            raise UsageError(f"{self.name}: {error}", hint=error.hint) from None
+        """The numbers of the selected pages, from 1; see :func:`~.page_ranges.numbers_in`."""
+        return numbers_in(self.name, selection, self.n_pages)
 
     def page(self, number: int) -> Image:
         """One page, upright.
