@@ -247,3 +247,11 @@ def test_wrong_settings_are_refused_before_a_model_is_looked_for(run: Run) -> No
     done = run("chat", "blocks.png", "--temp", "-1", "-m", "none", input=b"What?\n")
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr == b"error: temperature must not be negative: -1.0\n"
+
+
+def test_help_names_every_command(run: Run) -> None:
+    done = run("chat", input=script("/help"))
+    assert (done.returncode, done.stdout) == (0, b"")
+    told = done.stderr.decode()
+    assert all(f"/{name} " in told for name in ("image", "images", "clear", "save", "load", "model", "stats"))
+    assert "A path or file:// URL of an image in a message is staged too." in told

@@ -23,6 +23,7 @@ if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
     pytest.skip("Spark needs Java", allow_module_level=True)
 
 from pyspark.ml import Pipeline, PipelineModel
+from pyspark.ml.param import Param
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import lit
 
@@ -84,6 +85,25 @@ def stage(**params: object) -> GGUFVisionModel:
 
 def number_of(path: str) -> int:
     return int(path[-6:-4])
+
+
+def test_each_parameter_has_a_setter(spark: SparkSession) -> None:
+    model = GGUFVisionModel()
+    for parameter in model.params:
+        if parameter.name == "inputCols":
+            continue
+        suffix = parameter.name[0].upper() + parameter.name[1:]
+        value = next(value for value in (1, "text", ["text"]) if _is_taken(parameter, value))
+        assert getattr(model, f"set{suffix}")(value) is model
+        assert model.getOrDefault(parameter) == value
+
+
+def _is_taken(parameter: Param, value: object) -> bool:
+    try:
+        parameter.typeConverter(value)
+    except TypeError:
+        return False
+    return True
 
 
 def test_all_scenes_get_the_answers_of_the_command_line(spark: SparkSession, demo: VLM) -> None:
