@@ -57,7 +57,7 @@ def test_it_answers_as_in_one_process(folder: Path) -> None:
         assert (len(again), engine.n_restarts) == (2, 0)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGABRT])
+@pytest.mark.parametrize("how", [getattr(signal, "SIGKILL", signal.SIGTERM), signal.SIGABRT])
 def test_a_process_that_is_killed_is_replaced_and_nothing_is_lost(folder: Path, how: signal.Signals) -> None:
     with IsolatedEngine(find_model("demo"), CONFIG) as engine:
         engine.start()
@@ -79,7 +79,7 @@ def test_an_image_that_kills_twice_is_marked_and_the_others_are_answered(folder:
         results = {result.question.tag: result for result in engine.map(asked)}
     assert sorted(results) == list(range(10))
     assert [n for n, result in results.items() if result.error] == [5]
-    assert "SIGABRT" in str(results[5].error)
+    assert str(results[5].error).startswith("it ended the engine's process twice: ")
 
 
 def test_an_image_that_kills_the_engine_becomes_a_row_with_an_error(eight: Path) -> None:

@@ -47,6 +47,7 @@ def main():
 """
 
 TIMEOUT = 60
+KILLED = "exit code 1" if sys.platform == "win32" else "SIGKILL"
 
 
 class Heard:
@@ -100,7 +101,7 @@ def test_sending_never_waits_and_the_end_is_heard_once(start: Callable[..., Hear
     for _ in range(20):
         heard.worker.send(("echo", bytes(1_000_000)))  # far more than a pipe holds
     heard.worker.kill()
-    assert heard.end() == "SIGKILL"
+    assert heard.end() == KILLED
     heard.worker.send(("echo", 1))
     heard.worker.kill()
     heard.worker.close()
@@ -140,7 +141,7 @@ def test_a_watchdog_ends_what_takes_too_long(start: Callable[..., Heard]) -> Non
 def test_one_that_neither_speaks_nor_ends_is_ended(start: Callable[..., Heard]) -> None:
     heard = start()
     heard.worker.send(("close stdout", None))
-    assert heard.end() == "SIGKILL"
+    assert heard.end() == KILLED
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="looks for processes in /proc")
@@ -167,7 +168,7 @@ def test_a_child_does_not_outlive_its_parent_even_while_it_is_busy(start: Callab
 
 def test_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/python")
-    with pytest.raises(OSError, match="no/such"):
+    with pytest.raises(FileNotFoundError):
         Worker("json", on_message=print, on_end=print)
 
 
