@@ -19,6 +19,20 @@
 
 from __future__ import annotations
 
+__all__ = [
+    "ContextOverflow",
+    "DownloadError",
+    "EngineError",
+    "GGUFVLMError",
+    "ImageError",
+    "InputError",
+    "MissingExtra",
+    "ModelError",
+    "OutputError",
+    "PairingError",
+    "UsageError",
+]
+
 
 class GGUFVLMError(Exception):
     """Base of all errors that ggufvlm raises on purpose."""

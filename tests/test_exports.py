@@ -26,7 +26,18 @@ HEAVY = (
 def test_every_public_name_is_there_and_listed_once_in_order() -> None:
     assert all(getattr(ggufvlm, name) is not None for name in ggufvlm.__all__)
     assert sorted(ggufvlm.__all__, key=str.casefold) == sorted(set(ggufvlm.__all__), key=str.casefold)
-    assert set(ggufvlm.__all__) == {*ggufvlm._HOME_OF, "__version__"}
+    assert set(ggufvlm.__all__) == {
+        *ggufvlm._HOME_OF,
+        *ggufvlm._FORMER_NAMES,
+        *ggufvlm.errors.__all__,
+        "__version__",
+    }
+
+
+def test_former_names_are_the_same_things() -> None:
+    assert ggufvlm.Result is ggufvlm.QuestionResult
+    assert ggufvlm.Score is ggufvlm.AnswerScore
+    assert ggufvlm.Times is ggufvlm.AnswerTimes
 
 
 def loaded_by(code: str) -> set[str]:

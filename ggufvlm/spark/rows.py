@@ -13,7 +13,7 @@ from urllib.request import url2pathname
 from ggufvlm.config import EngineConfig, SamplingSettings
 from ggufvlm.errors import GGUFVLMError, ImageError
 from ggufvlm.media import Image
-from ggufvlm.vlm.map import Question, Result
+from ggufvlm.vlm.map import Question, QuestionResult
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,7 +81,7 @@ def answer_batches(batches: Iterator[pa.RecordBatch], job: SparkJob) -> Iterator
         yield _finished(tables.popleft(), job)
 
 
-def _answers(questions: Iterator[Question], job: SparkJob) -> Iterator[Result]:
+def _answers(questions: Iterator[Question], job: SparkJob) -> Iterator[QuestionResult]:
     vlm = _engine(job)
     try:
         yield from vlm.map(questions, n_ahead=job.n_ahead)

@@ -16,7 +16,7 @@ from ggufvlm.errors import UsageError
 from ggufvlm.media import Image, ImageSource, load
 
 if TYPE_CHECKING:
-    from ggufvlm.vlm.score import Score
+    from ggufvlm.vlm.score import AnswerScore
     from ggufvlm.vlm.vlm import VLM
 
 PROMPT = "Which of these describes the image best: {labels}? Answer with one of them, nothing else."
@@ -182,14 +182,14 @@ def _shares(
 
 def _score(
     vlm: VLM, image: Image, question: str, groups: Sequence[Sequence[str]], system: str | None
-) -> list[list[Score]]:
+) -> list[list[AnswerScore]]:
     from ggufvlm.vlm.request import question as dialogue
 
     scores = iter(vlm.score(dialogue([image], question, system), [answer for group in groups for answer in group]))
     return [[next(scores) for _ in group] for group in groups]
 
 
-def _total(scores: Sequence[Score], *, per_token: bool) -> float:
+def _total(scores: Sequence[AnswerScore], *, per_token: bool) -> float:
     """Logarithm of the probability that one of some answers is given."""
     logs = [score.logprob / score.n_tokens if per_token else score.logprob for score in scores]
     highest = max(logs)

@@ -80,7 +80,7 @@ class Usage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Times:
+class AnswerTimes:
     """Seconds. ``first_token`` counts from the request, ``load`` is what loading the model took once."""
 
     load: float
@@ -108,7 +108,7 @@ class Answer:
     model: str
     images: tuple[SeenImage, ...]
     usage: Usage
-    times: Times
+    times: AnswerTimes
     seed: int
     repair: str | None = None
     projector: str | None = None

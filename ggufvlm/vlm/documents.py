@@ -52,19 +52,19 @@ class _Frames:
     is_cut: bool = False
 
 
-class Material:
+class Attachments:
     """What one question is about: images, and PDFs and videos of which as much is taken as fits."""
 
     def __init__(self, strips: Sequence[_Frames]) -> None:
         self._strips = list(strips)
 
     @classmethod
-    def of(cls, images: Iterable[Image]) -> Material:
+    def of(cls, images: Iterable[Image]) -> Attachments:
         """Images that are read already."""
         return cls([_Frames(image.source, None, ((0, image),)) for image in images])
 
     @classmethod
-    def read(cls, sources: Iterable[str | os.PathLike[str]], selection: Selection | None = None) -> Material:
+    def read(cls, sources: Iterable[str | os.PathLike[str]], selection: Selection | None = None) -> Attachments:
         """Read plain images, and of each PDF and video the first of the wanted images.
 
         Args:
@@ -77,17 +77,17 @@ class Material:
             MissingExtra: the package that reads it is not installed.
         """
         selection = selection or Selection()
-        material = cls.of_files(map(identify, sources), selection)
-        documents = [strip.document for strip in material._strips if strip.document]  # noqa: SLF001 - its own class
+        attachments = cls.of_files(map(identify, sources), selection)
+        documents = [strip.document for strip in attachments._strips if strip.document]  # noqa: SLF001 - its own class
         if selection.pages is not None and not any(document.n_pages for document in documents):
             raise UsageError("pages are chosen, and there is no PDF")
         wants_frames = selection.scenes or (selection.every or selection.frames) is not None
         if wants_frames and all(document.n_pages for document in documents):
             raise UsageError("frames are chosen, and there is no video")
-        return material
+        return attachments
 
     @classmethod
-    def of_files(cls, files: Iterable[MediaFile], selection: Selection) -> Material:
+    def of_files(cls, files: Iterable[MediaFile], selection: Selection) -> Attachments:
         """As :meth:`read`, of files whose kind is known; pages and frames may be chosen where there are none."""
         return cls([_begin(file, selection) for file in files])
 

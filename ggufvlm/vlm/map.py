@@ -13,7 +13,7 @@ from ggufvlm.errors import GGUFVLMError
 from ggufvlm.media import Image
 from ggufvlm.media.loading import read
 from ggufvlm.vlm.answer import Answer
-from ggufvlm.vlm.documents import Material, Measurer
+from ggufvlm.vlm.documents import Attachments, Measurer
 from ggufvlm.vlm.request import question as dialogue_of
 from ggufvlm.workers.prefetch import Budget, Prefetch, Prefetched, Reserve
 
@@ -39,7 +39,7 @@ class Question:
     Attributes:
         prompt: the question.
         images: what :meth:`VLM.describe <ggufvlm.VLM.describe>` takes: one, or a list; or a
-            :class:`~ggufvlm.vlm.documents.Material`, of which as much is taken as fits.
+            :class:`~ggufvlm.vlm.documents.Attachments`, of which as much is taken as fits.
         system: a system message.
         prefill: the answer starts with this text.
         settings: fields of :class:`~ggufvlm.SamplingParams`.
@@ -55,7 +55,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class QuestionResult:
     """A question with its answer, or with the reason why there is none."""
 
     question: Question
@@ -103,7 +103,7 @@ class Mapping:
             on_done=self._events.put,
         )
 
-    def results(self) -> Iterator[Result]:
+    def results(self) -> Iterator[QuestionResult]:
         """Results in the order in which they are finished. Ending early aborts what is being answered."""
         try:
             self._prefetch.fill()
@@ -119,7 +119,7 @@ class Mapping:
 
     def _read(self, question: Question, reserve: Reserve) -> list[Message]:
         images = question.images
-        if isinstance(images, Material):
+        if isinstance(images, Attachments):
             reserve(min(images.n_bytes, _MAX_BYTES_OF_DOCUMENTS))
             prompt, system, prefill = question.prompt, question.system, question.prefill
             return images.fit(self._vlm, prompt, system, prefill, max_bytes=_MAX_BYTES_OF_DOCUMENTS)[0]
@@ -128,31 +128,31 @@ class Mapping:
             reserve(sum(image.n_bytes for image in encoded))
         return dialogue_of([image.decode() for image in encoded], question.prompt, question.system)
 
-    def _take(self, event: Read | Output | BaseException) -> Result | None:
+    def _take(self, event: Read | Output | BaseException) -> QuestionResult | None:
         if isinstance(event, BaseException):
             raise event
         return self._ask(event) if isinstance(event, Prefetched) else self._hear(event)
 
-    def _ask(self, read: Read) -> Result | None:
+    def _ask(self, read: Read) -> QuestionResult | None:
         question = read.item
         try:
             request = self._vlm.build_request(read.result(), prefill=question.prefill, **question.settings)
             pending = self._vlm.submit(request, self._events)
         except GGUFVLMError as error:
             self._prefetch.release(read)
-            return Result(question, error=error)
+            return QuestionResult(question, error=error)
         self._answering[pending.ticket.sequence.id] = _Answering(read, pending)
         return None
 
-    def _hear(self, output: Output) -> Result | None:
+    def _hear(self, output: Output) -> QuestionResult | None:
         if not output.is_last:
             return None
         answering = self._answering.pop(output.sequence.id)
         self._prefetch.release(answering.read)
         question = answering.read.item
         if output.error is not None:
-            return Result(question, error=output.error)
-        return Result(question, answering.pending.finish())
+            return QuestionResult(question, error=output.error)
+        return QuestionResult(question, answering.pending.finish())
 
 
 def _bytes_in_memory(question: Question) -> int:

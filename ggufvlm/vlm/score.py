@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class AnswerScore:
     """How probable an answer is.
 
     Attributes:
@@ -43,7 +43,9 @@ class Scorer(Protocol):
     def submit(self, request: Request, outputs: Outputs | None = None) -> PendingAnswer: ...
 
 
-def score(vlm: Scorer, messages: Messages, continuations: Sequence[str], *, images: Sequence[Any] = ()) -> list[Score]:
+def score(
+    vlm: Scorer, messages: Messages, continuations: Sequence[str], *, images: Sequence[Any] = ()
+) -> list[AnswerScore]:
     """How probable each of some answers is, by the model's own token probabilities.
 
     The dialogue is computed once; the answers share its cells, as many at a time as the engine has slots.
@@ -74,7 +76,7 @@ def score(vlm: Scorer, messages: Messages, continuations: Sequence[str], *, imag
             answer.abort()
         raise
     sequences = [answer.ticket.sequence for answer in pending]
-    return [Score(sequence.score, len(sequence.generated) + 1) for sequence in sequences]
+    return [AnswerScore(sequence.score, len(sequence.generated) + 1) for sequence in sequences]
 
 
 def _wait(outputs: Outputs, n_answers: int) -> None:

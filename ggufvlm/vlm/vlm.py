@@ -19,7 +19,7 @@ from ggufvlm.llama.cancellation import CancelToken
 from ggufvlm.media import Image, load
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.resolve import find_model
-from ggufvlm.vlm.answer import Answer, AnswerStream, PendingAnswer, PromptSize, Times, Usage, seen_images
+from ggufvlm.vlm.answer import Answer, AnswerStream, AnswerTimes, PendingAnswer, PromptSize, Usage, seen_images
 from ggufvlm.vlm.request import Messages, RequestBuilder, image_ids, question, read_dialogue
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from ggufvlm.engine.engine import Engine, PromptProgress
     from ggufvlm.engine.thread import Outputs, Ticket
     from ggufvlm.vlm.loading import Loaded
-    from ggufvlm.vlm.map import Question, Result
-    from ggufvlm.vlm.score import Score
+    from ggufvlm.vlm.map import Question, QuestionResult
+    from ggufvlm.vlm.score import AnswerScore
 
 T = TypeVar("T")
 
@@ -208,7 +208,7 @@ class VLM:
                 pending.abort()
             self._preparing = None
 
-    def map(self, questions: Iterable[Question], *, n_ahead: int | None = None) -> Iterator[Result]:
+    def map(self, questions: Iterable[Question], *, n_ahead: int | None = None) -> Iterator[QuestionResult]:
         """Answer many questions, as many at a time as the engine has slots (``EngineConfig.n_slots``).
 
         A question that cannot be answered gives a result with its error and stops no other.
@@ -223,7 +223,9 @@ class VLM:
 
         yield from Mapping(self, questions, n_ahead or 2 * self._loading.config.n_slots).results()
 
-    def score(self, messages: Messages, continuations: Sequence[str], *, images: Sequence[Any] = ()) -> list[Score]:
+    def score(
+        self, messages: Messages, continuations: Sequence[str], *, images: Sequence[Any] = ()
+    ) -> list[AnswerScore]:
         """How probable each of some answers is, by the model's own token probabilities.
 
         The dialogue is computed once; the answers share its cells, as many at a time as the engine has slots.
@@ -345,7 +347,7 @@ class VLM:
                 n_generated=len(sequence.generated),
                 n_ctx=self._worker.engine.n_ctx,
             ),
-            times=Times(
+            times=AnswerTimes(
                 load=self._loaded.seconds,
                 encode=timings.encode,
                 prefill=timings.prefill,

@@ -18,7 +18,7 @@ from ggufvlm.errors import ImageError, MissingExtra
 from ggufvlm.media.decoding.kinds import identify
 from ggufvlm.media.documents.document import Selection, open_document
 from ggufvlm.models.resolve import find_model
-from ggufvlm.vlm.documents import Material
+from ggufvlm.vlm.documents import Attachments
 from tests.batch.conftest import CONFIG, Runner, scene
 from tests.media.test_pdf import LOCKED
 from tests.support.clips import plain, write_clip, write_pdf
@@ -168,8 +168,8 @@ def test_a_row_of_a_table_keeps_its_sources_together(runner: Runner, documents: 
 
 
 def test_the_whole_in_a_process_of_its_own(documents: Path) -> None:
-    material = Material.read(["d/four.pdf"])
-    question = Question(images=material, prompt="Describe each image.", settings={"max_tokens": 20}, tag=0)
+    attachments = Attachments.read(["d/four.pdf"])
+    question = Question(images=attachments, prompt="Describe each image.", settings={"max_tokens": 20}, tag=0)
     with IsolatedEngine(find_model("demo"), CONFIG) as engine:
         engine.start()
         (result,) = engine.map([question])

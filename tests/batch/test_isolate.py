@@ -20,7 +20,7 @@ from ggufvlm.batch.run.session import EngineSettings, OutputSettings, Session, l
 from ggufvlm.media import Image, load
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.resolve import find_model
-from ggufvlm.vlm.map import Result
+from ggufvlm.vlm.map import QuestionResult
 from tests.batch.conftest import CONFIG, draw_scenes, scene
 
 GREEDY = {"temperature": 0.0, "max_tokens": 60}
@@ -43,7 +43,7 @@ def questions(folder: Path, count: int) -> list[Question]:
     ]
 
 
-def told(results: list[Result]) -> list[bool]:
+def told(results: list[QuestionResult]) -> list[bool]:
     by_number = {result.question.tag: result.answer for result in results}
     assert sorted(by_number) == list(range(len(results)))
     return [(answer.text if answer else None) == scene(n).caption for n, answer in sorted(by_number.items())]

@@ -16,7 +16,7 @@ from ggufvlm.grounding.labelme import labelme
 from ggufvlm.grounding.names import check_stems, file_names, stem
 from ggufvlm.grounding.places import Box, Point
 from ggufvlm.grounding.yolo import yolo
-from ggufvlm.vlm.answer import Answer, Times, Usage
+from ggufvlm.vlm.answer import Answer, AnswerTimes, Usage
 
 ANSWER = Answer(
     text="...",
@@ -26,7 +26,7 @@ ANSWER = Answer(
     usage=Usage(
         n_prompt=1, n_cached=0, n_restored=0, n_images_encoded=1, n_images_recalled=0, n_generated=1, n_ctx=256
     ),
-    times=Times(load=0, encode=0, prefill=0, decode=0, first_token=None),
+    times=AnswerTimes(load=0, encode=0, prefill=0, decode=0, first_token=None),
     seed=0,
 )
 

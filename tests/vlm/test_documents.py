@@ -10,7 +10,7 @@ from ggufvlm import VLM, EngineConfig
 from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.media import Image
 from ggufvlm.media.documents.document import Selection
-from ggufvlm.vlm.documents import Material
+from ggufvlm.vlm.documents import Attachments
 from tests.support.clips import plain, write_clip, write_pdf
 
 COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255)]
@@ -31,7 +31,7 @@ def texts(content) -> list[str]:
 
 
 def fit(vlm: VLM, sources, **selection) -> tuple[list[str], list[str]]:
-    messages, notes = Material.read(sources, Selection(**selection)).fit(vlm, "What?")
+    messages, notes = Attachments.read(sources, Selection(**selection)).fit(vlm, "What?")
     return texts(messages[-1].content), notes
 
 
@@ -67,13 +67,13 @@ def test_a_single_page_is_asked_about_like_an_image(demo: VLM):
 
 def test_what_does_not_fit_is_left_out_and_told() -> None:
     with VLM.load("demo", config=EngineConfig(n_ctx=160)) as vlm:
-        material = Material.read(["six.pdf"])
-        messages, notes = material.fit(vlm, "What?")
+        attachments = Attachments.read(["six.pdf"])
+        messages, notes = attachments.fit(vlm, "What?")
         assert vlm.measure(messages).total <= 120
         used = len(messages[-1].images)
         assert 2 <= used < 6
         assert notes == [f"six.pdf: {used} of 6 pages fit: 1-{used}"]
-        messages, (note,) = Material.read(["clip.mp4"], Selection(every=2.0)).fit(vlm, "What?")
+        messages, (note,) = Attachments.read(["clip.mp4"], Selection(every=2.0)).fit(vlm, "What?")
         times = [image.source.rpartition(" ")[2] for image in messages[-1].images]
         assert note == f"clip.mp4: {len(times)} of 6 frames fit: {', '.join(times)}"
         assert vlm.stream(messages).answer.text
@@ -81,7 +81,7 @@ def test_what_does_not_fit_is_left_out_and_told() -> None:
 
 def test_a_note_does_not_list_times_without_end() -> None:
     with VLM.load("demo", config=EngineConfig(n_ctx=1500)) as vlm:
-        messages, (note,) = Material.read(["clip.mp4"], Selection(frames=90)).fit(vlm, "What?")
+        messages, (note,) = Attachments.read(["clip.mp4"], Selection(frames=90)).fit(vlm, "What?")
     times = [image.source.rpartition(" ")[2] for image in messages[-1].images]
     assert len(times) > 12
     assert note == f"clip.mp4: {len(times)} of 90 frames fit: {', '.join(times[:11])}, ... {times[-1]}"
@@ -89,7 +89,7 @@ def test_a_note_does_not_list_times_without_end() -> None:
 
 def test_frames_that_are_left_out_are_spread_over_the_clip() -> None:
     with VLM.load("demo", config=EngineConfig(n_ctx=160)) as vlm:
-        messages, _ = Material.read(["clip.mp4"], Selection(every=0.5)).fit(vlm, "What?")
+        messages, _ = Attachments.read(["clip.mp4"], Selection(every=0.5)).fit(vlm, "What?")
         times = [float(image.source.rpartition(":")[2]) for image in messages[-1].images]
         assert times[0] < 4
         assert times[-1] > 8
@@ -97,7 +97,7 @@ def test_frames_that_are_left_out_are_spread_over_the_clip() -> None:
 
 def test_one_image_is_kept_however_small_the_context() -> None:
     with VLM.load("demo", config=EngineConfig(n_ctx=64)) as vlm:
-        messages, notes = Material.read(["six.pdf"]).fit(vlm, "What?")
+        messages, notes = Attachments.read(["six.pdf"]).fit(vlm, "What?")
         assert len(messages[-1].images) == 1
         assert len(notes) == 1
 
@@ -110,14 +110,14 @@ def test_selections_for_nothing_are_refused():
         (["six.pdf"], Selection(pages="7")),
     ):
         with pytest.raises(UsageError):
-            Material.read(sources, selection)
+            Attachments.read(sources, selection)
     with pytest.raises(UsageError):
         Selection(every=1.0, frames=2)
 
 
 def test_images_that_are_read_already(demo: VLM):
     image = Image.from_rgb(28, 28, bytes(28 * 28 * 3), "<black>")
-    messages, notes = Material.of([image]).fit(demo, "What?", "Be brief.")
+    messages, notes = Attachments.of([image]).fit(demo, "What?", "Be brief.")
     assert [message.role for message in messages] == ["system", "user"]
     assert messages[-1].content == (image, "What?")
     assert notes == []
@@ -126,4 +126,4 @@ def test_images_that_are_read_already(demo: VLM):
 def test_a_damaged_file_is_an_error():
     Path("cut.pdf").write_bytes(Path("six.pdf").read_bytes()[:300])
     with pytest.raises(ImageError, match=r"cut\.pdf"):
-        Material.read(["photo.png", "cut.pdf"])
+        Attachments.read(["photo.png", "cut.pdf"])

@@ -15,7 +15,7 @@ from ggufvlm.batch.run.messages import Begin, End, Finished, More, Ready
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError
 from ggufvlm.models.files import ModelFiles
-from ggufvlm.vlm.map import Question, Result
+from ggufvlm.vlm.map import Question, QuestionResult
 from ggufvlm.workers.framing import Failure
 from ggufvlm.workers.worker import Worker
 
@@ -87,7 +87,7 @@ class IsolatedEngine:
             raise message.error()
         raise EngineError(f"the engine's process ended while it loaded the model: {message.reason}")
 
-    def map(self, questions: Iterable[Question]) -> Generator[Result, None, None]:
+    def map(self, questions: Iterable[Question]) -> Generator[QuestionResult, None, None]:
         """Answer questions; results come in the order in which they are finished.
 
         Raises:
@@ -103,14 +103,16 @@ class IsolatedEngine:
                 yield from self._round(iter([question]), alone)
                 for killer in alone.values():
                     self._n_crashed += 1
-                    yield Result(killer, error=EngineCrash(f"it ended the engine's process twice: {self._reason}"))
+                    yield QuestionResult(
+                        killer, error=EngineCrash(f"it ended the engine's process twice: {self._reason}")
+                    )
                     if self._n_crashed >= _HOPELESS:
                         raise EngineError(
                             f"the engine's process ends on every image: {self._reason}",
                             hint="ggufvlm doctor; --no-isolate --debug shows more",
                         )
 
-    def _round(self, source: Iterator[Question], left: dict[int, Question]) -> Generator[Result, None, bool]:
+    def _round(self, source: Iterator[Question], left: dict[int, Question]) -> Generator[QuestionResult, None, bool]:
         """Ask until the questions or the process end; returns whether there may be more questions.
 
         What was in flight when the process ended is put into ``left``.
@@ -126,7 +128,7 @@ class IsolatedEngine:
             elif isinstance(message, Finished):
                 self._n_crashed = 0
                 error = message.failure.error() if message.failure else None
-                yield Result(left.pop(message.number), message.answer, error)
+                yield QuestionResult(left.pop(message.number), message.answer, error)
             elif isinstance(message, End):
                 return False
             else:

@@ -22,7 +22,7 @@ from ggufvlm.media.decoding.decode import decode
 from ggufvlm.media.decoding.headers import decoded_bytes, exif_fields
 from ggufvlm.media.decoding.kinds import MediaFile
 from ggufvlm.media.sources.read import is_url, read_source
-from ggufvlm.vlm.documents import Material
+from ggufvlm.vlm.documents import Attachments
 from ggufvlm.workers.prefetch import Budget, Prefetch, Reserve
 
 READ_AHEAD_BYTES = 512 << 20
@@ -36,18 +36,18 @@ class Looked:
     Attributes:
         asked: ``None`` if there is an error before a question can be put.
         images: decoded; empty where the answer is known.
-        material: in place of images, for PDFs and videos that are asked about as one.
+        attachments: in place of images, for PDFs and videos that are asked about as one.
     """
 
     item: Item
     asked: Asked | None = None
     images: tuple[Image, ...] = ()
     error: GGUFVLMError | None = None
-    material: Material | None = None
+    attachments: Attachments | None = None
 
     def without_images(self) -> Looked:
         """What is left of it when it is asked."""
-        return replace(self, images=(), material=None)
+        return replace(self, images=(), attachments=None)
 
 
 class _EncodedImage(NamedTuple):
@@ -168,11 +168,11 @@ class Looker:
         asked = self._asked_at_all(replace(item, sources=tuple(map(_place, files))), whole)
         if self.journal.index.place_of_key(asked.key) is not None:
             return Looked(item, asked)
-        material = Material.of_files(files, whole.selection)
-        reserve(sum(len(image.rgb) for image in material.first_images))
-        first = material.first_images[0]
-        sized = replace(asked, width=first.width, height=first.height, n_wanted=material.n_wanted)
-        return Looked(item, sized, material=material)
+        attachments = Attachments.of_files(files, whole.selection)
+        reserve(sum(len(image.rgb) for image in attachments.first_images))
+        first = attachments.first_images[0]
+        sized = replace(asked, width=first.width, height=first.height, n_wanted=attachments.n_wanted)
+        return Looked(item, sized, attachments=attachments)
 
     def _asked(self, item: Item, image_ids: list[str], file_ids: list[str], exif: dict[str, str]) -> Asked:
         prompt = item.prompt if item.prompt is not None else clean(self.template.fill(item, exif))

@@ -23,7 +23,7 @@ from ggufvlm.families import ChatHandler, ModelFacts, find_handler
 from ggufvlm.families.qwen_vl import DEFAULT_MAX_TOKENS
 from ggufvlm.gguf.header import read_header
 from ggufvlm.media.decoding.headers import header_size
-from ggufvlm.vlm.documents import Material
+from ggufvlm.vlm.documents import Attachments
 
 if TYPE_CHECKING:
     from ggufvlm.models.pairing import PairReport
@@ -210,9 +210,11 @@ def _size(item: Item) -> _Seen:
     if item.part is not None:
         return _Seen(*item.part.strip.first_size())
     if item.whole is not None:
-        material = Material.of_files([media_file(source, item.id) for source in item.sources], item.whole.selection)
-        first = material.first_images[0]
-        return _Seen(first.width, first.height, material.n_wanted)
+        attachments = Attachments.of_files(
+            [media_file(source, item.id) for source in item.sources], item.whole.selection
+        )
+        first = attachments.first_images[0]
+        return _Seen(first.width, first.height, attachments.n_wanted)
     return _Seen(*header_size(item.sources[0]), len(item.sources))
 
 

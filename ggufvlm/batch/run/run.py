@@ -19,12 +19,12 @@ from ggufvlm.batch.run.prefetch import Looked, Looker, look_ahead
 from ggufvlm.config import SamplingSettings
 from ggufvlm.errors import EngineError
 from ggufvlm.vlm.answer import Answer
-from ggufvlm.vlm.map import Question, Result
+from ggufvlm.vlm.map import Question, QuestionResult
 
 LADDER: tuple[SamplingSettings, ...] = ({"temperature": 0.2}, {"temperature": 0.6, "repeat_penalty": 1.1})
 """The settings that are tried in turn when an answer is a repetition loop."""
 
-Ask: TypeAlias = Callable[[Iterable[Question]], Generator[Result, None, None]]
+Ask: TypeAlias = Callable[[Iterable[Question]], Generator[QuestionResult, None, None]]
 """A function that answers questions as :meth:`VLM.map <ggufvlm.VLM.map>` does."""
 
 Receiver: TypeAlias = Callable[[Item, "Row | None"], None]
@@ -201,7 +201,7 @@ class BatchRun:
 
     def _question(self, looked: Looked, asked: Asked) -> Question:
         return Question(
-            images=looked.material or list(looked.images),
+            images=looked.attachments or list(looked.images),
             prompt=asked.prompt,
             system=asked.system,
             prefill=self._task.prefill,
@@ -216,7 +216,7 @@ class BatchRun:
 
     # -- what came back
 
-    def _take(self, result: Result) -> None:
+    def _take(self, result: QuestionResult) -> None:
         key: str = result.question.tag
         opened = self._open[key]
         answer = result.answer

@@ -21,7 +21,7 @@ from ggufvlm.batch.run.run import Ask, BatchRun, Progress, Receiver, RowTask
 from ggufvlm.config import EngineConfig, SamplingParams
 from ggufvlm.errors import UsageError
 from ggufvlm.models.files import ModelFiles
-from ggufvlm.vlm.map import Question, Result
+from ggufvlm.vlm.map import Question, QuestionResult
 
 ISOLATE_ABOVE = 100
 """Inputs from which on the engine gets a process of its own."""
@@ -183,7 +183,7 @@ def _when_needed(load: Callable[[], Ask]) -> Ask:
     """The engine, loaded for the first question: where all is known, none is needed."""
     loaded: list[Ask] = []
 
-    def ask(questions: Iterable[Question]) -> Generator[Result, None, None]:
+    def ask(questions: Iterable[Question]) -> Generator[QuestionResult, None, None]:
         source = iter(questions)
         first = next(source, None)
         if first is None:
@@ -220,7 +220,7 @@ def load_engine(engine: EngineSettings, count: int | None, stack: ExitStack) -> 
     vlm = stack.enter_context(VLM(engine.files, config, raw=engine.raw))
     vlm.wait_until_loaded()
 
-    def ask(questions: Iterable[Question]) -> Generator[Result, None, None]:
+    def ask(questions: Iterable[Question]) -> Generator[QuestionResult, None, None]:
         yield from vlm.map(questions, n_ahead=config.n_slots + 2)
 
     return ask

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ggufvlm.constraints.constraint import Constraint
     from ggufvlm.errors import GGUFVLMError
     from ggufvlm.vlm.answer import Answer, AnswerStream
-    from ggufvlm.vlm.documents import Material
+    from ggufvlm.vlm.documents import Attachments
 
 CUT_BY_GUARD = 6
 SOME_FAILED = 5
@@ -61,7 +61,7 @@ def read_question(
 
 
 def answer_question(
-    read: Callable[[], Material],
+    read: Callable[[], Attachments],
     prompt: str,
     *,
     system: str | None,
@@ -98,10 +98,10 @@ def answer_question(
                         waits_for_images=True,
                     )
                 )
-                material = read()  # while the model loads
-                vlm.expect(material.first_images)
+                attachments = read()  # while the model loads
+                vlm.expect(attachments.first_images)
                 vlm.wait_until_loaded()
-                messages, notes = material.fit(vlm, prompt, system, prefill)
+                messages, notes = attachments.fit(vlm, prompt, system, prefill)
             for note in notes if not output.quiet else ():
                 spinner.say(note)
             stream = stack.enter_context(vlm.stream(messages, prefill=prefill, **settings))

@@ -74,7 +74,7 @@ def compare(
     """
     from ggufvlm.cli.ask.comparison import Questioner, show
     from ggufvlm.models.resolve import find_model
-    from ggufvlm.vlm.documents import Material
+    from ggufvlm.vlm.documents import Attachments
     from ggufvlm.vlm.vlm import VLM
 
     names = models or []
@@ -84,7 +84,7 @@ def compare(
         log_to_stderr()
     sources, text = read_question(arguments, asked, raw=raw)
     config, settings = hardware.config(), shaped_settings(sampling, shape, None, asked.prefill)
-    material = Material.read(sources, documents.selection())
+    attachments = Attachments.read(sources, documents.selection())
     system = text_or_file(asked.system) if asked.system else None
     fetch = fetcher(yes=yes, quiet=output.quiet)
 
@@ -93,7 +93,7 @@ def compare(
         return VLM(files, config, raw=raw, on_load=spinner.on_load, on_progress=spinner.on_progress)
 
     def ask(vlm: VLM, spinner: console.Spinner) -> AnswerStream:
-        messages, notes = material.fit(vlm, text, system, asked.prefill)
+        messages, notes = attachments.fit(vlm, text, system, asked.prefill)
         for note in notes if not output.quiet else ():
             spinner.say(f"{vlm.files.name}: {note}")
         return vlm.stream(messages, prefill=asked.prefill, **settings)
@@ -101,7 +101,7 @@ def compare(
     questioner = Questioner(open_model, ask, output, settings.get("constraint"))
     results = questioner.run(names)
     if output.json:
-        print_json(_envelope(text, material.first_images, results))
+        print_json(_envelope(text, attachments.first_images, results))
     else:
         show(results, output)
     if questioner.was_interrupted:

@@ -32,7 +32,7 @@ def demo(
     take a real model with describe.
     """
     from ggufvlm import media
-    from ggufvlm.vlm.documents import Material
+    from ggufvlm.vlm.documents import Attachments
 
     image = media.load(Path(__file__).parents[2] / "demo" / f"blocks-{number}.png")
     if save is not None:
@@ -43,7 +43,7 @@ def demo(
             console.draw_image(image, output)
         console.say(f"> {prompt}")
     answer_question(
-        lambda: Material.of([image]),
+        lambda: Attachments.of([image]),
         prompt,
         system=None,
         prefill="",

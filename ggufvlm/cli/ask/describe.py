@@ -68,7 +68,7 @@ def describe(
 
     ggufvlm describe long.mp4 --window 60s "What happens?"
     """
-    from ggufvlm.vlm.documents import Material
+    from ggufvlm.vlm.documents import Attachments
 
     found = _preset(preset)
     sources, text = read_question(arguments, asked, raw=model.raw, default=found.prompt if found else None)
@@ -97,7 +97,7 @@ def describe(
         )
         return
     answer_question(
-        lambda: Material.read(sources, selection),
+        lambda: Attachments.read(sources, selection),
         text,
         system=system,
         prefill=asked.prefill,

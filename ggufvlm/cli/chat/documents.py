@@ -14,7 +14,7 @@ from ggufvlm.media.sources.read import is_url, local_path
 
 if TYPE_CHECKING:
     from ggufvlm.media import Image
-    from ggufvlm.vlm.documents import Material
+    from ggufvlm.vlm.documents import Attachments
 
 _SHARE = 0.75  # of the free context: the rest is for questions and answers
 _MOST_LINES = 4
@@ -33,9 +33,9 @@ def stage(session: ChatSession, sources: Sequence[str], selection: Selection | N
     if selection == Selection() and not any(map(_is_document, sources)):
         session.stage(*sources)
         return
-    from ggufvlm.vlm.documents import Material
+    from ggufvlm.vlm.documents import Attachments
 
-    _stage_what_fits(session, Material.read(sources, selection))
+    _stage_what_fits(session, Attachments.read(sources, selection))
 
 
 def begin_with(session: ChatSession, sources: Sequence[str], selection: Selection) -> None:
@@ -47,11 +47,11 @@ def begin_with(session: ChatSession, sources: Sequence[str], selection: Selectio
     if selection == Selection() and not any(map(_is_document, sources)):
         vlm.expect(session.stage(*sources))
         return
-    from ggufvlm.vlm.documents import Material
+    from ggufvlm.vlm.documents import Attachments
 
-    material = Material.read(sources, selection)
-    vlm.expect(material.first_images)
-    _stage_what_fits(session, material)
+    attachments = Attachments.read(sources, selection)
+    vlm.expect(attachments.first_images)
+    _stage_what_fits(session, attachments)
 
 
 def take_options(words: Sequence[str]) -> tuple[list[str], Selection]:
@@ -87,13 +87,13 @@ def take_options(words: Sequence[str]) -> tuple[list[str], Selection]:
     return names, options.selection()
 
 
-def _stage_what_fits(session: ChatSession, material: Material) -> None:
+def _stage_what_fits(session: ChatSession, attachments: Attachments) -> None:
     from ggufvlm.vlm.documents import kept_free
 
     session.wait_until_loaded()
     vlm, size = session.chat.vlm, session.chat.measure()
     room = round(_SHARE * (size.limit - kept_free(vlm, size.limit) - size.total))
-    images, notes = material.images(vlm, room)
+    images, notes = attachments.images(vlm, room)
     if len(images) <= _MOST_LINES:
         session.stage(*images)
     else:

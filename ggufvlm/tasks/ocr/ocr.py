@@ -7,18 +7,20 @@ side is found by how sure the model is of what it reads.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ggufvlm.config import SamplingSettings
 from ggufvlm.errors import UsageError
-from ggufvlm.media import Image
+from ggufvlm.media import Image, ImageSource, load, to_png
+from ggufvlm.media.decoding.kinds import FileKind, MediaFile
 from ggufvlm.tasks.ocr.family import find_family
 from ggufvlm.tasks.ocr.markup import clean
 from ggufvlm.tasks.ocr.page import Page, PageSettings
 from ggufvlm.tasks.ocr.pages import without_loop
-from ggufvlm.tasks.ocr.places import PagePlace, images
+from ggufvlm.tasks.ocr.places import PagePlace, find_places, images
 from ggufvlm.tasks.ocr.turns import PROBE_TOKENS, best_turn, confidence, is_blank, turned
 
 if TYPE_CHECKING:
@@ -27,6 +29,41 @@ if TYPE_CHECKING:
     from ggufvlm.vlm.vlm import VLM
 
 RETRY_TEMPERATURES = (0.2, 0.5, 0.8, 1.0)
+
+
+def ocr(vlm: VLM, source: ImageSource, settings: PageSettings | None = None, *, pages: str | None = None) -> list[Page]:
+    """Read the text of an image, or of the pages of a PDF or TIFF file.
+
+    >>> vlm = VLM.load("demo")
+    >>> page, = ocr(vlm, "page.png", PageSettings(wanted="markdown", prompt="Describe this image."))
+    >>> print(page.text)
+    A blue column, a red square and a green bar on a white background.
+
+    Args:
+        vlm: as many pages are read at a time as it has slots.
+        source: what :meth:`VLM.describe <ggufvlm.VLM.describe>` takes, or a path or URL of a PDF.
+        settings: format of the text, rotation, retries and the like.
+        pages: which pages of a PDF or TIFF file, as in ``1-5,8``; ``None`` is all.
+
+    Returns:
+        The pages in order; one that cannot be read among others has its error.
+
+    Raises:
+        ImageError: the file cannot be read, or none of its pages.
+        UsageError: a selection of pages that makes no sense, or of something that has none.
+        EngineError: the engine failed.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        places = find_places([os.fspath(source)], pages)
+    elif pages is not None:
+        raise UsageError("pages are chosen, and there is no PDF and no TIFF of several pages")
+    else:
+        image = load(source)
+        places = [PagePlace(file=MediaFile(FileKind.IMAGE, to_png(image), image.source))]
+    read = list(read_pages(vlm, places, settings))
+    if read and all(page.error for page in read):
+        raise next(page.error for page in read if page.error)
+    return read
 
 
 def needs_model(places: Iterable[PagePlace], reading: PageSettings) -> bool:
