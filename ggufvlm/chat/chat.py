@@ -30,9 +30,11 @@ _PLACE = re.compile(r"(.+?) (?:at )?(page \d+|(?:\d+:)+\d\d\.\d)")
 class Chat:
     """Questions to one model that remember what was said before.
 
-    >>> chat = Chat(vlm)
+    >>> chat = Chat(VLM.load("demo"))
     >>> print(chat.send("What is on the left?", ["blocks.png"]))
-    >>> print(chat.send("And on the right?"))
+    The blue column.
+    >>> print(chat.send("What is on the right?"))
+    The green bar.
 
     Attributes:
         vlm: answers; may be replaced by another one between two questions.

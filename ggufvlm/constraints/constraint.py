@@ -33,6 +33,11 @@ class Constraint:
     def from_schema(cls, schema: Any) -> Constraint:
         """JSON that a schema allows, keys in the schema's order; :meth:`tidy` takes the white space out.
 
+        >>> number = Constraint.from_schema({"enum": [1, 2, 3]})
+        >>> answer = VLM.load("demo").describe("blocks.png", "How many blocks are there?", constraint=number)
+        >>> number.check(answer.text)
+        3
+
         Args:
             schema: a dict, JSON text, a pydantic model or type adapter, or the shorthand of the ``llm`` program:
                 ``name, age int, tags: a list of words`` (fields separated by commas, or by line breaks; types str,

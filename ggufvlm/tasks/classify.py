@@ -115,6 +115,10 @@ class Classification:
 def classify(vlm: VLM, image: ImageSource, params: ClassifyParams | Sequence[str]) -> Classification:
     """Classify one image.
 
+    >>> found = classify(VLM.load("demo"), "blocks.png", ["a blue column", "a yellow circle"])
+    >>> print(f"{found.best.label}: {found.best.probability:.0%}")
+    a blue column: 100%
+
     Args:
         vlm: as many labels are scored at a time as it has slots.
         image: what :meth:`VLM.describe <ggufvlm.VLM.describe>` takes.

@@ -1,10 +1,4 @@
-"""Objects in images: what to ask a model, and its answer as boxes in pixels of the image.
-
->>> from ggufvlm import VLM
->>> from ggufvlm.tasks.detect import detect
->>> found = detect(VLM.load("qwen3-vl-2b"), "street.jpg", ["car", "traffic light"])
->>> [(box.label, box.x0, box.y0, box.x1, box.y1) for box in found.boxes]
-"""
+"""Objects in images: what to ask a model, and its answer as boxes in pixels of the image."""
 
 from __future__ import annotations
 
@@ -63,6 +57,13 @@ def detect(
     **settings: Unpack[SamplingSettings],
 ) -> Detections:
     """Find objects in an image.
+
+    >>> found = detect(VLM.load("demo"), "blocks.png")
+    >>> for box in found.boxes:
+    ...     print(box.label, round(box.x0), round(box.y0), round(box.x1), round(box.y1))
+    blue column 27 60 134 316
+    red square 161 121 287 222
+    green bar 314 222 439 282
 
     Load the model with :func:`~ggufvlm.grounding.families.with_enough_tokens` settings if images are small: some
     families need a thousand tokens of an image for reliable boxes.

@@ -123,10 +123,17 @@ def pipeline(
 ) -> ImageTextToTextPipeline:
     """A pipeline with a model loaded.
 
+    >>> ask = pipeline("image-text-to-text", model="demo")
+    >>> ask("blocks.png", text="What is on the left?", return_full_text=False)
+    [{'input_text': 'What is on the left?', 'generated_text': 'The blue column.'}]
+
     Args:
         task: "image-text-to-text", the only one.
-        batch_size: dialogues that are answered at the same time, when several are given.
         model, mmproj, config: see :meth:`ggufvlm.VLM.load`.
+        batch_size: dialogues that are answered at the same time, when several are given.
+
+    Returns:
+        A function that takes what Transformers' pipeline takes.
 
     Raises:
         UsageError: another task.

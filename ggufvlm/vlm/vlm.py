@@ -101,6 +101,10 @@ class VLM:
     ) -> VLM:
         """Load a model and wait until it is there.
 
+        >>> with VLM.load("demo") as vlm:
+        ...     print(vlm.describe("blocks.png"))
+        A blue column, a red square and a green bar on a white background.
+
         Args:
             model: a registry name (``demo``, ``qwen2-vl-2b:Q8_0``) or a path to a GGUF; ``None`` is the user's default.
             mmproj: the projector, if it is not the one that belongs to the model.
@@ -146,6 +150,11 @@ class VLM:
     ) -> Answer:
         """Ask one question about one image or several.
 
+        >>> vlm = VLM.load("demo")
+        >>> answer = vlm.describe("blocks.png", "What is on the right?", temperature=0)
+        >>> answer.text, answer.finish_reason
+        ('The green bar.', 'stop')
+
         Args:
             images: a path, URL, data URI, bytes, a Pillow image or an array; or a list of these.
             prompt: the question.
@@ -173,6 +182,12 @@ class VLM:
 
         Cells of an earlier call that begin this dialogue are used again: a second question about the same image
         encodes nothing. If the last message is the assistant's, the answer goes on from there.
+
+        >>> vlm = VLM.load("demo")
+        >>> content = [{"type": "image", "path": "blocks.png"}, {"type": "text", "text": "How many blocks are there?"}]
+        >>> for piece in vlm.stream([{"role": "user", "content": content}]):
+        ...     print(piece, end="|")
+        3|.|
 
         Args:
             messages: see :func:`~ggufvlm.families.messages.read_messages`.
@@ -213,6 +228,14 @@ class VLM:
 
         A question that cannot be answered gives a result with its error and stops no other.
 
+        >>> vlm = VLM.load("demo", config=EngineConfig(n_slots=2))
+        >>> questions = [Question(prompt="What is on the left?", images=path) for path in ("blocks.png", "gone.png")]
+        >>> results = {result.question.images: result for result in vlm.map(questions)}
+        >>> print(results["blocks.png"].answer)
+        The blue column.
+        >>> print(results["gone.png"].error)
+        no such image: gone.png
+
         Args:
             questions: any iterable; it is read only as far as there is room.
             n_ahead: questions in hand at a time, being read, waiting or answered; two for each slot by default.
@@ -226,16 +249,7 @@ class VLM:
     def score(
         self, messages: Messages, continuations: Sequence[str], *, images: Sequence[Any] = ()
     ) -> list[AnswerScore]:
-        """How probable each of some answers is, by the model's own token probabilities.
-
-        The dialogue is computed once; the answers share its cells, as many at a time as the engine has slots.
-
-        Args:
-            messages, images: as for :meth:`stream`.
-            continuations: whole answers, each with at least one character.
-
-        Raises: as :meth:`describe`.
-        """
+        """How probable each of some answers is; the same as :func:`ggufvlm.score`."""
         from ggufvlm.vlm.score import score
 
         return score(self, messages, continuations, images=images)
