@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypedDict
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal, TypedDict, cast
 
 from ggufvlm.errors import UsageError
 
@@ -154,3 +154,22 @@ class SamplingSettings(TypedDict, total=False):
     constraint: Constraint | None
     logprobs: int | None
     show_special: bool
+
+
+PLAIN_SETTINGS = tuple(item.name for item in fields(SamplingParams) if item.name != "constraint")
+"""Names of the settings that can be written as text: in a file, or as a command of a chat."""
+
+
+def kind_of(name: str) -> type:
+    """The type of a plain setting: bool, int, float or tuple (of texts)."""
+    default = getattr(SamplingParams(), name)
+    return int if default is None else type(default)
+
+
+def settings_in(source: object) -> SamplingSettings:
+    """What is set in an object of ours that has attributes named as settings are, such as the options of a command.
+
+    Attributes that are ``None``, or missing, ask for nothing. Not for bodies of requests, which may have any attribute.
+    """
+    found = {item.name: getattr(source, item.name, None) for item in fields(SamplingParams)}
+    return cast("SamplingSettings", {name: value for name, value in found.items() if value is not None})

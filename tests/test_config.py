@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from ggufvlm import EngineConfig, SamplingParams, UsageError
-from ggufvlm.config import SamplingSettings
+from ggufvlm.config import SamplingSettings, settings_in
+from ggufvlm.models.schema import SamplingDefaults
 
 
 @pytest.mark.parametrize(
@@ -57,3 +59,13 @@ def test_defaults_are_valid_and_greedy() -> None:
 
 def test_settings_by_name_are_the_fields() -> None:
     assert set(SamplingSettings.__annotations__) == set(SamplingParams.__dataclass_fields__)
+
+
+def test_the_settings_by_name_are_the_fields_of_the_parameters() -> None:
+    assert list(SamplingSettings.__annotations__) == [item.name for item in fields(SamplingParams)]
+
+
+def test_settings_of_an_object_are_its_attributes_that_are_set() -> None:
+    recommended = SamplingDefaults(temperature=0.0, top_k=5)
+    assert settings_in(recommended) == recommended.given() == {"temperature": 0.0, "top_k": 5}
+    assert {item.name for item in fields(SamplingDefaults)} <= {item.name for item in fields(SamplingParams)}

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ggufvlm.config import SamplingParams, SamplingSettings
+from ggufvlm.config import PLAIN_SETTINGS, SamplingParams, SamplingSettings, kind_of
 from ggufvlm.errors import GGUFVLMError, UsageError
 from ggufvlm.models.registry import config_dir
 
@@ -36,48 +36,32 @@ class Preset:
     Attributes:
         prompt: may have fields, see :mod:`ggufvlm.batch.inputs.templates`.
         system: a system message.
-        max_tokens: longest answer in tokens.
-        temperature: ``None`` leaves it to the model.
-        constraint: what the answer has to look like.
-        more: other settings of sampling.
+        settings: how the answer is made, with the constraint if it has one; the rest is left to the model.
     """
 
     prompt: str
     system: str | None = None
-    max_tokens: int | None = None
-    temperature: float | None = None
-    constraint: Constraint | None = None
-    more: SamplingSettings = field(default_factory=SamplingSettings)
-
-    def settings(self) -> SamplingSettings:
-        """How the answer is made; what the preset leaves open is not in it."""
-        settings: SamplingSettings = {**self.more}
-        if self.max_tokens is not None:
-            settings["max_tokens"] = self.max_tokens
-        if self.temperature is not None:
-            settings["temperature"] = self.temperature
-        if self.constraint is not None:
-            settings["constraint"] = self.constraint
-        return settings
+    settings: SamplingSettings = field(default_factory=SamplingSettings)
 
 
 PRESETS = {
-    "caption": Preset(prompt="Describe this image in one sentence.", max_tokens=80),
+    "caption": Preset(prompt="Describe this image in one sentence.", settings={"max_tokens": 80}),
     "detailed": Preset(
         prompt="Describe this image in detail: what it shows, where things are, their colours, and any text in it.",
-        max_tokens=512,
+        settings={"max_tokens": 512},
     ),
     "alt": Preset(
         prompt="Write alternative text for this image, for people who cannot see it: one or two plain sentences, "
         'at most 125 characters, without "image of".',
-        max_tokens=80,
+        settings={"max_tokens": 80},
     ),
     "tags": Preset(
-        prompt="List ten to twenty tags for this image: lower case, separated by commas, nothing else.", max_tokens=120
+        prompt="List ten to twenty tags for this image: lower case, separated by commas, nothing else.",
+        settings={"max_tokens": 120},
     ),
     "ocr": Preset(
         prompt="Transcribe all text in this image exactly as it is written, line by line. Write nothing else.",
-        max_tokens=2048,
+        settings={"max_tokens": 2048},
     ),
 }
 
@@ -111,13 +95,9 @@ def _tables(path: Path) -> dict[str, Any]:
     return tables
 
 
-_TEXT, _COUNT, _NUMBER, _LIST = "text", "a whole number", "a number", "a list of texts"
-_KEYS = {
-    **dict.fromkeys(("prompt", "system"), _TEXT),
-    **dict.fromkeys(("max_tokens", "top_k", "seed"), _COUNT),
-    **dict.fromkeys(("temperature", "top_p", "min_p", "repeat_penalty"), _NUMBER),
-    "stop": _LIST,
-}
+_TEXT, _LIST = "text", "a list of texts"
+_WANTED = {bool: "true or false", int: "a whole number", float: "a number", tuple: _LIST}
+_KEYS = {"prompt": _TEXT, "system": _TEXT, **{name: _WANTED[kind_of(name)] for name in PLAIN_SETTINGS}}
 _SHAPES = {
     "schema": ((str, Mapping), "text or a table"),
     "choices": ((list,), _LIST),
@@ -137,22 +117,24 @@ class _PresetTable:
         """The preset, with what it leaves open taken from a built-in one of the same name."""
         if not isinstance(self._table, Mapping):
             raise self._wrong("must be a table")
-        given: dict[str, Any] = {}
-        more: Any = {}
+        texts: dict[str, Any] = {}
+        settings: Any = {}
         for key, value in self._table.items():
             if key not in _KEYS and key not in _SHAPES:
                 known = ", ".join(sorted([*_KEYS, *_SHAPES]))
                 raise UsageError(f"{self._where}: unknown key {key!r}", hint=f"known: {known}")
             if key in _KEYS:
                 self._require(_is(value, _KEYS[key]), key, _KEYS[key])
-                is_own = key in Preset.__dataclass_fields__
-                (given if is_own else more)[key] = tuple(value) if key == "stop" else value
+                (texts if _KEYS[key] == _TEXT else settings)[key] = tuple(value) if _KEYS[key] == _LIST else value
         base = PRESETS.get(self._name)
-        if base is None and "prompt" not in given:
+        if base is None and "prompt" not in texts:
             raise self._wrong("it has no prompt")
-        preset = replace(base or Preset(prompt=""), **given, constraint=self._constraint(), more=more)
-        self._told("", lambda: SamplingParams(**preset.settings()))
-        return preset
+        constraint = self._constraint()
+        if constraint is not None:
+            settings["constraint"] = constraint
+        settings = {**(base.settings if base else {}), **settings}
+        self._told("", lambda: SamplingParams(**settings))
+        return replace(base or Preset(prompt=""), **texts, settings=settings)
 
     def _constraint(self) -> Constraint | None:
         shapes = [key for key in _SHAPES if key in self._table]
@@ -198,4 +180,6 @@ def _is(value: Any, wanted: str) -> bool:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if wanted == _TEXT:
         return isinstance(value, str)
-    return isinstance(value, int if wanted == _COUNT else (int, float)) and not isinstance(value, bool)
+    if wanted == _WANTED[bool]:
+        return isinstance(value, bool)
+    return isinstance(value, int if wanted == _WANTED[int] else (int, float)) and not isinstance(value, bool)

@@ -76,8 +76,8 @@ def test_the_usual_tasks_have_prompts_without_stray_braces() -> None:
 def test_presets_of_the_user(folder: Path) -> None:
     birds = '[presets.birds]\nprompt = "Which bird is it?"\nmax_tokens = 20\n'
     config(folder, birds + "[presets.caption]\nmax_tokens = 9\n")
-    assert (find_preset("birds").prompt, find_preset("birds").max_tokens) == ("Which bird is it?", 20)
-    assert (find_preset("caption").max_tokens, "sentence" in find_preset("caption").prompt) == (9, True)
+    assert (find_preset("birds").prompt, find_preset("birds").settings["max_tokens"]) == ("Which bird is it?", 20)
+    assert (find_preset("caption").settings["max_tokens"], "sentence" in find_preset("caption").prompt) == (9, True)
 
 
 @pytest.mark.parametrize("table", ['x = 1\nprompt = "a"', "max_tokens = 3", 'prompt = "a"\nmax_tokens = "b"'])

@@ -31,7 +31,7 @@ def test_the_usual_tasks_have_no_shape() -> None:
     assert set(PRESETS) == {"caption", "detailed", "alt", "tags", "ocr"}
     for name, preset in PRESETS.items():
         assert find_preset(name) == preset
-        assert set(preset.settings()) == {"max_tokens"}
+        assert set(preset.settings) == {"max_tokens"}
 
 
 TABLES: dict[str, tuple[str, str, Any]] = {
@@ -53,9 +53,9 @@ def test_shapes(folder: Path, name: str) -> None:
     line, answer, value = TABLES[name]
     write(folder, f'[presets.mine]\nprompt = "What?"\n{line}\n')
     preset = find_preset("mine")
-    assert preset.constraint is not None
-    assert preset.settings()["constraint"] == preset.constraint
-    assert preset.constraint.check(answer) == value
+    constraint = preset.settings["constraint"]
+    assert constraint is not None
+    assert constraint.check(answer) == value
 
 
 def test_settings(folder: Path) -> None:
@@ -74,17 +74,17 @@ def test_settings(folder: Path) -> None:
         """,
     )
     preset = find_preset("mine")
-    assert (preset.prompt, preset.system, preset.constraint) == ("What is in {stem}?", "Be brief.", None)
+    assert (preset.prompt, preset.system) == ("What is in {stem}?", "Be brief.")
     expected = {"max_tokens": 20, "temperature": 0, "top_k": 5, "top_p": 0.9, "seed": 7, "stop": (".",)}
-    assert preset.settings() == expected
+    assert preset.settings == expected
 
 
 def test_a_usual_task_can_be_changed_in_part(folder: Path) -> None:
     write(folder, '[presets.tags]\nregex = "[a-z, ]+"\n[presets.alt]\nprompt = "Alt text?"\n')
     tags, alt = find_preset("tags"), find_preset("alt")
-    assert (tags.prompt, tags.max_tokens) == (PRESETS["tags"].prompt, PRESETS["tags"].max_tokens)
-    assert tags.constraint == Constraint.regex("[a-z, ]+")
-    assert (alt.prompt, alt.max_tokens) == ("Alt text?", PRESETS["alt"].max_tokens)
+    assert tags.prompt == PRESETS["tags"].prompt
+    assert tags.settings == {**PRESETS["tags"].settings, "constraint": Constraint.regex("[a-z, ]+")}
+    assert (alt.prompt, alt.settings) == ("Alt text?", PRESETS["alt"].settings)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_file_that_is_not_there(folder: Path) -> None:
 
 def test_one_wrong_preset_leaves_the_others_alone(folder: Path) -> None:
     write(folder, '[presets.bad]\nregex = "("\n[presets.good]\nprompt = "Yes?"\nchoices = ["yes", "no"]\n')
-    assert find_preset("good").constraint == Constraint.choices(["yes", "no"])
+    assert find_preset("good").settings["constraint"] == Constraint.choices(["yes", "no"])
     assert find_preset("caption") == PRESETS["caption"]
     with pytest.raises(UsageError) as unknown:
         find_preset("godo")
@@ -144,7 +144,7 @@ def test_the_model_keeps_to_a_preset(folder: Path, demo: VLM, scene: Scene, tmp_
     kinds = ", ".join(f'"{block.name}"' for block in scene.blocks)
     write(folder, f'[presets.left]\nprompt = "What is on the left?"\nchoices = [{kinds}, "nothing"]\n')
     preset = find_preset("left")
-    answer = demo.describe(tmp_path / "scene.png", preset.prompt, system=preset.system, **preset.settings())
+    answer = demo.describe(tmp_path / "scene.png", preset.prompt, system=preset.system, **preset.settings)
     assert answer.text == scene.blocks[0].name
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from ggufvlm.cli.chat.layout import say_rows
 from ggufvlm.cli.chat.session import ChatSession
-from ggufvlm.config import SamplingParams, SamplingSettings
+from ggufvlm.config import PLAIN_SETTINGS, SamplingSettings, kind_of
 from ggufvlm.errors import UsageError
 
 ALIASES = {"temp": "temperature", "n": "max_tokens", "n_predict": "max_tokens", "num_predict": "max_tokens"}
@@ -17,7 +17,7 @@ _SWITCH = {"on": True, "true": True, "1": True, "off": False, "false": False, "0
 
 def names() -> list[str]:
     """What can be set."""
-    return [item.name for item in fields(SamplingParams)]
+    return list(PLAIN_SETTINGS)
 
 
 def set_value(session: ChatSession, rest: str) -> None:
@@ -44,15 +44,15 @@ def set_value(session: ChatSession, rest: str) -> None:
 
 
 def _parse(name: str, text: str) -> Any:
-    default = getattr(SamplingParams(), name)
+    wanted = kind_of(name)
     try:
         if name == "stop":
             return (text.strip("\"'").encode().decode("unicode_escape") if "\\" in text else text.strip("\"'"),)
-        if isinstance(default, bool):
+        if wanted is bool:
             return _SWITCH[text.lower()]
-        return float(text) if isinstance(default, float) else int(text)
+        return float(text) if wanted is float else int(text)
     except (KeyError, ValueError) as error:
-        kind = "on or off" if isinstance(default, bool) else "a number"
+        kind = "on or off" if wanted is bool else "a number"
         raise UsageError(f"{name} takes {kind}, or {DEFAULT}; not {text!r}") from error
 
 

@@ -87,7 +87,7 @@ def shaped_settings(
         UsageError: settings that do not go together.
         InputError: a file that cannot be read.
     """
-    settings: SamplingSettings = {**(preset.settings() if preset else {}), **sampling.settings()}
+    settings: SamplingSettings = {**(preset.settings if preset else {}), **sampling.settings()}
     constraint = shape.constraint(prefill=prefill)
     if constraint is not None:
         settings["constraint"] = constraint

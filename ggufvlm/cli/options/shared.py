@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from ggufvlm.config import EngineConfig, SamplingSettings
+from ggufvlm.config import EngineConfig, SamplingSettings, settings_in
 from ggufvlm.errors import InputError, UsageError
 
 
@@ -94,23 +94,10 @@ class SamplingOptions:
 
     def settings(self) -> SamplingSettings:
         """The settings that were given."""
-        settings: SamplingSettings = {}
-        if self.max_tokens is not None:
-            settings["max_tokens"] = self.max_tokens
-        if self.temperature is not None:
-            settings["temperature"] = self.temperature
-        if self.top_k is not None:
-            settings["top_k"] = self.top_k
-        if self.top_p is not None:
-            settings["top_p"] = self.top_p
-        if self.min_p is not None:
-            settings["min_p"] = self.min_p
-        if self.repeat_penalty is not None:
-            settings["repeat_penalty"] = self.repeat_penalty
-        if self.seed is not None:
-            settings["seed"] = self.seed
-        if self.stop:
-            settings["stop"] = tuple(self.stop)
+        settings = settings_in(self)
+        settings["stop"] = tuple(self.stop or ())
+        if not self.stop:
+            del settings["stop"]
         if self.no_repetition_guard:
             settings["repetition_guard"] = False
         return settings
