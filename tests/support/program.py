@@ -17,7 +17,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-_PRELOADED = ("ggufvlm.cli.main", "ggufvlm.cli.ask.ask", "ggufvlm.vlm.vlm", "ggufvlm.llama.loading", "llguidance")
+from ggufvlm.cli.commands import COMMANDS
+
+_PRELOADED = ("ggufvlm.cli.main", "ggufvlm.vlm.vlm", "ggufvlm.llama.loading", "llguidance")
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "GGML_", "MALLOC_")
 _PIPE_SIZE = 1 << 20  # whatever is told fits in: nobody has to read while the program runs
 
@@ -87,7 +89,8 @@ def _end(line: socket.socket, process: subprocess.Popen[bytes]) -> None:
 
 def fork_and_run(fd: int) -> None:
     """Fork for each request that comes over a socket; in the child, run the program with it."""
-    for module in _PRELOADED:
+    commands = [f"ggufvlm.cli.{place.partition(':')[0]}" for place, _ in COMMANDS.values()]
+    for module in (*_PRELOADED, *commands):
         importlib.import_module(module)
     with socket.socket(fileno=fd) as requests:
         while True:
