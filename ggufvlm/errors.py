@@ -1,4 +1,4 @@
-"""Every error that ggufvlm raises on purpose, and the exit code that the command line gives it.
+"""Every error that ggufvlm raises on purpose, and the exit codes of the command line.
 
 ::
 
@@ -19,6 +19,8 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 __all__ = [
     "ContextOverflow",
     "DownloadError",
@@ -34,10 +36,25 @@ __all__ = [
 ]
 
 
+class ExitCode(IntEnum):
+    """What the command line ends with, if not with 0: 1 to 4 belong to errors, the others to what else happened."""
+
+    FAILED = 1
+    USAGE = 2
+    INPUT = 3
+    MODEL = 4
+    SOME_FAILED = 5
+    """Some of several images, pages or rows are errors; the others are there."""
+    CUT_BY_GUARD = 6
+    """The repetition guard cut an answer."""
+    INTERRUPTED = 130
+    """Ctrl-C; what was finished is kept."""
+
+
 class GGUFVLMError(Exception):
     """Base of all errors that ggufvlm raises on purpose."""
 
-    exit_code = 1
+    exit_code = ExitCode.FAILED
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -59,7 +76,7 @@ class OutputError(GGUFVLMError):
 class UsageError(GGUFVLMError):
     """A setting, or a combination of settings, that makes no sense."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class MissingExtra(UsageError):  # noqa: N818
@@ -72,7 +89,7 @@ class MissingExtra(UsageError):  # noqa: N818
 class InputError(GGUFVLMError):
     """An input (image, prompt file) could not be read."""
 
-    exit_code = 3
+    exit_code = ExitCode.INPUT
 
 
 class ImageError(InputError):
@@ -82,7 +99,7 @@ class ImageError(InputError):
 class ModelError(GGUFVLMError):
     """A model that is unknown, missing or damaged."""
 
-    exit_code = 4
+    exit_code = ExitCode.MODEL
 
 
 class PairingError(ModelError):

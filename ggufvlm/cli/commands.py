@@ -10,6 +10,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from ggufvlm.cli.terminal.interruption import Interrupted
+
 COMMANDS = {
     "describe": ("ask.describe:describe", "Ask about images, pages of a PDF, frames of a video."),
     "chat": ("chat.command:chat", "Talk about images: a dialogue that keeps its images."),
@@ -68,6 +70,17 @@ class LazyGroup(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = cast(Any, _LazyCommands())
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run a command.
+
+        Raises:
+            Interrupted: Ctrl-C ended it; Typer would leave without a word.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted from None
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """List the commands without importing them."""

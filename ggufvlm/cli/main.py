@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
@@ -16,7 +17,8 @@ import typer
 
 from ggufvlm.cli.commands import LazyGroup
 from ggufvlm.cli.terminal import streams
-from ggufvlm.errors import GGUFVLMError
+from ggufvlm.cli.terminal.interruption import Interrupted
+from ggufvlm.errors import ExitCode, GGUFVLMError
 from ggufvlm.version import __version__
 
 app = typer.Typer(
@@ -65,11 +67,12 @@ def main() -> None:
             raise
         typer.echo(f"error: {streams.sentence(error)}", err=True)
         streams.let_go()
-        sys.exit(1)
-    except KeyboardInterrupt:
-        if not {"-q", "--quiet"} & set(sys.argv):
-            typer.echo("interrupted", err=True)
-        sys.exit(130)
+        sys.exit(ExitCode.FAILED)
+    except (Interrupted, KeyboardInterrupt) as interruption:
+        text = str(interruption) if isinstance(interruption, Interrupted) else "interrupted"
+        if text and not any(re.fullmatch(r"--quiet|-[a-z]*q[a-z]*", argument) for argument in sys.argv):
+            typer.echo(text, err=True)
+        sys.exit(ExitCode.INTERRUPTED)
 
 
 def program() -> None:

@@ -14,12 +14,13 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from ggufvlm.errors import ExitCode
 from ggufvlm.server.engines.pool import EnginePool
 from ggufvlm.server.http.address import Address
 
 _log = logging.getLogger(__name__)
 
-FORCED = 130
+FORCED = ExitCode.INTERRUPTED
 _MAX_CONNECTIONS = 1000
 _LET_GO_S = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -211,7 +211,7 @@ def test_another_model_goes_on_and_a_bad_one_does_not(run: Run, folder: Path, st
 def test_a_loop_gives_its_exit_code_at_the_end(run: Run, stuck: list[str]) -> None:
     done = run("chat", *stuck, "-n", "1500", input=script("Hello", "/images"))
     assert done.returncode == 6
-    assert b"ran in circles" in done.stderr
+    assert b"fell into a repetition loop" in done.stderr
     assert b"1  turn 1" in done.stderr, "the script goes on"
 
 

@@ -142,7 +142,7 @@ def test_a_cut_answer_warns_unless_quiet(run: Run) -> None:
 def test_a_loop_is_cut_with_its_own_exit_code(run: Run, stuck: list[str]) -> None:
     done = run("describe", *stuck, "-n", "1500")
     assert done.returncode == 6, done.stdout[-300:]
-    assert b"ran in circles" in done.stderr
+    assert b"fell into a repetition loop" in done.stderr
     assert 50 < len(done.stdout) < 300
     assert run("describe", *stuck, "-q").stderr == b""
     assert json.loads(run("describe", *stuck, "--json").stdout)["finish_reason"] == "repetition"

@@ -235,7 +235,7 @@ def test_an_answer_in_circles_keeps_what_was_found(run: Run, stuck: list[str]) -
     done = run("detect", *stuck, "-n", "1500", "--json", "--convention", "json_rel1000")
     assert done.returncode == 6
     assert json.loads(done.stdout)["finish_reason"] == "repetition"
-    assert b"ran in circles" in done.stderr
+    assert b"fell into a repetition loop" in done.stderr
 
 
 def test_a_cut_answer_gives_what_is_whole_and_counts_the_rest(run: Run) -> None:

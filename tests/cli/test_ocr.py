@@ -168,11 +168,11 @@ def test_a_result_for_which_there_is_no_room(run: Run, more: list[str]) -> None:
 def test_a_loop_is_given_up_marked_and_has_its_own_exit_code(run: Run, stuck: list[str]) -> None:
     done = run("ocr", *stuck, "--retries", "0")
     assert done.returncode == 6, done.stderr
-    assert done.stdout.endswith(b"\n\n[blocks.png: the model ran in circles, the rest is missing]\n")
+    assert done.stdout.endswith(b"\n\n[blocks.png: the model fell into a repetition loop, the rest is missing]\n")
     assert len(done.stdout) < 100
-    assert done.stderr.startswith(b"warning: blocks.png: the answer ran in circles")
+    assert done.stderr.startswith(b"warning: blocks.png: cut as a repetition loop")
     marked = run("ocr", *stuck, "--retries", "0", "--format", "markdown", "-q")
-    assert marked.stdout.endswith(b"<!-- blocks.png: the model ran in circles, the rest is missing -->\n")
+    assert marked.stdout.endswith(b"<!-- blocks.png: the model fell into a repetition loop, the rest is missing -->\n")
     assert marked.stderr == b""
     again = run("ocr", *stuck, "-n", "120", "--json")
     assert again.returncode == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ggufvlm.cli.ask.ask import log_to_stderr
-from ggufvlm.cli.models.transfer import fetcher
+from ggufvlm.cli.open_model import find_files, open_model
 from ggufvlm.cli.options.shared import (
     HardwareOptions,
     ModelOptions,
@@ -22,7 +21,12 @@ from ggufvlm.cli.options.shared import (
     text_or_file,
 )
 from ggufvlm.cli.terminal import console
-from ggufvlm.cli.terminal.interruption import INTERRUPTED, leaving_at_once
+from ggufvlm.cli.terminal.interruption import Interrupted
+from ggufvlm.errors import ExitCode, OutputError
+from ggufvlm.tasks.alt.gap import shorten
+from ggufvlm.tasks.alt.survey import survey
+from ggufvlm.tasks.alt.text_file import find_text_files
+from ggufvlm.tasks.presets import find_preset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +35,6 @@ if TYPE_CHECKING:
     from ggufvlm.vlm.map import Question
     from ggufvlm.vlm.vlm import VLM
 
-SOME_FAILED = 5
 _SLOTS = 4
 
 
@@ -60,26 +63,20 @@ def alt(
     Decoration is left alone: an empty alt, role="presentation", aria-hidden, one pixel. Exit code 5 if an image could
     not be read.
     """
-    from ggufvlm.tasks.alt.survey import survey
-    from ggufvlm.tasks.alt.text_file import find_text_files
-
     if output.debug:
         log_to_stderr()
     found = survey(find_text_files(files), remote=remote)
     try:
         answers = _ask(found, _prompt(asked, max_length), asked, model, sampling, hardware, output)
     except KeyboardInterrupt:
-        console.say("interrupted; nothing was written")
-        raise typer.Exit(INTERRUPTED) from None
+        raise Interrupted("interrupted; nothing was written") from None
     n_filled = _show(found, {image: text for image, text in answers.items() if text}, max_length, apply=apply)
     _report(found, n_filled, output)
     if found.problems:
-        raise typer.Exit(SOME_FAILED)
+        raise typer.Exit(ExitCode.SOME_FAILED)
 
 
 def _prompt(asked: PromptOptions, max_length: int) -> str:
-    from ggufvlm.tasks.presets import find_preset
-
     if asked.prompt is not None and (given := text_or_file(asked.prompt)).strip():
         return given
     return find_preset("alt").prompt.replace("125 characters", f"{max_length} characters")
@@ -95,9 +92,7 @@ def _ask(
     output: OutputOptions,
 ) -> dict[Path | str, str]:
     """The text of each image; what cannot be read becomes a problem. Loads a model only if there is an image."""
-    from ggufvlm.models.resolve import find_model
     from ggufvlm.vlm.map import Question
-    from ggufvlm.vlm.vlm import VLM
 
     images = found.images
     if not images:
@@ -110,12 +105,9 @@ def _ask(
         for image in images
     ]
     config = replace(hardware.config(), n_slots=min(_SLOTS, len(images)), priority="throughput")
-    files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))
-    with console.Spinner(output) as spinner, ExitStack() as stack:
-        with leaving_at_once(quiet=output.quiet):
-            vlm = stack.enter_context(VLM(files, config, raw=model.raw, on_load=spinner.on_load))
-            vlm.wait_until_loaded()
-        return dict(_answers(vlm, questions, found, spinner))
+    files = find_files(model, quiet=output.quiet)
+    with console.Spinner(output) as spinner, open_model(files, config, spinner, raw=model.raw) as opening:
+        return dict(_answers(opening.ready(), questions, found, spinner))
 
 
 def _answers(
@@ -135,9 +127,6 @@ def _answers(
 
 def _show(found: Survey, answers: dict[Path | str, str], max_length: int, *, apply: bool) -> int:
     """Print the diff, or write the files; returns how many gaps were filled."""
-    from ggufvlm.errors import OutputError
-    from ggufvlm.tasks.alt.gap import shorten
-
     n_filled = 0
     for file, gaps in found.files:
         words = [(gap, shorten(answers[image], max_length)) for gap, image in gaps if image in answers]

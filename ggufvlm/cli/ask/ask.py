@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ggufvlm.cli.models.transfer import fetcher
+from ggufvlm.cli.open_model import find_files, open_model
 from ggufvlm.cli.options.shared import (
     HardwareOptions,
     ModelOptions,
@@ -19,8 +18,10 @@ from ggufvlm.cli.options.shared import (
     text_or_file,
 )
 from ggufvlm.cli.terminal import console
-from ggufvlm.cli.terminal.interruption import INTERRUPTED, leaving_at_once, stopping
-from ggufvlm.errors import UsageError
+from ggufvlm.cli.terminal.interruption import leaving_at_once, stopping
+from ggufvlm.errors import ExitCode, UsageError
+from ggufvlm.media import expand
+from ggufvlm.vlm.vlm import DEFAULT_PROMPT
 
 if TYPE_CHECKING:
     from ggufvlm.config import SamplingSettings
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from ggufvlm.errors import GGUFVLMError
     from ggufvlm.vlm.answer import Answer, AnswerStream
     from ggufvlm.vlm.documents import Attachments
-
-CUT_BY_GUARD = 6
-SOME_FAILED = 5
 
 
 def read_question(
@@ -43,9 +41,6 @@ def read_question(
         ImageError: an image that does not exist.
         InputError: a prompt file that cannot be read.
     """
-    from ggufvlm.media import expand
-    from ggufvlm.vlm.vlm import DEFAULT_PROMPT
-
     sources, words = expand(arguments)
     if not sources:
         raise UsageError("no image given", hint='images first: photo.jpg "What is this?"; - reads one from stdin')
@@ -74,42 +69,26 @@ def answer_question(
     """Ask one question about what ``read`` gives, and show the answer.
 
     Raises:
-        typer.Exit: with 6 if the repetition guard cut the answer, with 130 after Ctrl-C.
+        typer.Exit: the repetition guard cut the answer.
+        KeyboardInterrupt: after what was said is shown.
         EngineError: the answer does not fit its constraint; nothing is on stdout.
         GGUFVLMError: anything else that went wrong.
     """
-    from ggufvlm.models.resolve import find_model
-    from ggufvlm.vlm.vlm import VLM
-
     if output.debug:
         log_to_stderr()
-    config, constraint = hardware.config(), settings.get("constraint")
-    try:
-        files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))
-        with console.Spinner(output) as spinner, ExitStack() as stack:
-            with leaving_at_once(quiet=output.quiet):
-                vlm = stack.enter_context(
-                    VLM(
-                        files,
-                        config,
-                        raw=model.raw,
-                        on_load=spinner.on_load,
-                        on_progress=spinner.on_progress,
-                        waits_for_images=True,
-                    )
-                )
-                attachments = read()  # while the model loads
-                vlm.expect(attachments.first_images)
-                vlm.wait_until_loaded()
-                messages, notes = attachments.fit(vlm, prompt, system, prefill)
-            for note in notes if not output.quiet else ():
-                spinner.say(note)
-            stream = stack.enter_context(vlm.stream(messages, prefill=prefill, **settings))
-            _show(stream, spinner, output, constraint)
-    except KeyboardInterrupt:
-        if not output.quiet:
-            console.say("interrupted")
-        raise typer.Exit(INTERRUPTED) from None
+    config, files = hardware.config(), find_files(model, quiet=output.quiet)
+    with (
+        console.Spinner(output) as spinner,
+        open_model(files, config, spinner, raw=model.raw, waits_for_images=True) as opening,
+    ):
+        attachments = read()  # while the model loads
+        vlm = opening.ready(attachments.first_images)
+        with leaving_at_once(quiet=output.quiet):
+            messages, notes = attachments.fit(vlm, prompt, system, prefill)
+        for note in notes if not output.quiet else ():
+            spinner.say(note)
+        with vlm.stream(messages, prefill=prefill, **settings) as stream:
+            _show(stream, spinner, output, settings.get("constraint"))
     _report_end(stream.answer, output)
 
 
@@ -155,7 +134,7 @@ def envelope(answer: Answer, constraint: Constraint | None) -> dict[str, Any]:
 def _report_end(answer: Answer, output: OutputOptions) -> None:
     warn_about_end(answer, output)
     if answer.finish_reason == "repetition":
-        raise typer.Exit(CUT_BY_GUARD)
+        raise typer.Exit(ExitCode.CUT_BY_GUARD)
 
 
 def warn_about_end(answer: Answer, output: OutputOptions, say: Callable[[str], None] = console.say) -> None:
@@ -165,7 +144,7 @@ def warn_about_end(answer: Answer, output: OutputOptions, say: Callable[[str], N
     if answer.finish_reason == "length":
         say(f"warning: the answer was cut after {answer.usage.n_generated} tokens; -n raises the limit")
     if answer.finish_reason == "repetition":
-        say("warning: the answer ran in circles and was cut; --repeat-penalty 1.1 or --temp 0.7 may help")
+        say("warning: the answer fell into a repetition loop and was cut; --repeat-penalty 1.1 or --temp 0.7 may help")
 
 
 def print_json(data: Any) -> None:
@@ -209,7 +188,7 @@ class Complaints:
             typer.Exit: with 5 if some were, else with the code of the first error.
         """
         if self.errors:
-            raise typer.Exit(SOME_FAILED if n_done else self.errors[0].exit_code)
+            raise typer.Exit(ExitCode.SOME_FAILED if n_done else self.errors[0].exit_code)
 
 
 def log_to_stderr() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,15 +12,16 @@ import typer
 
 from ggufvlm.cli.ask.ask import log_to_stderr
 from ggufvlm.cli.ask.classify_output import ClassWriter
-from ggufvlm.cli.models.transfer import fetcher
+from ggufvlm.cli.open_model import find_files, open_model
 from ggufvlm.cli.options.constraint import read_list
 from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, OutputOptions, Switch, grouped, text_or_file
 from ggufvlm.cli.terminal import console
-from ggufvlm.cli.terminal.interruption import INTERRUPTED, leaving_at_once
 from ggufvlm.errors import GGUFVLMError, ImageError, UsageError
+from ggufvlm.media import expand, load, name_of
+from ggufvlm.tasks.classify import Classification, ClassifyParams
+from ggufvlm.tasks.classify import classify as classify_image
 
 if TYPE_CHECKING:
-    from ggufvlm.tasks.classify import Classification, ClassifyParams
     from ggufvlm.vlm.vlm import VLM
 
 _MOST_LANES = 16
@@ -76,8 +76,6 @@ def classify(
     Nothing is generated: each label is scored as the answer, so the probabilities are the model's own. Exit code 5 if
     some images could not be read.
     """
-    from ggufvlm.tasks.classify import ClassifyParams
-
     output = OutputOptions(json=json, quiet=quiet, debug=debug, color=color)
     if json and as_csv:
         raise UsageError("--json and --csv exclude each other")
@@ -94,18 +92,11 @@ def classify(
     if debug:
         log_to_stderr()
     show = ClassWriter("csv" if as_csv else "json" if json else "bars", params, output, several=len(sources) > 1)
-    try:
-        _classify(sources, params, model, hardware, show)
-    except KeyboardInterrupt:
-        if not quiet:
-            console.say("interrupted")
-        raise typer.Exit(INTERRUPTED) from None
+    _classify(sources, params, model, hardware, show)
     show.complaints.leave(show.n_shown)
 
 
 def _images(arguments: Sequence[str]) -> list[str]:
-    from ggufvlm.media import expand
-
     sources: list[str] = []
     for argument in arguments:
         found, words = expand([argument])
@@ -127,18 +118,10 @@ def _classify(
     Raises:
         GGUFVLMError: the only one cannot be read.
     """
-    from ggufvlm.media import name_of
-    from ggufvlm.models.resolve import find_model
-    from ggufvlm.vlm.vlm import VLM
-
     config = replace(hardware.config(), n_slots=min(_MOST_LANES, params.n_answers), priority="throughput")
-    files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=show.output.quiet))
-    with console.Spinner(show.output) as spinner, ExitStack() as stack:
-        with leaving_at_once(quiet=show.output.quiet):
-            vlm = VLM(files, config, raw=model.raw, on_load=spinner.on_load, on_progress=spinner.on_progress)
-            stack.enter_context(vlm)
-            vlm.wait_until_loaded()
-        for number, (source, found) in enumerate(_results(vlm, sources, params), 1):
+    files = find_files(model, quiet=show.output.quiet)
+    with console.Spinner(show.output) as spinner, open_model(files, config, spinner, raw=model.raw) as opening:
+        for number, (source, found) in enumerate(_results(opening.ready(), sources, params), 1):
             spinner.hide()
             if isinstance(found, GGUFVLMError):
                 if len(sources) == 1:
@@ -154,14 +137,11 @@ def _results(
     vlm: VLM, sources: Sequence[str], params: ClassifyParams
 ) -> Iterator[tuple[str, Classification | GGUFVLMError]]:
     """Each image with its classes or with what went wrong; the next one is read meanwhile."""
-    from ggufvlm.media import load
-    from ggufvlm.tasks.classify import classify
-
     with ThreadPoolExecutor(1, "ggufvlm-images") as reader:
         ahead = deque([reader.submit(load, source) for source in sources[:1]])
         for index, source in enumerate(sources):
             ahead.extend(reader.submit(load, coming) for coming in sources[index + 1 : index + 2])
             try:
-                yield source, classify(vlm, ahead.popleft().result(), params)
+                yield source, classify_image(vlm, ahead.popleft().result(), params)
             except GGUFVLMError as error:
                 yield source, error

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ggufvlm.cli.ask.ask import log_to_stderr, print_json, read_question
-from ggufvlm.cli.models.transfer import fetcher
+from ggufvlm.cli.ask.comparison import ModelAnswer, Questioner, show
+from ggufvlm.cli.open_model import OpeningModel, find_files, open_model
 from ggufvlm.cli.options.constraint import ConstraintOptions, shaped_settings
 from ggufvlm.cli.options.documents import DocumentOptions
 from ggufvlm.cli.options.shared import (
     HardwareOptions,
+    ModelOptions,
     OutputOptions,
     PromptOptions,
     SamplingOptions,
@@ -19,13 +21,14 @@ from ggufvlm.cli.options.shared import (
     text_or_file,
 )
 from ggufvlm.cli.terminal import console
-from ggufvlm.cli.terminal.interruption import INTERRUPTED
+from ggufvlm.cli.terminal.interruption import Interrupted
 from ggufvlm.errors import UsageError
+from ggufvlm.vlm.documents import Attachments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
-    from ggufvlm.cli.ask.comparison import ModelAnswer
     from ggufvlm.media import Image
     from ggufvlm.vlm.answer import AnswerStream, SeenImage
     from ggufvlm.vlm.vlm import VLM
@@ -72,11 +75,6 @@ def compare(
     is 0 if at least one has answered, else that of the first error. Images are read once, models loaded in turn.
     Of a PDF or video each model sees as many pages or frames as fit into its context.
     """
-    from ggufvlm.cli.ask.comparison import Questioner, show
-    from ggufvlm.models.resolve import find_model
-    from ggufvlm.vlm.documents import Attachments
-    from ggufvlm.vlm.vlm import VLM
-
     names = models or []
     if len(names) < 2:
         raise UsageError("compare takes two models or more", hint="-m qwen2-vl-2b -m gemma-3-4b")
@@ -86,11 +84,10 @@ def compare(
     config, settings = hardware.config(), shaped_settings(sampling, shape, None, asked.prefill)
     attachments = Attachments.read(sources, documents.selection())
     system = text_or_file(asked.system) if asked.system else None
-    fetch = fetcher(yes=yes, quiet=output.quiet)
 
-    def open_model(name: str, spinner: console.Spinner) -> VLM:
-        files = find_model(name, fetch=fetch)
-        return VLM(files, config, raw=raw, on_load=spinner.on_load, on_progress=spinner.on_progress)
+    def begin(name: str, spinner: console.Spinner) -> AbstractContextManager[OpeningModel]:
+        files = find_files(ModelOptions(model=name, yes=yes), quiet=output.quiet)
+        return open_model(files, config, spinner, raw=raw)
 
     def ask(vlm: VLM, spinner: console.Spinner) -> AnswerStream:
         messages, notes = attachments.fit(vlm, text, system, asked.prefill)
@@ -98,16 +95,14 @@ def compare(
             spinner.say(f"{vlm.files.name}: {note}")
         return vlm.stream(messages, prefill=asked.prefill, **settings)
 
-    questioner = Questioner(open_model, ask, output, settings.get("constraint"))
+    questioner = Questioner(begin, ask, output, settings.get("constraint"))
     results = questioner.run(names)
     if output.json:
         print_json(_envelope(text, attachments.first_images, results))
     else:
         show(results, output)
     if questioner.was_interrupted:
-        if not output.quiet:
-            console.say("interrupted")
-        raise typer.Exit(INTERRUPTED)
+        raise Interrupted
     errors = [result.error for result in results if result.error]
     if len(errors) == len(results):
         raise typer.Exit(errors[0].exit_code)

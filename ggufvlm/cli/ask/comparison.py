@@ -14,8 +14,11 @@ from ggufvlm.cli.terminal.interruption import stopping
 from ggufvlm.errors import GGUFVLMError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from rich.console import RenderableType
 
+    from ggufvlm.cli.open_model import OpeningModel
     from ggufvlm.constraints.constraint import Constraint
     from ggufvlm.vlm.answer import Answer, AnswerStream
     from ggufvlm.vlm.vlm import VLM
@@ -66,20 +69,20 @@ class Questioner:
     """Asks models in turn; each is freed before the next is loaded. Ctrl-C ends it and keeps what there is.
 
     Args:
-        open_model: name and progress line -> a model that is being loaded.
+        begin: name and progress line -> a model that is being loaded.
         ask: begins its answer; may say something about it first.
         constraint: what the answers have to look like; one that does not is an error.
     """
 
     def __init__(
         self,
-        open_model: Callable[[str, console.Spinner], VLM],
+        begin: Callable[[str, console.Spinner], AbstractContextManager[OpeningModel]],
         ask: Callable[[VLM, console.Spinner], AnswerStream],
         output: OutputOptions,
         constraint: Constraint | None = None,
     ) -> None:
         self._constraint = constraint
-        self._open_model, self._ask, self._output = open_model, ask, output
+        self._begin, self._ask, self._output = begin, ask, output
         self._stop: Callable[[], None] = lambda: None
         self.was_interrupted = False
 
@@ -99,9 +102,9 @@ class Questioner:
         return results
 
     def _one(self, name: str, spinner: console.Spinner) -> ModelAnswer:
-        with self._open_model(name, spinner) as vlm:
-            self._stoppable(vlm.stop_loading)
-            vlm.wait_until_loaded()
+        with self._begin(name, spinner) as opening:
+            self._stoppable(opening.vlm.stop_loading)
+            vlm = opening.ready()
             began = time.perf_counter()
             stream = self._ask(vlm, spinner)
             self._stoppable(stream.abort)

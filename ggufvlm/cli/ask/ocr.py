@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -13,18 +13,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ggufvlm.cli.ask.ask import CUT_BY_GUARD, Complaints, log_to_stderr
+from ggufvlm.cli.ask.ask import Complaints, log_to_stderr
 from ggufvlm.cli.ask.ocr_output import PageWriter, Target
 from ggufvlm.cli.batch.options import TalkOptions
+from ggufvlm.cli.open_model import find_files, open_model
 from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, SamplingOptions, grouped, option, text_or_file
 from ggufvlm.cli.terminal import console
-from ggufvlm.cli.terminal.interruption import INTERRUPTED, leaving_at_once
+from ggufvlm.cli.terminal.interruption import Interrupted
 from ggufvlm.config import SamplingParams
-from ggufvlm.errors import UsageError
+from ggufvlm.errors import ExitCode, UsageError
+from ggufvlm.tasks.ocr.family import page_budget
+from ggufvlm.tasks.ocr.ocr import needs_model, read_pages
+from ggufvlm.tasks.ocr.page import PageSettings
+from ggufvlm.tasks.ocr.places import find_places, find_sources
 
 if TYPE_CHECKING:
     from ggufvlm.cli.options.shared import OutputOptions
-    from ggufvlm.tasks.ocr.page import Page, PageSettings
+    from ggufvlm.tasks.ocr.page import Page
     from ggufvlm.tasks.ocr.places import PagePlace
     from ggufvlm.vlm.vlm import VLM
 
@@ -84,7 +89,7 @@ class ReadingOptions:
         option("--text-layer", help="prefer takes the text that a PDF carries itself, without the model. [ignore]"),
     ] = Layer.IGNORE
     retries: Annotated[
-        int, option("--retries", help="Times a page is read again whose answer ran in circles. [3]", min=0)
+        int, option("--retries", help="Times a page is read again whose answer is a repetition loop. [3]", min=0)
     ] = 3
     slots: Annotated[int, option("--slots", help="Pages that are read at the same time. [4]", min=1, max=64)] = 4
 
@@ -127,11 +132,9 @@ def ocr(
     ggufvlm ocr scans/ --join -o book.md
 
     Each model is asked in the words it was trained with. A form feed stands between pages of text, a comment with
-    their name before pages of Markdown. Exit code 5 if some pages could not be read, 6 if an answer ran in circles.
+    their name before pages of Markdown. Exit code 5 if some pages could not be read, 6 after a
+    repetition loop.
     """
-    from ggufvlm.tasks.ocr.ocr import read_pages
-    from ggufvlm.tasks.ocr.places import find_places, find_sources
-
     output = replace(talk.output(), json=result.json)
     if output.debug:
         log_to_stderr()
@@ -143,20 +146,23 @@ def ocr(
         result.out, how.wanted, len(places), joins=result.join, drops=result.drop_repeated, writes=not result.json
     )
     pages: list[Page] = []
+    shows_pages = result.out is None and sys.stdout.isatty() and not output.json
     try:
-        with ExitStack() as stack:
-            progress = stack.enter_context(closing(_PageProgress(output, len(places), clears=result.out is None)))
-            engine = _load(places, how, reading, model, hardware, output, progress, stack)
-            complaints = Complaints(progress.say)
+        with (
+            console.Spinner(output) as spinner,
+            _open(places, how, reading, model, hardware, spinner) as engine,
+        ):
+            complaints = Complaints(spinner.say)
+            spinner.update(f"reading page 1 of {len(places)}")
             for page in read_pages(engine, places, how):
-                progress.clear()
+                if shows_pages:
+                    spinner.hide()
                 pages.append(page)
-                _take(page, complaints, writer, progress, output)
-                progress.update(len(pages))
+                _take(page, complaints, writer, spinner, output)
+                if len(pages) < len(places):
+                    spinner.update(f"reading page {len(pages) + 1} of {len(places)}")
     except KeyboardInterrupt:
-        if not output.quiet:
-            console.say(f"interrupted; {len(pages)} of {len(places)} pages were read")
-        raise typer.Exit(INTERRUPTED) from None
+        raise Interrupted(f"interrupted; {len(pages)} of {len(places)} pages were read") from None
     finally:  # what was read is kept
         writer.end()
         if result.json and pages:
@@ -164,17 +170,15 @@ def ocr(
     _report(pages, places, how, result.out, output)
     complaints.leave(sum(page.error is None for page in pages))
     if any(page.is_given_up for page in pages):
-        raise typer.Exit(CUT_BY_GUARD)
+        raise typer.Exit(ExitCode.CUT_BY_GUARD)
 
 
 def _reading(reading: ReadingOptions, result: PageOptions, sampling: SamplingOptions) -> PageSettings:
-    from ggufvlm.tasks.ocr.page import PageSettings as Plan
-
     settings = sampling.settings()
     SamplingParams(**settings)  # what makes no sense is refused before anything is loaded
     named = result.out is not None and result.out.suffix.lower() in _MARKDOWN_NAMES
     form = reading.form or (Form.MARKDOWN if named else Form.TEXT)
-    return Plan(
+    return PageSettings(
         wanted=form.value,
         prompt=None if reading.prompt is None else text_or_file(reading.prompt),
         system=text_or_file(reading.system) if reading.system else None,
@@ -192,69 +196,29 @@ def _check_target(out: Path | None, sources: Sequence[str]) -> None:
         raise UsageError(f"{out} would be read and written at the same time", hint="name another -o")
 
 
-def _load(
+@contextmanager
+def _open(
     places: Sequence[PagePlace],
     how: PageSettings,
     reading: ReadingOptions,
     model: ModelOptions,
     hardware: HardwareOptions,
-    output: OutputOptions,
-    progress: _PageProgress,
-    stack: ExitStack,
-) -> VLM | None:
+    spinner: console.Spinner,
+) -> Iterator[VLM | None]:
     """The model, unless the pages carry their text."""
-    from ggufvlm.cli.models.transfer import fetcher
-    from ggufvlm.models.resolve import find_model
-    from ggufvlm.tasks.ocr.family import page_budget
-    from ggufvlm.tasks.ocr.ocr import needs_model
-    from ggufvlm.vlm.vlm import VLM
-
     if not needs_model(places, how):
-        return None
+        yield None
+        return
     config = replace(hardware.config(), n_slots=min(reading.slots, len(places)), priority="throughput")
-    files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))
+    files = find_files(model, quiet=spinner.output.quiet)
     if config.image_max_tokens is None and config.image_min_tokens is None:
         config = replace(config, image_max_tokens=page_budget(files))
-    with leaving_at_once(quiet=output.quiet):
-        vlm = stack.enter_context(VLM(files, config, raw=model.raw, on_load=progress.on_load))
-        vlm.wait_until_loaded()
-    progress.update(0)
-    return vlm
-
-
-class _PageProgress:
-    """How far it is, on stderr; out of the way while pages are written to the same terminal."""
-
-    class _AtOnce(console.Spinner):
-        DELAY = 0.0
-
-    def __init__(self, output: OutputOptions, n_pages: int, *, clears: bool) -> None:
-        self._output = output
-        self._n_pages = n_pages
-        self._clears = clears and sys.stdout.isatty() and not output.json
-        self._spinner = console.Spinner(output)
-
-    def on_load(self, share: float) -> None:
-        self._spinner.on_load(share)
-
-    def update(self, n_done: int) -> None:
-        if n_done < self._n_pages:
-            self._spinner.update(f"reading page {n_done + 1} of {self._n_pages}")
-
-    def clear(self) -> None:
-        if self._clears:
-            self._spinner.close()
-            self._spinner = self._AtOnce(self._output)
-
-    def say(self, text: str) -> None:
-        self._spinner.say(text)
-
-    def close(self) -> None:
-        self._spinner.close()
+    with open_model(files, config, spinner, raw=model.raw) as opening:
+        yield opening.ready()
 
 
 def _take(
-    page: Page, complaints: Complaints, writer: PageWriter, progress: _PageProgress, output: OutputOptions
+    page: Page, complaints: Complaints, writer: PageWriter, spinner: console.Spinner, output: OutputOptions
 ) -> None:
     if page.error is None:
         writer.add(page)
@@ -265,9 +229,9 @@ def _take(
     if output.quiet:
         return
     if page.finish_reason == "length":
-        progress.say(f"warning: {page.place.name}: cut after {page.n_tokens} tokens; -n raises the limit")
+        spinner.say(f"warning: {page.place.name}: cut after {page.n_tokens} tokens; -n raises the limit")
     if page.is_given_up:
-        progress.say(f"warning: {page.place.name}: the answer ran in circles and was cut; another model may do better")
+        spinner.say(f"warning: {page.place.name}: cut as a repetition loop; another model may do better")
 
 
 def _write_json(text: str, pages: Sequence[Page], how: PageSettings, out: Path | None) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from ggufvlm.errors import OutputError
+from ggufvlm.tasks.ocr.pages import Joiner, Separator, drop_repeated
 
 if TYPE_CHECKING:
     from ggufvlm.tasks.ocr.family import Format
     from ggufvlm.tasks.ocr.page import Page
 
-_CIRCLES = "the model ran in circles, the rest is missing"
+_LOOP = "the model fell into a repetition loop, the rest is missing"
 
 
 class PageWriter:
@@ -31,8 +32,6 @@ class PageWriter:
     def __init__(
         self, out: Path | None, wanted: Format, n_pages: int, *, joins: bool, drops: bool, writes: bool
     ) -> None:
-        from ggufvlm.tasks.ocr.pages import Joiner, Separator
-
         self._target = Target(out) if writes else None
         self._wanted = wanted
         self._held: list[tuple[str, str]] | None = [] if drops else None
@@ -59,7 +58,7 @@ class PageWriter:
         """
         name, text = page.place.name.replace("-->", "-- >"), page.text
         if page.is_given_up:
-            mark = f"{name}: {_CIRCLES}"
+            mark = f"{name}: {_LOOP}"
             text = f"{text}\n\n" + (f"<!-- {mark} -->" if self._wanted == "markdown" else f"[{mark}]")
         if self._held is not None:
             self._held.append((name, text))
@@ -72,8 +71,6 @@ class PageWriter:
         Raises:
             OutputError: the file cannot be written.
         """
-        from ggufvlm.tasks.ocr.pages import drop_repeated
-
         held, self._held = self._held or [], None
         for (name, _), text in zip(held, drop_repeated([text for _, text in held]), strict=True):
             self._put(name, text)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ggufvlm.cli.ask.ask import CUT_BY_GUARD, envelope, log_to_stderr, print_json, warn_about_end
-from ggufvlm.cli.models.transfer import fetcher
+from ggufvlm.cli.ask.ask import envelope, log_to_stderr, print_json, warn_about_end
+from ggufvlm.cli.open_model import find_files, open_model
 from ggufvlm.cli.options.documents import seconds
 from ggufvlm.cli.options.shared import option
 from ggufvlm.cli.terminal import console
-from ggufvlm.cli.terminal.interruption import INTERRUPTED, leaving_at_once
-from ggufvlm.errors import ImageError, UsageError
+from ggufvlm.errors import ExitCode, ImageError, UsageError
 
 if TYPE_CHECKING:
     from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, OutputOptions
@@ -74,12 +72,9 @@ def describe_windows(
         sums_up: whether one answer is made of all; else the windows' answers are the answer, behind their times.
 
     Raises:
-        typer.Exit: with 6 if the repetition guard cut what is shown, with 130 after Ctrl-C.
+        typer.Exit: the repetition guard cut what is shown.
         GGUFVLMError: anything that went wrong.
     """
-    from ggufvlm.models.resolve import find_model
-    from ggufvlm.vlm.vlm import VLM
-
     if output.debug:
         log_to_stderr()
     config = hardware.config()
@@ -87,19 +82,12 @@ def describe_windows(
     found: list[WindowAnswer] = []
     summary: Answer | None = None
     try:
-        files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))
-        with console.Spinner(output) as spinner, ExitStack() as stack:
-            with leaving_at_once(quiet=output.quiet):
-                vlm = stack.enter_context(VLM(files, config, raw=model.raw, on_load=spinner.on_load))
-                vlm.wait_until_loaded()
-            asked = _Asking(vlm, prompt, system, prefill, settings, spinner, output)
+        files = find_files(model, quiet=output.quiet)
+        with console.Spinner(output) as spinner, open_model(files, config, spinner, raw=model.raw) as opening:
+            asked = _Asking(opening.ready(), prompt, system, prefill, settings, spinner, output)
             asked.windows(file, length, selection, found, sums_up=sums_up)
             if sums_up:
                 summary = asked.summary(found)
-    except KeyboardInterrupt:
-        if not output.quiet:
-            console.say("interrupted")
-        raise typer.Exit(INTERRUPTED) from None
     finally:
         if output.json and found:
             _write_json(found, summary, settings.get("constraint"))
@@ -223,6 +211,6 @@ def _report_end(found: Sequence[WindowAnswer], summary: Answer | None, output: O
     if summary is not None and not output.quiet:
         cut = [item.window.label for item in found if item.answer.finish_reason == "repetition"]
         if cut:
-            console.say(f"warning: the notes on {', '.join(cut)} ran in circles and were cut")
+            console.say(f"warning: the notes on {', '.join(cut)} fell into repetition loops and were cut")
     if any(answer.finish_reason == "repetition" for answer in shown):
-        raise typer.Exit(CUT_BY_GUARD)
+        raise typer.Exit(ExitCode.CUT_BY_GUARD)

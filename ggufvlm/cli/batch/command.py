@@ -22,6 +22,7 @@ from ggufvlm.cli.batch.options import (
 )
 from ggufvlm.cli.batch.preflight import show_preflight
 from ggufvlm.cli.batch.progress import BatchProgress, counted, duration, rate
+from ggufvlm.cli.open_model import find_files
 from ggufvlm.cli.options.constraint import ConstraintOptions, shaped_settings
 from ggufvlm.cli.options.shared import (
     HardwareOptions,
@@ -33,8 +34,8 @@ from ggufvlm.cli.options.shared import (
     text_or_file,
 )
 from ggufvlm.cli.terminal import console
-from ggufvlm.cli.terminal.interruption import INTERRUPTED, leaving_at_once
-from ggufvlm.errors import UsageError
+from ggufvlm.cli.terminal.interruption import Interrupted, leaving_at_once
+from ggufvlm.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from ggufvlm.batch.inputs.arguments import Inputs
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
     from ggufvlm.batch.run.session import EngineSettings, Session
     from ggufvlm.config import SamplingSettings
     from ggufvlm.tasks.presets import Preset
-
-ROWS_FAILED = 5
 
 
 @grouped
@@ -103,11 +102,11 @@ def batch(
         return
     with _session(given, task, engine, rows, sidecar, embed) as session:
         interrupted = _run(session, engine, given, rows, output)
-        _report(session, rows, output, interrupted=interrupted)
+        _report(session, rows, output)
     if interrupted:
-        raise typer.Exit(INTERRUPTED)
+        raise Interrupted("" if rows.json_progress else "interrupted; the same command goes on from here")
     if session.n_failed:
-        raise typer.Exit(ROWS_FAILED)
+        raise typer.Exit(ExitCode.SOME_FAILED)
 
 
 def _task(asked: PromptOptions, preset: Preset | None, rows: RowOptions, running: RunOptions) -> RowTask:
@@ -158,11 +157,9 @@ def _engine(
 ) -> EngineSettings:
     from ggufvlm.batch.journal.identity import sampling_of
     from ggufvlm.batch.run.session import EngineSettings
-    from ggufvlm.cli.models.transfer import fetcher
-    from ggufvlm.models.resolve import find_model
 
     config = replace(hardware.config(), n_slots=running.slots)
-    files = find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))
+    files = find_files(model, quiet=output.quiet)
     return EngineSettings(
         files=files,
         config=config,
@@ -238,7 +235,7 @@ def _run(session: Session, engine: EngineSettings, given: Inputs, rows: RowOptio
     return interrupted
 
 
-def _report(session: Session, rows: RowOptions, output: OutputOptions, *, interrupted: bool) -> None:
+def _report(session: Session, rows: RowOptions, output: OutputOptions) -> None:
     progress, embedder = session.progress, session.embedder
     if output.quiet or rows.json_progress:
         return
@@ -252,7 +249,5 @@ def _report(session: Session, rows: RowOptions, output: OutputOptions, *, interr
         others = embedder.n_without_file
         more = f"; not about one image file: {counted(others, 'answer')}" if others else ""
         console.say(f"with a description: {counted(embedder.n_written, 'image file')}{more}")
-    if interrupted:
-        console.say("interrupted; the same command goes on from here")
     if progress.stopped:
         console.say(f"stopped after {progress.errors} errors (--max-errors)")

@@ -253,7 +253,9 @@ class RunOptions:
     ] = None
     retries: Annotated[
         int,
-        option("--retries", help="Other temperatures to try for an answer that runs in circles. [2]", min=0, max=2),
+        option(
+            "--retries", help="Other temperatures to try for an answer that is a repetition loop. [2]", min=0, max=2
+        ),
     ] = 2
     dry_run: Annotated[
         bool, option("--dry-run", help="Only look: how many, how large, how many tokens, what will not fit.")

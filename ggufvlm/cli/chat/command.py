@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ggufvlm.cli.chat import layout as chat_layout
+from ggufvlm.chat.chat import Chat
+from ggufvlm.cli.ask.ask import log_to_stderr
+from ggufvlm.cli.chat import layout, repl
+from ggufvlm.cli.chat.documents import begin_with
+from ggufvlm.cli.chat.model import ModelLoader
+from ggufvlm.cli.chat.repl import LineReader
+from ggufvlm.cli.chat.session import ChatSession, MessageSource
 from ggufvlm.cli.options.documents import DocumentOptions
 from ggufvlm.cli.options.shared import (
     HardwareOptions,
@@ -19,13 +25,12 @@ from ggufvlm.cli.options.shared import (
     grouped,
     text_or_file,
 )
-from ggufvlm.cli.terminal import console
-from ggufvlm.cli.terminal.interruption import INTERRUPTED, leaving_at_once
+from ggufvlm.cli.terminal.interruption import leaving_at_once
 from ggufvlm.config import SamplingParams
 from ggufvlm.errors import UsageError
+from ggufvlm.media import expand
 
 if TYPE_CHECKING:
-    from ggufvlm.cli.chat.session import ChatSession, MessageSource
     from ggufvlm.media.documents.document import Selection
 
 
@@ -57,26 +62,15 @@ def chat(
     /help lists the commands. Answers go to stdout, all else to stderr. Without a terminal the messages and commands
     are the lines of stdin, and the first error ends it: ggufvlm chat < script.txt; --json gives one line a turn.
     """
-    from ggufvlm.media import expand
-
     sources, first = expand(arguments or [])
     if "-" in sources:
         raise UsageError("- is no image here: messages come from stdin", hint="ggufvlm chat photo.jpg")
     if output.debug:
-        from ggufvlm.cli.ask.ask import log_to_stderr
-
         log_to_stderr()
     selection = documents.selection()
     session = _open(sources, selection, system, model, sampling, hardware, output)
-    from ggufvlm.cli.chat import repl as chat_repl
-
-    try:
-        with closing(session):
-            chat_repl.run(session, text_or_file(first) if first else None)
-    except KeyboardInterrupt:
-        if not output.quiet:
-            console.say("interrupted")
-        raise typer.Exit(INTERRUPTED) from None
+    with closing(session):
+        repl.run(session, text_or_file(first) if first else None)
     if session.exit_code:
         raise typer.Exit(session.exit_code)
 
@@ -91,33 +85,25 @@ def _open(
     output: OutputOptions,
 ) -> ChatSession:
     """Begin to load the model; while it loads, read the images and make the line ready."""
-    from ggufvlm.cli.chat.model import ModelLoader
-
     loader = ModelLoader(model, hardware.config(), output)
     settings, system = sampling.settings(), text_or_file(system) if system else None
     SamplingParams(**settings)  # what makes no sense is refused before anything is loaded
     files = loader.find(model.model)
     with leaving_at_once(quiet=output.quiet):
         vlm = loader.begin(files, waits_for_images=bool(sources))
-        from ggufvlm.chat.chat import Chat
-        from ggufvlm.cli.chat import documents as chat_documents
-        from ggufvlm.cli.chat.session import ChatSession
-
         session = ChatSession(Chat(vlm, system=system, **settings), loader, _reader(output), output)
         loader.on_change = session.reader.refresh
         if session.reader.is_interactive and not output.quiet:
-            chat_layout.say(f"{files.name}; /help lists the commands, Ctrl-D leaves")
+            layout.say(f"{files.name}; /help lists the commands, Ctrl-D leaves")
         try:
-            chat_documents.begin_with(session, sources, selection)
+            begin_with(session, sources, selection)
         except BaseException:
-            session.close()  # a model that still waits for its images would wait for ever
+            session.close()  # a model that still waits for its images would wait indefinitely
             raise
     return session
 
 
 def _reader(output: OutputOptions) -> MessageSource:
-    from ggufvlm.cli.chat.repl import LineReader
-
     if not sys.stdin.isatty():
         return LineReader(is_interactive=False)
     if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":

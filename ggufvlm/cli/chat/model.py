@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import typer
-
-from ggufvlm.cli.models.transfer import fetcher
+from ggufvlm.cli.open_model import find_files
 from ggufvlm.cli.options.shared import ModelOptions, OutputOptions
 from ggufvlm.cli.terminal import console
+from ggufvlm.cli.terminal.interruption import Interrupted
 from ggufvlm.errors import DownloadError, GGUFVLMError
+from ggufvlm.vlm.vlm import VLM
 
 if TYPE_CHECKING:
     from ggufvlm.config import EngineConfig
     from ggufvlm.engine.engine import PromptProgress
     from ggufvlm.models.files import ModelFiles
-    from ggufvlm.vlm.vlm import VLM
 
 
 class ModelLoader:
@@ -44,14 +44,13 @@ class ModelLoader:
         Raises:
             ModelError, DownloadError, PairingError: see there.
         """
-        from ggufvlm.models.resolve import find_model
-
         mmproj = self._options.mmproj if name == self._options.model else None
         try:
-            return find_model(name, mmproj, fetch=fetcher(yes=self._options.yes, quiet=self._output.quiet))
-        except typer.Exit:  # Ctrl-C while downloading: said already
+            return find_files(replace(self._options, model=name, mmproj=mmproj), quiet=self._output.quiet)
+        except Interrupted as interruption:
             if self.newest is None:
                 raise
+            console.say(str(interruption))
             raise DownloadError("the download was stopped") from None
 
     def begin(self, files: ModelFiles, *, waits_for_images: bool = False) -> VLM:
@@ -60,8 +59,6 @@ class ModelLoader:
         Raises:
             ModelError, PairingError: the files are damaged or do not belong together.
         """
-        from ggufvlm.vlm.vlm import VLM
-
         self.share, self.is_loaded, self.has_failed = 0.0, False, False
         self.newest = vlm = VLM(
             files,

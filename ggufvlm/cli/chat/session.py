@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import typer
 
-from ggufvlm.cli.ask.ask import CUT_BY_GUARD, warn_about_end
+from ggufvlm.cli.ask.ask import warn_about_end
 from ggufvlm.cli.chat import layout as chat_layout
 from ggufvlm.cli.options.shared import OutputOptions
 from ggufvlm.cli.terminal import console
 from ggufvlm.cli.terminal.interruption import leaving_at_once, stopping
 from ggufvlm.cli.terminal.keyboard import silent_keyboard
-from ggufvlm.errors import GGUFVLMError
+from ggufvlm.errors import ExitCode, GGUFVLMError
 
 if TYPE_CHECKING:
     from ggufvlm.chat.chat import Chat
@@ -154,7 +154,7 @@ class ChatSession:
         if not answer.text and answer.finish_reason == "stop":
             self.tell("note: the model ended its answer without a word")
         if answer.finish_reason == "repetition" and not self.reader.is_interactive:
-            self.exit_code = CUT_BY_GUARD
+            self.exit_code = ExitCode.CUT_BY_GUARD
         if self.reader.is_interactive and sys.stdout.isatty() and not self.output.json:
             typer.echo()
 

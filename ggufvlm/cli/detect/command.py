@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
-from ggufvlm.cli.ask.ask import CUT_BY_GUARD, log_to_stderr
+from ggufvlm.cli.ask.ask import log_to_stderr
+from ggufvlm.cli.detect.images import drawn_paths
 from ggufvlm.cli.detect.options import Format, ResultOptions, SearchOptions
+from ggufvlm.cli.detect.output import make_writer
+from ggufvlm.cli.detect.run import DetectRun, Search
 from ggufvlm.cli.options.constraint import read_list
 from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, SamplingOptions, grouped, text_or_file
-from ggufvlm.cli.terminal import console
-from ggufvlm.cli.terminal.interruption import INTERRUPTED
 from ggufvlm.config import SamplingParams
-from ggufvlm.errors import UsageError
+from ggufvlm.errors import ExitCode, UsageError
+from ggufvlm.grounding.labels import clean_labels
+from ggufvlm.media import ArgumentKind, classify, expand
 
 
 @grouped
@@ -40,12 +43,8 @@ def detect(
     ggufvlm detect photos/ person --format coco -o boxes.json
 
     In a pipe a line is: label, left, top, right, bottom, image, with tabs between. Finding nothing is no error. Exit
-    code 5 if some images could not be read, 6 if an answer ran in circles and was cut.
+    code 5 if some images could not be read, 6 if an answer fell into a repetition loop and was cut.
     """
-    from ggufvlm.cli.detect.images import drawn_paths
-    from ggufvlm.cli.detect.output import make_writer
-    from ggufvlm.cli.detect.run import DetectRun, Search
-
     output, kind = result.output(), result.chosen_format()
     if output.debug:
         log_to_stderr()
@@ -66,15 +65,10 @@ def detect(
     writer = make_writer(kind, result.out, sources, labels, output)
     paths = drawn_paths(result.save, sources) if result.save is not None else None
     job = DetectRun(wanted, output, writer, paths)
-    try:
-        job.run(model, hardware.config())
-    except KeyboardInterrupt:
-        if not output.quiet:
-            console.say("interrupted")
-        raise typer.Exit(INTERRUPTED) from None
+    job.run(model, hardware.config())
     job.complaints.leave(job.n_found)
     if job.was_cut:
-        raise typer.Exit(CUT_BY_GUARD)
+        raise typer.Exit(ExitCode.CUT_BY_GUARD)
 
 
 def _read_arguments(arguments: Sequence[str], more_labels: str | None) -> tuple[list[str], tuple[str, ...]]:
@@ -85,9 +79,6 @@ def _read_arguments(arguments: Sequence[str], more_labels: str | None) -> tuple[
         ImageError: an image that does not exist.
         InputError: a file of labels that cannot be read.
     """
-    from ggufvlm.grounding.labels import clean_labels
-    from ggufvlm.media import ArgumentKind, classify, expand
-
     kinds = [classify(argument) for argument in arguments]
     n_images = kinds.index(ArgumentKind.TEXT) if ArgumentKind.TEXT in kinds else len(kinds)
     sources, _ = expand(arguments[:n_images])

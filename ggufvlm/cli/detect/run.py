@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ggufvlm.cli.ask.ask import Complaints, warn_about_end
+from ggufvlm.cli.open_model import find_files, open_model
 from ggufvlm.cli.options.shared import ModelOptions, OutputOptions
 from ggufvlm.cli.terminal import console
-from ggufvlm.cli.terminal.interruption import leaving_at_once
+from ggufvlm.grounding.conventions import named
+from ggufvlm.grounding.families import convention_of, convention_of_entry, with_enough_tokens
+from ggufvlm.media import load, name_of
+from ggufvlm.models.registry import load_registry
+from ggufvlm.models.resolve import default_model, is_path, parse_name
 
 if TYPE_CHECKING:
     from ggufvlm.cli.detect.output import BoxWriter
@@ -87,10 +91,16 @@ class DetectRun:
         config = self._enough(config, files, convention)
         if not self.output.quiet and _is_guess(files, self.search.convention):
             console.say(f"note: nobody has checked how {files.name} writes boxes; --save shows whether they fit")
-        with console.Spinner(self.output) as spinner, ExitStack() as stack:
+        with (
+            console.Spinner(self.output) as spinner,
+            open_model(files, config, spinner, raw=model.raw, waits_for_images=True) as opening,
+        ):
             self.say = spinner.say
-            with leaving_at_once(quiet=self.output.quiet):
-                vlm, images = self._load(files, config, spinner, stack, raw=model.raw)
+            sources = self.search.sources
+            # a single image is read while the model loads: if it is known, no projector is needed
+            single = [load(source) for source in sources] if len(sources) == 1 else []
+            vlm = opening.ready(single)
+            images: Sequence[str | Image] = single or sources
             for found in self._detector(vlm, convention).map(images):
                 if console.can_draw(self.output):
                     spinner.close()  # what is shown on the terminal tells how far it is
@@ -100,33 +110,9 @@ class DetectRun:
 
     def _enough(self, config: EngineConfig, files: ModelFiles, convention: Convention) -> EngineConfig:
         """Raises: UsageError, where points are wanted of a family that has none."""
-        from ggufvlm.grounding.families import with_enough_tokens
-
         n_questions = len(self.search.sources) * len(convention.asks(self.search.labels, points=self.search.points))
         config = with_enough_tokens(config, files, convention)
         return replace(config, n_slots=min(_SLOTS, n_questions), priority="throughput")
-
-    def _load(
-        self, files: ModelFiles, config: EngineConfig, spinner: console.Spinner, stack: ExitStack, *, raw: bool
-    ) -> tuple[VLM, Sequence[str | Image]]:
-        from ggufvlm.media import load
-        from ggufvlm.vlm.vlm import VLM
-
-        vlm = VLM(
-            files,
-            config,
-            raw=raw,
-            on_load=spinner.on_load,
-            on_progress=spinner.on_progress,
-            waits_for_images=True,
-        )
-        stack.enter_context(vlm)
-        sources = self.search.sources
-        # a single image is read while the model loads: if it is known, no projector is needed
-        single = [load(source) for source in sources] if len(sources) == 1 else []
-        vlm.expect(single)
-        vlm.wait_until_loaded()
-        return vlm, single or sources
 
     def _detector(self, vlm: VLM, convention: Convention) -> Detector:
         from ggufvlm.tasks.detect import Detector
@@ -143,8 +129,6 @@ class DetectRun:
         )
 
     def _take(self, found: Found) -> None:
-        from ggufvlm.media import name_of
-
         if found.detections is None or found.image is None:
             assert found.error is not None
             if len(self.search.sources) == 1:
@@ -186,19 +170,13 @@ def find_able_model(
         UsageError: it does not write boxes.
         ModelError, DownloadError, PairingError: see :func:`~ggufvlm.models.resolve.find_model`.
     """
-    from ggufvlm.cli.models.transfer import fetcher
-    from ggufvlm.grounding.conventions import named
-    from ggufvlm.grounding.families import convention_of, convention_of_entry
-    from ggufvlm.models.registry import load_registry
-    from ggufvlm.models.resolve import default_model, find_model, is_path, parse_name
-
     if convention is not None:
         named(convention)
     name = model.model or default_model()
     spec = None if is_path(name) else parse_name(name, load_registry()).spec
     if spec is not None and convention is None:
         convention_of_entry(spec)
-    files = find_model(name, model.mmproj, fetch=fetcher(yes=model.yes, quiet=output.quiet))
+    files = find_files(replace(model, model=name), quiet=output.quiet)
     return files, convention_of(files, convention)
 
 

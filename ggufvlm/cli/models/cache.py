@@ -71,7 +71,7 @@ def clear(
     """
     from ggufvlm.cache.limits import clear as clear_parts
     from ggufvlm.cache.limits import measure
-    from ggufvlm.errors import UsageError
+    from ggufvlm.errors import ExitCode, UsageError
     from ggufvlm.models.hub.transfer import size_text
 
     named = {"embeddings": embeddings, "snapshots": snapshots, "projectors": projectors}
@@ -83,7 +83,7 @@ def clear(
             hint = f"--yes, or {ASSUME_YES}=1"
             raise UsageError("cache clear asks first, and there is no terminal to ask on", hint=hint)
         if not typer.confirm(f"remove {what} ({size_text(size)})?", default=False, err=True):
-            raise typer.Exit(1)
+            raise typer.Exit(ExitCode.FAILED)
     freed = clear_parts(part.name for part in chosen)
     if not plain.quiet:
         say(f"{what} removed: {size_text(freed)} are free again" if what else "there is nothing to remove")

@@ -16,7 +16,7 @@ def rm(model: ModelArgument, yes: YesOption = False, *, plain: PlainOptions) -> 
     With a quantization (NAME:QUANT) only that one goes; the projector stays as long as another one needs it. Other
     files in the same folder of the cache stay. What ggufvlm made from its projector goes with it.
     """
-    from ggufvlm.errors import ModelError, UsageError
+    from ggufvlm.errors import ExitCode, ModelError, UsageError
     from ggufvlm.models.hub.transfer import size_text
     from ggufvlm.models.inventory import plan_removal
     from ggufvlm.models.registry import load_registry
@@ -33,7 +33,7 @@ def rm(model: ModelArgument, yes: YesOption = False, *, plain: PlainOptions) -> 
         for name in sorted({path.name for path in (*removal.paths, *removal.partials)}):
             say(f"  {name}")
     if not yes and not typer.confirm(f"remove {wanted.name} ({size_text(removal.size)})?", default=False, err=True):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
     derived = [made for path in removal.paths for made in derived_from(path)]
     freed = removal.run() + sum(made.stat().st_size for made in derived)
     for made in derived:

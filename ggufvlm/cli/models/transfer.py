@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ggufvlm.cli.terminal.console import say
+from ggufvlm.cli.terminal.interruption import Interrupted
 from ggufvlm.errors import DownloadError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 os.environ.setdefault("HF_HUB_VERBOSITY", "error")
 
 ASSUME_YES = "GGUFVLM_ASSUME_YES"
-INTERRUPTED = 130
 
 YesOption = Annotated[
     bool, typer.Option("-y", "--yes", help="Do not ask.", envvar=ASSUME_YES, show_envvar=True, show_default=False)
@@ -94,15 +94,15 @@ def run(download: Download, *, quiet: bool = False) -> None:
     """Fetch with one progress display for all files.
 
     Raises:
-        typer.Exit: 130 after Ctrl-C; what has come is kept.
+        Interrupted: Ctrl-C; what has come is kept.
     """
     bar = Bar(download.total, enabled=not quiet)
     try:
         with bar:
             download.run(bar.on_progress)
     except KeyboardInterrupt:
-        say(f"interrupted; what has come is kept: ggufvlm pull {download.selection.name} goes on")
-        raise typer.Exit(INTERRUPTED) from None
+        name = download.selection.name
+        raise Interrupted(f"interrupted; what has come is kept: ggufvlm pull {name} goes on") from None
 
 
 class Bar:

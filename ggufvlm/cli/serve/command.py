@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ggufvlm.cli.models.transfer import PlainOptions, fetcher
-from ggufvlm.cli.options.shared import HardwareOptions, grouped, text_or_file
+from ggufvlm.cli.models.transfer import PlainOptions
+from ggufvlm.cli.open_model import find_files
+from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, grouped, text_or_file
 from ggufvlm.cli.serve.options import AccessOptions, LimitOptions, StayOptions
 from ggufvlm.errors import MissingExtra, UsageError
 
@@ -150,14 +151,12 @@ def _loads(
     yes: bool,
 ) -> list[Load]:
     """The files of each model; missing ones are fetched now, while somebody is there to see it."""
-    from ggufvlm.models.resolve import find_model
     from ggufvlm.server.engines.messages import Load
 
     if mmproj is not None and len(names) > 1:
         raise UsageError("--mmproj belongs to one model, and several are named")
     config = replace(hardware.config(), n_slots=stay.slots, priority="latency")
-    fetch = fetcher(yes=yes, quiet=plain.quiet)
-    found = [find_model(name, mmproj, fetch=fetch) for name in names]
+    found = [find_files(ModelOptions(model=name, mmproj=mmproj, yes=yes), quiet=plain.quiet) for name in names]
     return [Load(files=files, config=config, limits=limits, raw=raw, debug=plain.debug) for files in found]
 
 

@@ -56,7 +56,7 @@ class Spinner:
     DELAY = 0.3  # seconds: a line that flashes by disturbs more than it tells
 
     def __init__(self, output: OutputOptions) -> None:
-        self._output = output
+        self.output = output
         self._enabled = can_draw(output, stderr=True) and sys.stderr.isatty() and not output.quiet and not output.debug
         self._show_after = time.monotonic() + self.DELAY
         self._lock = threading.Lock()
@@ -75,7 +75,7 @@ class Spinner:
                 return
             if self._live is None:
                 self._wheel = Wheel("dots", text)
-                console = make_console(self._output, stderr=True)
+                console = make_console(self.output, stderr=True)
                 self._live = Live(
                     self._wheel, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
                 )

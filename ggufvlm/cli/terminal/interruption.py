@@ -10,8 +10,14 @@ from contextlib import contextmanager
 from types import FrameType
 
 from ggufvlm import files as partials
+from ggufvlm.errors import ExitCode
 
-INTERRUPTED = 130
+
+class Interrupted(Exception):  # noqa: N818 - reads as what happened
+    """Ctrl-C ended a command; the text is told, and says what was kept; an empty one leaves without a word."""
+
+    def __init__(self, text: str = "interrupted") -> None:
+        super().__init__(text)
 
 
 @contextmanager
@@ -31,7 +37,7 @@ def leaving_at_once(*, quiet: bool) -> Iterator[None]:
         if not quiet:
             os.write(2, b"interrupted\n")
         partials.discard()
-        os._exit(INTERRUPTED)
+        os._exit(ExitCode.INTERRUPTED)
 
     signal.signal(signal.SIGINT, leave)
     try:

@@ -6,25 +6,23 @@ import json as json_module
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ggufvlm.cli.models.transfer import YesOption, fetcher
-from ggufvlm.cli.options.shared import HardwareOptions, OutputOptions, Switch, grouped
+from ggufvlm.cli.models.transfer import YesOption
+from ggufvlm.cli.open_model import find_files
+from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, OutputOptions, Switch, grouped, option
 from ggufvlm.cli.terminal import console
-from ggufvlm.cli.terminal.interruption import INTERRUPTED
+from ggufvlm.cli.tools import bench_table
 from ggufvlm.errors import UsageError
-
-if TYPE_CHECKING:
-    from ggufvlm.tools.bench.job import BenchJob
-    from ggufvlm.tools.bench.suite import Report
+from ggufvlm.media import load
+from ggufvlm.tools.bench.images import make_image
+from ggufvlm.tools.bench.job import BenchJob, make_job
+from ggufvlm.tools.bench.plot import check_target, save_plot
+from ggufvlm.tools.bench.suite import Report, parse_groups, run_suite
 
 _IN_TERMINAL = "-"
-
-
-def option(*names: str, help: str, **more: Any) -> Any:
-    return typer.Option(*names, help=help, show_default=False, **more)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,23 +96,14 @@ def bench(
     multiplying by numpy reach here with as many threads; the lines below them say how near the model comes to that.
     Nothing else should run meanwhile.
     """
-    from ggufvlm.tools.bench.suite import parse_groups
-
     groups = parse_groups(measured.only)
     plot_to = None if measured.plot in (None, _IN_TERMINAL) else Path(measured.plot or "")
     if plot_to is not None:
-        from ggufvlm.tools.bench.plot import check_target
-
         check_target(plot_to)
     output = OutputOptions(quiet=shown.quiet, debug=shown.debug, color=shown.color)
-    try:
-        job = _job(model, measured, hardware, yes=yes, quiet=shown.quiet)
-        report = _measure(job, groups, measured.against, output)
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
+    job = _job(model, measured, hardware, yes=yes, quiet=shown.quiet)
+    report = _measure(job, groups, measured.against, output)
     if plot_to is not None:
-        from ggufvlm.tools.bench.plot import save_plot
-
         save_plot(report, plot_to)
     if shown.json:
         indent = 2 if sys.stdout.isatty() else None
@@ -126,28 +115,22 @@ def bench(
 
 
 def _job(model: str | None, measured: BenchOptions, hardware: HardwareOptions, *, yes: bool, quiet: bool) -> BenchJob:
-    from ggufvlm.media import load
-    from ggufvlm.models.resolve import find_model
-    from ggufvlm.tools.bench.images import make_image
-    from ggufvlm.tools.bench.job import make_job
-
     if model and measured.model_option:
         raise UsageError(f"two models: {model!r} and -m {measured.model_option!r}")
     config = hardware.config()
     image = load(measured.image) if measured.image else make_image()
-    files = find_model(model or measured.model_option, measured.mmproj, fetch=fetcher(yes=yes, quiet=quiet))
+    chosen = ModelOptions(model=model or measured.model_option, mmproj=measured.mmproj, yes=yes)
+    files = find_files(chosen, quiet=quiet)
     return make_job(files, config, image, repeat=measured.repeat, n_tokens=measured.n_tokens)
 
 
 def _measure(job: BenchJob, groups: tuple[str, ...], against: Path | None, output: OutputOptions) -> Report:
-    from ggufvlm.tools.bench.suite import run_suite
-
     if against is not None and not against.is_dir():
         raise UsageError(f"{against}: no such folder", hint="the one with llama-bench and its like")
     with console.Spinner(output) as spinner:
         report = run_suite(job, groups, spinner.update)
         if against is not None:
-            from ggufvlm.tools.bench.against import compare_all
+            from ggufvlm.tools.bench.against import compare_all  # imports llama.cpp
 
             report.ratios, left_out = compare_all(job, against, spinner.update)
             report.left_out += left_out
@@ -155,8 +138,6 @@ def _measure(job: BenchJob, groups: tuple[str, ...], against: Path | None, outpu
 
 
 def _show(report: Report, output: OutputOptions, *, chart: bool) -> None:
-    from ggufvlm.cli.tools import bench_table
-
     for line in bench_table.heading(report):
         typer.echo(line)
     typer.echo()

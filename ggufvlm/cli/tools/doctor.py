@@ -10,7 +10,7 @@ import typer
 
 from ggufvlm.cli.options.shared import OutputOptions, Switch
 from ggufvlm.cli.terminal import console
-from ggufvlm.errors import UsageError
+from ggufvlm.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from ggufvlm.tools.build import BuildPlan
@@ -54,7 +54,7 @@ def doctor(
     else:
         _show(findings, OutputOptions(color=color))
     if is_broken(findings):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _show(findings: list[Finding], output: OutputOptions) -> None:

@@ -1,0 +1,91 @@
+"""The one way in which commands find and open a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from ggufvlm.cli.models.transfer import fetcher
+from ggufvlm.cli.options.shared import ModelOptions
+from ggufvlm.cli.terminal.console import Spinner
+from ggufvlm.cli.terminal.interruption import leaving_at_once
+from ggufvlm.models.resolve import find_model
+from ggufvlm.vlm.vlm import VLM
+
+if TYPE_CHECKING:
+    from ggufvlm.config import EngineConfig
+    from ggufvlm.media import Image
+    from ggufvlm.models.files import ModelFiles
+
+
+def find_files(model: ModelOptions, *, quiet: bool) -> ModelFiles:
+    """The files of the model that the options name, downloaded if need be.
+
+    Raises:
+        ModelError, DownloadError, PairingError: see :func:`~ggufvlm.models.resolve.find_model`.
+    """
+    return find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=quiet))
+
+
+class OpeningModel:
+    """A model that is being loaded in the background.
+
+    Attributes:
+        vlm: the model; asking it waits until it is loaded.
+    """
+
+    def __init__(self, vlm: VLM, end_loading: Callable[[], None]) -> None:
+        self.vlm = vlm
+        self._end_loading = end_loading
+
+    def ready(self, images: Sequence[Image] = ()) -> VLM:
+        """The model, as soon as it is loaded.
+
+        Args:
+            images: those of the first question: known ones need no projector. For a model that waits for them.
+
+        Raises:
+            ModelError, EngineError: it cannot be loaded.
+        """
+        self.vlm.expect(images)
+        self.vlm.wait_until_loaded()
+        self._end_loading()
+        return self.vlm
+
+
+@contextmanager
+def open_model(
+    files: ModelFiles,
+    config: EngineConfig,
+    spinner: Spinner,
+    *,
+    raw: bool = False,
+    waits_for_images: bool = False,
+) -> Iterator[OpeningModel]:
+    """Begin to load a model; behind the block it is closed.
+
+    Until :meth:`OpeningModel.ready` returns, Ctrl-C ends the process on the spot, unless the caller handles it.
+
+    Args:
+        files: the model's files.
+        config: the engine's settings.
+        spinner: shows how far loading and, later, reading a prompt are.
+        raw: no chat template.
+        waits_for_images: the projector is loaded only if the images that ``ready`` gets are not known.
+
+    Raises:
+        ModelError, PairingError: the files are damaged or do not belong together.
+    """
+    with ExitStack() as stack:
+        loading = stack.enter_context(ExitStack())
+        loading.enter_context(leaving_at_once(quiet=spinner.output.quiet))
+        vlm = VLM(
+            files,
+            config,
+            raw=raw,
+            on_load=spinner.on_load,
+            on_progress=spinner.on_progress,
+            waits_for_images=waits_for_images,
+        )
+        yield OpeningModel(stack.enter_context(vlm), loading.close)
