@@ -5,9 +5,8 @@ from ggufvlm.media.documents.pdf import pages
 from ggufvlm.media.documents.video import frames
 from ggufvlm.media.image import Image
 from ggufvlm.media.loading import ImageSource, load
-from ggufvlm.media.pixels.crop import crop
 from ggufvlm.media.pixels.prepare import ImagePlan, prepare
-from ggufvlm.media.pixels.resize import Resample, pad_to_square, resize, save, to_pillow, to_png
+from ggufvlm.media.pixels.resize import Resample, crop, pad_to_square, resize, save, to_pillow, to_png
 from ggufvlm.media.pixels.sixel import to_sixel
 from ggufvlm.media.sources.arguments import ArgumentKind, classify, expand
 from ggufvlm.media.sources.read import local_path, name_of

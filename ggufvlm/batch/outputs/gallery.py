@@ -9,13 +9,20 @@ from html import escape
 from itertools import islice
 from pathlib import Path
 
+from ggufvlm.batch.inputs.expand import kind_of_file
 from ggufvlm.batch.item import shown
 from ggufvlm.batch.journal.durable_write import as_output_error
 from ggufvlm.batch.journal.rows import Row
-from ggufvlm.batch.outputs.previews import preview
+from ggufvlm.errors import GGUFVLMError
 from ggufvlm.files import replacing_durably
+from ggufvlm.media import Image, load
+from ggufvlm.media.decoding.kinds import FileKind, identify
+from ggufvlm.media.documents.document import Selection, open_document
+from ggufvlm.media.pixels.resize import thumbnail
 
 _READERS, _AHEAD = 2, 16
+_PREVIEW_SIDE = 256  # pixels
+_PREVIEW_DPI = 96.0
 _LONG, _MANY_LINES = 250, 7  # what may not fit into its box has to be reached from the keyboard
 
 _HEAD = """<!doctype html>
@@ -90,12 +97,32 @@ def _scrolls(answer: str) -> str:
 
 
 def _thumb(row: Row) -> str:
-    data = preview(row)
+    data = _preview(row)
     if data is None:
         return '<p class="thumb">no preview</p>'
     encoded = base64.b64encode(data).decode()
     alt = escape(row["answer"] or row["id"], quote=True)
     return f'<img class="thumb" alt="{alt}" src="data:image/jpeg;base64,{encoded}">'
+
+
+def _preview(row: Row) -> bytes | None:
+    """What a row is about as a JPEG file, the first page of a PDF; ``None`` if there is no file of it here."""
+    path = Path(row["path"]) if row["path"] and "://" not in row["path"] else None
+    if path is None or not row["image"]:
+        return None
+    try:
+        if kind_of_file(path) is FileKind.IMAGE:
+            return thumbnail(load(path), _PREVIEW_SIDE)
+        return thumbnail(_page_or_frame(path, row), _PREVIEW_SIDE)
+    except GGUFVLMError:
+        return None
+
+
+def _page_or_frame(path: Path, row: Row) -> Image:
+    document = open_document(identify(path), Selection(dpi=_PREVIEW_DPI, frames=1))
+    place = row["page"] if document.n_pages else row["time"]
+    places = document.places[:1] if place is None else (place,)
+    return next(image for _, image in document.images(places))
 
 
 def _asset(name: str) -> str:

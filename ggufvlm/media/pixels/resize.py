@@ -1,4 +1,4 @@
-"""Image -> Image of another size, and Image -> file."""
+"""Image -> Image of another size or a part of it, and Image -> file."""
 
 from __future__ import annotations
 
@@ -69,6 +69,28 @@ def pad_to_square(image: Image, color: tuple[int, int, int]) -> Image:
     square = PIL.Image.new("RGB", (side, side), color)
     square.paste(to_pillow(image), ((side - image.width) // 2, (side - image.height) // 2))
     return _from_pillow(square, image)
+
+
+def crop(image: Image, x: int, y: int, width: int, height: int) -> Image:
+    """Cut a rectangle out. The source stays; the new image's name says where it lay.
+
+    Args:
+        image: the whole.
+        x, y: upper left corner of the rectangle, in pixels from that of the image.
+        width, height: its sides, in pixels.
+
+    Raises:
+        UsageError: it does not lie inside the image.
+    """
+    if width < 1 or height < 1 or x < 0 or y < 0 or x + width > image.width or y + height > image.height:
+        raise UsageError(
+            f"{width}x{height} at {x},{y} does not lie inside {image.source}, which has {image.width}x{image.height}"
+        )
+    rows = memoryview(image.rgb)
+    starts = (3 * ((y + row) * image.width + x) for row in range(height))
+    rgb = b"".join(rows[start : start + 3 * width] for start in starts)
+    name = f"{image.source}[{x},{y} {width}x{height}]"
+    return Image.from_rgb(width, height, rgb, name, original_format=image.original_format)
 
 
 def thumbnail(image: Image, side: int) -> bytes:
