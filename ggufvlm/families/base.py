@@ -27,6 +27,7 @@ class ModelFacts:
         image_size: side in pixels of the images, or tiles of images, that the tower was trained with.
         longest_edge: to which libmtmd brings the longer side of an image before it cuts it into tiles, in pixels;
             ``None`` if the file does not say.
+        has_tiles: whether libmtmd cuts images into tiles by a list of resolutions in the file, as of LLaVA 1.6.
         square: side in pixels of the one square that the tower takes; ``None`` leaves the fitting to libmtmd.
         pad_color: what to fill it with beside the image; ``None`` stretches the image over it.
         rolls_patches: whether the repair of the class token wants its patches rolled.
@@ -41,9 +42,14 @@ class ModelFacts:
     image_max_tokens: int | None = None
     image_size: int | None = None
     longest_edge: int | None = None
+    has_tiles: bool = False
     square: int | None = None
     pad_color: tuple[int, int, int] | None = None
     rolls_patches: bool = False
+
+
+DEFAULT_MAX_TOKENS = 1024
+"""Of an image when nobody sets a limit: as many as a CPU can look at without taking minutes."""
 
 
 class ChatHandler:
@@ -55,6 +61,11 @@ class ChatHandler:
 
     def __init__(self, facts: ModelFacts) -> None:
         self.facts = facts
+
+    @property
+    def factor(self) -> int:
+        """Pixels of a token's side."""
+        return self.facts.patch_size * self.facts.merge_size
 
     @property
     def _uses_own_template(self) -> bool:
@@ -87,6 +98,17 @@ class ChatHandler:
         """
         side = self.facts.square
         return (width, height) if side is None else (side, side)
+
+    def n_tokens(self, width: int, height: int) -> int | None:
+        """How many tokens libmtmd makes of an image of this size, in pixels, brought to it by :meth:`image_plan`.
+
+        The same formulas are llama.cpp's own (``tools/mtmd/mtmd-image.cpp``), so that a dry run tells what a loaded
+        model will do. Tokens of the text that stands between tiles are not counted.
+
+        Returns:
+            None where only the loaded model can tell.
+        """
+        return None
 
     def image_plan(self, width: int, height: int) -> ImagePlan:
         """What is to be done with the pixels of an image of this size before the projector gets them.

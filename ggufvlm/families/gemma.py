@@ -1,8 +1,10 @@
-"""Gemma 3: each image stretched over one square."""
+"""Gemma 3, each image stretched over one square; Gemma 4, which takes images as they are."""
 
 from __future__ import annotations
 
 from ggufvlm.families.base import ChatHandler
+from ggufvlm.families.convention import Convention
+from ggufvlm.families.family import SCALE_FACTOR, CanvasRule, Family
 from ggufvlm.families.template import ImageStyle
 
 _SQUARE = 896
@@ -18,3 +20,36 @@ class Gemma3Handler(ChatHandler):
     def target_size(self, width: int, height: int) -> tuple[int, int]:
         side = self.facts.image_size or _SQUARE
         return side, side
+
+    def n_tokens(self, width: int, height: int) -> int | None:
+        return ((self.facts.image_size or _SQUARE) // self.factor) ** 2
+
+
+# ai.google.dev, Gemma's vision page, and Gemini's on images; for Gemma 3 a reply of Google's ("likely")
+_BOXES = Convention(
+    name="gemini_yx1000",
+    who="Gemma 4 and Gemma 3",
+    scale=1000,
+    y_first=True,
+    everything=(
+        "Detect all prominent items in the image. Output a JSON list of "
+        '{"box_2d": [ymin, xmin, ymax, xmax], "label": ...} normalized to 0-1000.'
+    ),
+    labelled=(
+        'Detect {label}. Output a JSON list of {"box_2d": [ymin, xmin, ymax, xmax], "label": ...} normalized to 0-1000.'
+    ),
+    pointed=('Point to every {label}. Output a JSON list of {"point": [y, x], "label": ...} normalized to 0-1000.'),
+)
+
+FAMILIES = (
+    Family(
+        name="Gemma 3", projectors=("gemma3",), handler=Gemma3Handler, word="gemma", merge_size=4, convention=_BOXES
+    ),
+    Family(
+        name="Gemma 4",
+        projectors=("gemma4v", "gemma4uv"),
+        word="gemma",
+        canvas=CanvasRule(3, SCALE_FACTOR, (70, 1120)),
+        convention=_BOXES,
+    ),
+)

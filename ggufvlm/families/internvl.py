@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ggufvlm.families.base import ChatHandler
+from ggufvlm.families.convention import REFERENCE_CONTROL, REFERENCE_EVERYTHING, REFERENCE_LABELLED, Convention
+from ggufvlm.families.family import Family
 from ggufvlm.families.template import ImageStyle
-from ggufvlm.families.tiles import nearest_grid
+from ggufvlm.families.tiles import nearest_grid, with_overview
 
 _TILE = 448
 _MAX_TILES = 12
@@ -21,9 +23,38 @@ class InternVLHandler(ChatHandler):
         columns, rows = nearest_grid(width, height, tile=tile, max_tiles=self._max_tiles(tile))
         return columns * tile, rows * tile
 
+    def n_tokens(self, width: int, height: int) -> int | None:
+        tile = self.facts.image_size or _TILE
+        w, h = self.target_size(width, height)
+        return with_overview(w // tile * (h // tile)) * (tile // self.factor) ** 2
+
     def _max_tiles(self, tile: int) -> int:
         if self.facts.image_max_tokens is None:
             return _MAX_TILES
-        n_tokens = (tile // (self.facts.patch_size * self.facts.merge_size)) ** 2
+        n_tokens = (tile // self.factor) ** 2
         # a grid comes with one tile more, of the whole image
         return min(_MAX_TILES, max(1, self.facts.image_max_tokens // n_tokens - 1))
+
+
+# huggingface.co/MoritzLaurer, internvl2-bbox-prompt.yaml; the question for all from memory
+_BOXES = Convention(
+    name="internvl_box",
+    who="InternVL",
+    scale=1000,
+    everything=REFERENCE_EVERYTHING,
+    labelled=REFERENCE_LABELLED,
+    control=REFERENCE_CONTROL,
+    one_by_one=True,
+    shows_control=True,
+)
+
+FAMILIES = (
+    Family(
+        name="InternVL",
+        projectors=("internvl",),
+        handler=InternVLHandler,
+        word="internvl",
+        convention=_BOXES,
+        known_faults=("the thumbnail of a tiled image is resized otherwise than the reference's",),
+    ),
+)

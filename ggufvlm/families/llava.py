@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ggufvlm.families.base import ChatHandler
+from ggufvlm.families.base import ChatHandler, ModelFacts
+from ggufvlm.families.family import Family
+
+_SIDE = 336
 
 
 class LlavaHandler(ChatHandler):
@@ -13,3 +16,24 @@ class LlavaHandler(ChatHandler):
     @property
     def library_budget(self) -> tuple[int | None, int | None]:
         return None, None
+
+    def n_tokens(self, width: int, height: int) -> int | None:
+        return square_tokens(self.facts)
+
+
+class MobileVLMHandler(LlavaHandler):
+    """The same with a projector that joins tokens, in a way that only the loaded model tells."""
+
+    def n_tokens(self, width: int, height: int) -> int | None:
+        return None
+
+
+def square_tokens(facts: ModelFacts) -> int | None:
+    """A token for each patch of the one square; of LLaVA 1.6's tiles only the loaded model can tell."""
+    return None if facts.has_tiles else ((facts.image_size or _SIDE) // facts.patch_size) ** 2
+
+
+FAMILIES = (
+    Family(name="LLaVA", projectors=("mlp",), handler=LlavaHandler, word="llava"),
+    Family(name="MobileVLM", projectors=("ldp", "ldpv2"), handler=MobileVLMHandler, word="llava"),
+)

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from ggufvlm.families.base import ChatHandler
+from ggufvlm.families.family import Family
+from ggufvlm.families.llava import square_tokens
 
 
 class MoondreamHandler(ChatHandler):
+    """A question and an answer, behind one square image."""
+
     fallback_template = "moondream"
+
+    def n_tokens(self, width: int, height: int) -> int | None:
+        return square_tokens(self.facts)
+
+
+FAMILIES = (
+    Family(name="moondream", projectors=("mlp",), handler=MoondreamHandler, word="moondream", architectures=("phi2",)),
+)

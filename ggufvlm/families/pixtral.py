@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ggufvlm.families.base import ChatHandler
+from ggufvlm.families.base import DEFAULT_MAX_TOKENS, ChatHandler
+from ggufvlm.families.family import Family
 
-DEFAULT_MAX_TOKENS = 1024
 _LONGEST_EDGE = 1024
 _LIBRARY_MAX_TOKENS = 16384
 
@@ -26,7 +26,7 @@ class PixtralHandler(ChatHandler):
     """Resizes as the reference does, before libmtmd, which would round to the nearest and put black bars beside."""
 
     def target_size(self, width: int, height: int) -> tuple[int, int]:
-        factor = self.facts.patch_size * self.facts.merge_size
+        factor = self.factor
         w, h = round_up(width, height, factor=factor, longest_edge=self.facts.image_size or _LONGEST_EDGE)
         most = (self.facts.image_max_tokens or DEFAULT_MAX_TOKENS) * factor * factor
         least = min((self.facts.image_min_tokens or 1) * factor * factor, most)
@@ -38,7 +38,15 @@ class PixtralHandler(ChatHandler):
             w, h = (math.ceil(side * grow / factor) * factor for side in (width, height))
         return w, h
 
+    def n_tokens(self, width: int, height: int) -> int | None:
+        w, h = self.target_size(width, height)
+        rows = -(-h // self.factor)
+        return -(-w // self.factor) * rows + rows - 1  # each row but the last ends with a token of its own
+
     @property
     def library_budget(self) -> tuple[int | None, int | None]:
         # wide enough that libmtmd takes our size as it is
         return 1, max(_LIBRARY_MAX_TOKENS, 2 * (self.facts.image_max_tokens or 0))
+
+
+FAMILIES = (Family(name="Pixtral", projectors=("pixtral",), handler=PixtralHandler, word="pixtral", merge_size=1),)

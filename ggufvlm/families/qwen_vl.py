@@ -6,10 +6,11 @@ import math
 from typing import ClassVar
 
 from ggufvlm.errors import ImageError
-from ggufvlm.families.base import ChatHandler
+from ggufvlm.families.base import DEFAULT_MAX_TOKENS, ChatHandler
+from ggufvlm.families.convention import Convention
+from ggufvlm.families.family import Family
 
 MAX_ASPECT = 200
-DEFAULT_MAX_TOKENS = 1024
 _LIBRARY_MAX_TOKENS = 4096
 
 
@@ -46,11 +47,15 @@ class QwenVLHandler(ChatHandler):
     default_min_tokens: ClassVar[int] = 4
 
     def target_size(self, width: int, height: int) -> tuple[int, int]:
-        factor = self.facts.patch_size * self.facts.merge_size
+        factor = self.factor
         maximum = self.facts.image_max_tokens or max(DEFAULT_MAX_TOKENS, self.facts.image_min_tokens or 0)
         minimum = min(self.facts.image_min_tokens or self.default_min_tokens, maximum)
         pixels = factor * factor
         return smart_resize(width, height, factor=factor, min_pixels=minimum * pixels, max_pixels=maximum * pixels)
+
+    def n_tokens(self, width: int, height: int) -> int | None:
+        w, h = self.target_size(width, height)
+        return -(-w // self.factor) * -(-h // self.factor)
 
     @property
     def library_budget(self) -> tuple[int | None, int | None]:
@@ -64,3 +69,73 @@ class Qwen3VLHandler(QwenVLHandler):
     """Small images are made larger: the reference shows none at less than 256 x 256 pixels."""
 
     default_min_tokens = 64
+
+
+_LABELLED = (
+    "Locate every instance that belongs to the following categories: {label}. "
+    "Report bbox coordinates and the label of each in JSON format."
+)
+_EVERYTHING = "Detect all objects in the image. Report bbox coordinates and the label of each in JSON format."
+_POINTED = "Locate every {label} with points, report label and point coordinates in JSON format."
+_MIN_TOKENS = 1024  # ggml-org/llama.cpp#16842: 1024 to 2048 are "the sweet spot"
+
+# Qwen's GROUNDING_DATA_FORMAT.md; huggingface.co/maxiw/Qwen2-VL-Detection; the question for all from memory
+_QWEN2_BOXES = Convention(
+    name="qwen2_rel1000",
+    who="Qwen2-VL",
+    scale=1000,
+    everything="Detect all objects in the image and give the bounding box of each.",
+    labelled="Detect the bounding box of <|object_ref_start|>{label}<|object_ref_end|>",
+    control=("<|object_ref_start|>", "<|object_ref_end|>"),
+    one_by_one=True,
+    shows_control=True,
+    min_tokens=_MIN_TOKENS,
+)
+# QwenLM/Qwen3-VL#676: pixels of the image after the processor's resize; questions as in Qwen's cookbooks
+_QWEN25_BOXES = Convention(
+    name="qwen25_abs_px",
+    who="Qwen2.5-VL",
+    scale=None,
+    everything=_EVERYTHING,
+    labelled=_LABELLED,
+    pointed=_POINTED,
+    min_tokens=_MIN_TOKENS,
+)
+# ggml-org/llama.cpp#16842, #17131
+_QWEN3_BOXES = Convention(
+    name="qwen3_rel1000",
+    who="Qwen3-VL and Qwen3.5",
+    scale=1000,
+    everything=_EVERYTHING,
+    labelled=_LABELLED,
+    pointed=_POINTED,
+    min_tokens=_MIN_TOKENS,
+)
+
+FAMILIES = (
+    Family(
+        name="Qwen2-VL",
+        projectors=("qwen2vl_merger",),
+        handler=QwenVLHandler,
+        word="qwen_vl",
+        takes_any_size=True,
+        convention=_QWEN2_BOXES,
+    ),
+    Family(
+        name="Qwen2.5-VL",
+        projectors=("qwen2.5vl_merger",),
+        handler=QwenVLHandler,
+        word="qwen_vl",
+        takes_any_size=True,
+        convention=_QWEN25_BOXES,
+    ),
+    Family(
+        name="Qwen3-VL and Qwen3.5",
+        projectors=("qwen3vl_merger",),
+        handler=Qwen3VLHandler,
+        word="qwen_vl",
+        takes_any_size=True,
+        convention=_QWEN3_BOXES,
+        known_faults=("two of 64 rotary pairs of the vision tower turn otherwise than the reference's",),
+    ),
+)

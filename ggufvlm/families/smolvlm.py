@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ggufvlm.families.base import ChatHandler
+from ggufvlm.families.family import Family
 from ggufvlm.families.template import ImageStyle
+from ggufvlm.families.tiles import with_overview
 from ggufvlm.media import ImagePlan
 
-_TILES_A_SIDE = 4
+_TILES_A_SIDE, _TILE = 4, 512
 
 
 def long_size(width: int, height: int, *, longest_edge: int) -> tuple[int, int]:
@@ -37,6 +39,14 @@ class SmolVLMHandler(ChatHandler):
         plan = self.image_plan(width, height)
         return plan.width, plan.height
 
+    def n_tokens(self, width: int, height: int) -> int | None:
+        tile = self.facts.image_size or _TILE
+        if self.facts.longest_edge is not None:  # libmtmd resizes
+            width, height = long_size(width, height, longest_edge=self.facts.longest_edge)
+        else:
+            width, height = self.target_size(width, height)
+        return with_overview(-(-width // tile) * -(-height // tile)) * (tile // self.factor) ** 2
+
     def image_plan(self, width: int, height: int) -> ImagePlan:
         tile = self.facts.image_size
         if tile is None or self.facts.longest_edge is not None:
@@ -44,3 +54,6 @@ class SmolVLMHandler(ChatHandler):
         long = long_size(width, height, longest_edge=_TILES_A_SIDE * tile)
         tiled = tiled_size(*long, tile=tile)
         return ImagePlan(width=tiled[0], height=tiled[1], by_way_of=long, resample="lanczos")
+
+
+FAMILIES = (Family(name="SmolVLM", projectors=("idefics3",), handler=SmolVLMHandler, word="smolvlm"),)

@@ -1,4 +1,4 @@
-"""How many tiles an image is cut into."""
+"""How many tiles an image is cut into, and how many there are with the one of the whole image."""
 
 from __future__ import annotations
 
@@ -23,3 +23,8 @@ def nearest_grid(width: int, height: int, *, tile: int, max_tiles: int, min_tile
         if difference < least or (difference == least and is_filled):
             best, least = (columns, rows), difference
     return best
+
+
+def with_overview(n_tiles: int) -> int:
+    """Tiles of an image; several come with one more, of the whole image."""
+    return n_tiles + 1 if n_tiles > 1 else n_tiles

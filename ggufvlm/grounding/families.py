@@ -6,29 +6,13 @@ from dataclasses import replace
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import UsageError
+from ggufvlm.families.convention import Convention
+from ggufvlm.families.registry import choose_family, find_convention
 from ggufvlm.gguf.header import read_header
-from ggufvlm.grounding.convention import Convention
-from ggufvlm.grounding.conventions import named
 from ggufvlm.models.files import ModelFiles
+from ggufvlm.models.pairing import projector_type_of
 from ggufvlm.models.registry import ModelSpec, load_registry
 
-# Of models that the registry does not know. Types that families with and without boxes share are left out.
-_BY_PROJECTOR = {
-    "qwen2vl_merger": "qwen2_rel1000",
-    "qwen2.5vl_merger": "qwen25_abs_px",
-    "qwen3vl_merger": "qwen3_rel1000",
-    "internvl": "internvl_box",
-    "resampler": "minicpm_box",
-    "minicpmv4_6": "minicpm_box",
-    "glm4v": "glm_rel1000",
-    "gemma3": "gemini_yx1000",
-    "gemma4v": "gemini_yx1000",
-    "gemma4uv": "gemini_yx1000",
-    "deepseekocr": "deepseek_det999",
-    "deepseekocr2": "deepseek_det999",
-    "dots_ocr": "dots_abs_px",
-    "kimivl": "json_rel1",
-}
 # With equal bounds small images may end a little below the least: room for whole rows of tokens on both sides.
 _ROOM = 1.25
 
@@ -45,14 +29,14 @@ def convention_of(files: ModelFiles, name: str | None = None) -> Convention:
         ModelError: the projector's file is damaged.
     """
     if name is not None:
-        return named(name)
+        return find_convention(name)
     if files.spec is not None:
         return convention_of_entry(files.spec)
-    header = read_header(files.mmproj)
-    kind = header.text("clip.projector_type") or header.text("clip.vision.projector_type") or "mlp"
-    if kind not in _BY_PROJECTOR:
-        raise _refusal(f"{files.name} (projector: {kind})")
-    return named(_BY_PROJECTOR[kind])
+    projector_type = projector_type_of(read_header(files.mmproj)) or "mlp"
+    convention = choose_family(projector_type).convention
+    if convention is None:
+        raise _refusal(f"{files.name} (projector: {projector_type})")
+    return convention
 
 
 def convention_of_entry(spec: ModelSpec) -> Convention:
@@ -63,7 +47,7 @@ def convention_of_entry(spec: ModelSpec) -> Convention:
     """
     if spec.grounding is None:
         raise _refusal(spec.id)
-    return named(spec.grounding)
+    return find_convention(spec.grounding)
 
 
 def _refusal(name: str) -> UsageError:

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ggufvlm.families.registry import choose_family
 from ggufvlm.grounding.view import View
+from ggufvlm.models.pairing import projector_type_of
 
 if TYPE_CHECKING:
     from ggufvlm.gguf.header import GGUFHeader
@@ -27,28 +29,6 @@ class Grid:
     max_pixels: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """Of a projector type: how many patches a side of a token has, by default or by a key; bounds in tokens.
-
-    ``bounds`` is ``None`` where the file has them in pixels, and where the user's are not asked for.
-    """
-
-    merge: int
-    merge_key: str
-    bounds: tuple[int, int] | None
-
-
-_SCALE, _MERGE = "clip.vision.projector.scale_factor", "clip.vision.spatial_merge_size"
-_RULES = {
-    "glm4v": _Rule(2, _MERGE, (8, 4096)),
-    "kimivl": _Rule(1, _SCALE, (8, 1024)),
-    "gemma4v": _Rule(3, _SCALE, (70, 1120)),
-    "gemma4uv": _Rule(3, _SCALE, (70, 1120)),
-    "dots_ocr": _Rule(1, _SCALE, None),
-}
-
-
 def grid_of(projector: GGUFHeader, budget: tuple[int | None, int | None]) -> Grid | None:
     """How libmtmd sizes the canvas for a projector; ``None`` if it makes no bars.
 
@@ -56,8 +36,8 @@ def grid_of(projector: GGUFHeader, budget: tuple[int | None, int | None]) -> Gri
         projector: its header.
         budget: least and most tokens of an image that libmtmd was told; ``None``: its own.
     """
-    kind = projector.text("clip.projector_type") or projector.text("clip.vision.projector_type") or ""
-    rule, patch = _RULES.get(kind), projector.integer("clip.vision.patch_size")
+    rule = choose_family(projector_type_of(projector)).canvas
+    patch = projector.integer("clip.vision.patch_size")
     if rule is None or not patch:
         return None
     step = patch * (projector.integer(rule.merge_key) or rule.merge)

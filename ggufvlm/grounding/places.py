@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ggufvlm.grounding.convention import Convention
+from ggufvlm.families.convention import Convention
 from ggufvlm.grounding.view import View, whole
 
 _LEAST_SIDE = 0.5

@@ -206,7 +206,7 @@ def check_projector(projector: GGUFHeader, *, allow_untyped: bool = False) -> tu
         why = "is a projector for sound and cannot see images" if sound else "has no vision encoder"
         raise ModelError(f"{projector.name} {why}", hint="pass the vision projector of this model with --mmproj")
     _check_keys(projector)
-    named = projector.text("clip.projector_type") or projector.text("clip.vision.projector_type")
+    named = projector_type_of(projector)
     if named is None:
         if not allow_untyped:
             raise ModelError(
@@ -229,6 +229,11 @@ def require_projector(model: GGUFHeader) -> NoReturn:
         f"{model.name} is a language model ({model.architecture}) and cannot see without its projector",
         hint="--mmproj FILE, the mmproj-*.gguf that belongs to the model",
     )
+
+
+def projector_type_of(projector: GGUFHeader) -> str | None:
+    """The type that a projector's file names; ``None`` for one of 2023, which names none."""
+    return projector.text("clip.projector_type") or projector.text("clip.vision.projector_type")
 
 
 def _check_size(header: GGUFHeader) -> None:

@@ -12,10 +12,6 @@ from ggufvlm.errors import ModelError, UsageError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-HANDLERS = (
-    *("qwen_vl", "llava", "smolvlm", "gemma", "moondream", "minicpm", "internvl", "pixtral"),
-    *("lfm2", "granite", "glm", "paddleocr", "deepseek_ocr", "generic"),
-)
 DEFAULT_QUANT = "Q4_K_M"
 # F16 and Q8_0 run everywhere; BF16 projectors fail on hardware without the type.
 PROJECTOR_PREFERENCE = ("F16", "Q8_0", "BF16", "F32")
@@ -34,6 +30,7 @@ def projector_preference(*, has_bf16: bool) -> tuple[str, ...]:
 _ID = r"[a-z0-9]+(?:[.-][a-z0-9]+)*"
 _ALIAS = r"[a-z0-9]+(?:[.:/-][a-z0-9]+)*"
 _QUANT = r"[A-Z0-9]+(?:[_-][A-Z0-9]+)*"
+_HANDLER = r"[a-z0-9]+(?:_[a-z0-9]+)*"
 _REPO = r"[\w.-]+/[\w.-]+"
 _COMMIT = r"[0-9a-f]{40}"
 _SHA256 = r"[0-9a-f]{64}"
@@ -195,7 +192,7 @@ class ModelSpec:
             quants = [file.quant for file in files]
             _require(len(set(quants)) == len(quants), f"{key} name a quant twice: {', '.join(quants)}")
             _require(self.builtin or all(file.repo for file in files), "repo is missing")
-        _require(self.handler in HANDLERS, f"handler {self.handler!r} is none of {', '.join(HANDLERS)}")
+        _require_pattern(_HANDLER, self.handler, "handler must look like qwen_vl")
         _require(self.context is None or self.context > 0, f"context must be positive: {self.context}")
         _require(self.memory_gb is None or self.memory_gb > 0, f"memory_gb must be positive: {self.memory_gb}")
         _require(self.default_quant in (None, *self.quants), f"default_quant {self.default_quant} is not in files")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from ggufvlm.config import SamplingSettings
 from ggufvlm.errors import GGUFVLMError
+from ggufvlm.families.convention import Ask, Convention, own_question
 from ggufvlm.gguf.header import read_header
 from ggufvlm.grounding.answers import Reading, read_answer
-from ggufvlm.grounding.convention import Ask, Convention, own_question
 from ggufvlm.grounding.detections import Detections
 from ggufvlm.grounding.families import convention_of
 from ggufvlm.grounding.labels import best_label, clean_labels

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import ModelError
-from ggufvlm.families import ChatHandler, ModelFacts, PlainHandler, SpecialTokens, find_handler
-from ggufvlm.families.qwen_vl import DEFAULT_MAX_TOKENS
+from ggufvlm.families import ChatHandler, PlainHandler, SpecialTokens
+from ggufvlm.families.facts import make_handler
 from ggufvlm.llama.cancellation import CancelToken
 from ggufvlm.models.files import ModelFiles
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ggufvlm.llama.projector import Projector, TokenBudget
     from ggufvlm.media import Image
     from ggufvlm.models.pairing import PairReport
-    from ggufvlm.models.schema import ImageFacts
     from ggufvlm.projectors.repair import Repair
     from ggufvlm.projectors.select import Derived
     from ggufvlm.vlm.persistence import KnownImages
@@ -230,46 +229,6 @@ def _budget(loading: Loading, repair: Repair) -> TokenBudget:
 
 
 def _make_handler(loading: Loading, repair: Repair, template: str | None, tokens: SpecialTokens) -> ChatHandler:
-    spec, config, report = loading.files.spec, loading.config, loading.report
-    image = spec.image if spec else None
-    facts = ModelFacts(
-        template=template,
-        builtin_template=spec.template if spec else None,
-        tokens=tokens,
-        patch_size=report.patch_size or 14,
-        merge_size=report.spatial_merge_size or (1 if report.projector_type == "pixtral" else 2),
-        image_size=report.image_size,
-        longest_edge=report.longest_edge,
-        image_min_tokens=config.image_min_tokens or (image.min_tokens if image else None),
-        image_max_tokens=config.image_max_tokens or _default_budget(image),
-        **_square_facts(report, repair),
-    )
-    family = find_handler(spec.handler if spec else None, report.projector_type, report.architecture)(facts)
+    family = make_handler(loading.files, loading.report, loading.config, repair)
+    family.facts = replace(family.facts, template=template, tokens=tokens)
     return PlainHandler(family) if loading.raw else family
-
-
-class _SquareFacts(TypedDict, total=False):
-    square: int | None
-    pad_color: tuple[int, int, int] | None
-    rolls_patches: bool
-
-
-def _square_facts(report: PairReport, repair: Repair) -> _SquareFacts:
-    """Of a CLIP tower with one square; where libmtmd cuts tiles, it needs the whole image."""
-    from ggufvlm.projectors.repair import may_need_repair
-
-    if not may_need_repair(report) or (report.has_image_grid and not repair.one_tile):
-        return {}
-    red, green, blue = (int(255 * min(1.0, max(0.0, mean))) for mean in report.image_mean[:3])
-    return {
-        "square": report.image_size,
-        "pad_color": None if report.has_image_grid else (red, green, blue),
-        "rolls_patches": repair.class_token,
-    }
-
-
-def _default_budget(image: ImageFacts | None) -> int | None:
-    """Tokens of an image when the user sets none: as many as a CPU can look at without taking minutes."""
-    if image is None or image.max_tokens is None:
-        return None
-    return min(image.max_tokens, DEFAULT_MAX_TOKENS)

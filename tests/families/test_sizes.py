@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufvlm.families import ChatHandler, ModelFacts, find_handler
+from ggufvlm.families import ChatHandler, ModelFacts
 from ggufvlm.families.gemma import Gemma3Handler
 from ggufvlm.families.internvl import InternVLHandler
 from ggufvlm.families.lfm2 import Lfm2VLHandler
@@ -14,6 +14,7 @@ from ggufvlm.families.llava import LlavaHandler
 from ggufvlm.families.moondream import MoondreamHandler
 from ggufvlm.families.pixtral import PixtralHandler, round_up
 from ggufvlm.families.qwen_vl import Qwen3VLHandler, QwenVLHandler
+from ggufvlm.families.registry import choose_family
 from ggufvlm.families.smolvlm import SmolVLMHandler, long_size
 from ggufvlm.families.tiles import nearest_grid
 
@@ -186,4 +187,4 @@ def test_a_grid_has_no_more_tiles_than_allowed(width: int, height: int, least: i
 def test_the_projector_s_word_finds_the_family(
     name: str | None, projector_type: str | None, architecture: str | None, handler: type[ChatHandler]
 ) -> None:
-    assert find_handler(name, projector_type, architecture) is handler
+    assert choose_family(projector_type, architecture=architecture, word=name).handler is handler

@@ -1,6 +1,6 @@
 """Answers as models give them, and as they should not: what is marked, and what is counted as lost.
 
-Sources: the notation of each family as in ``ggufvlm/grounding/conventions.py``; the rest from reports of users.
+Sources: the notation of each family as in ``ggufvlm/families``; the rest from reports of users.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from ggufvlm.config import EngineConfig
 from ggufvlm.errors import UsageError
 from ggufvlm.families import ModelFacts
 from ggufvlm.families.control import ControlText, MarkedText, text_parts
+from ggufvlm.families.convention import own_question
 from ggufvlm.families.qwen_vl import Qwen3VLHandler, QwenVLHandler
-from ggufvlm.grounding.convention import own_question
-from ggufvlm.grounding.conventions import CONVENTIONS, named
+from ggufvlm.families.registry import CONVENTIONS, find_convention
 from ggufvlm.grounding.families import convention_of, convention_of_entry, with_enough_tokens
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.registry import load_registry
@@ -32,7 +32,7 @@ def test_the_registry_names_conventions_that_exist() -> None:
 
 def test_a_convention_that_does_not_exist() -> None:
     with pytest.raises(UsageError, match="'qwen4'") as error:
-        named("qwen4")
+        find_convention("qwen4")
     assert "qwen3_rel1000" in (error.value.hint or "")
 
 

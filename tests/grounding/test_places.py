@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from ggufvlm.families import ModelFacts
+from ggufvlm.families.convention import Convention
 from ggufvlm.families.gemma import Gemma3Handler
 from ggufvlm.families.internvl import InternVLHandler
 from ggufvlm.families.llava import LlavaHandler
 from ggufvlm.families.qwen_vl import Qwen3VLHandler, QwenVLHandler
+from ggufvlm.families.registry import CONVENTIONS
 from ggufvlm.families.smolvlm import SmolVLMHandler
-from ggufvlm.grounding.convention import Convention
-from ggufvlm.grounding.conventions import CONVENTIONS
 from ggufvlm.grounding.letterbox import Grid, canvas_size, letterbox
 from ggufvlm.grounding.places import Box, Mark, Point, canvas_of, place, written
 from ggufvlm.grounding.view import View, of_plan, whole

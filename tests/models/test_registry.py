@@ -402,7 +402,7 @@ def _mine(old: str, new: str) -> str:
         (_changed("image = 3"), "image: must be a table"),
         (_changed("files = 3"), "files: must be a list of tables"),
         (_changed("files = []"), "files must not be empty"),
-        (_changed('handler = "qwen"'), "handler 'qwen' is none of qwen_vl, "),
+        (_changed('handler = "Qwen VL"'), "handler must look like qwen_vl"),
         (_changed('unverified = ["colour"]'), "unverified names no field: colour"),
         (_changed('revision = "main"'), "revision must be a commit"),
         (_changed('default_quant = "Q1"'), "default_quant Q1 is not in files"),

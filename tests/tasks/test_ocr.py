@@ -14,12 +14,12 @@ import pytest
 import ggufvlm
 from ggufvlm import VLM, EngineConfig
 from ggufvlm.errors import ImageError, UsageError
+from ggufvlm.families.registry import find_family
 from ggufvlm.gguf.header import read_header
 from ggufvlm.media import load
 from ggufvlm.models.resolve import find_model
-from ggufvlm.tasks.ocr.family import PAGE_TOKENS, find_family, page_budget
 from ggufvlm.tasks.ocr.ocr import needs_model, read_pages
-from ggufvlm.tasks.ocr.page import Page, PageSettings
+from ggufvlm.tasks.ocr.page import PAGE_TOKENS, Page, PageSettings, page_budget
 from ggufvlm.tasks.ocr.places import find_places, find_sources, images
 from ggufvlm.tasks.ocr.turns import turned
 from tests.media.test_pdf import LOCKED, objects, text_report
@@ -215,7 +215,7 @@ def test_what_the_model_is_asked_is_its_family_s_own_prompt(demo: VLM) -> None:
     """The built-in model knows no such question; that it answers at all shows that it was asked."""
     SCENES[0].draw(196, 140).save("0.png")
     (page,) = read(demo, "0.png", reading=PageSettings(settings={"max_tokens": 5}))
-    prompt = find_family(demo.files).prompt("text")
+    prompt = find_family(demo.files).pages.prompt("text")
     assert page.text == demo.describe("0.png", prompt, max_tokens=5).text.strip("\n")
     assert page.finish_reason in ("stop", "length")
 

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggufvlm.families.control import text_parts
+from ggufvlm.families.pages import GENERAL
+from ggufvlm.families.registry import choose_family
 from ggufvlm.models.registry import load_registry
 from ggufvlm.tasks.ocr.doctags import read_doctags
-from ggufvlm.tasks.ocr.family import GENERAL, choose_family
 from ggufvlm.tasks.ocr.markup import clean, read_grounded, read_layout, without_fence
 from ggufvlm.tasks.ocr.tables import html_to_text, read_html, read_otsl, to_lines, to_markdown
 
@@ -175,13 +176,13 @@ def test_rows_of_different_length_make_one_table() -> None:
 )
 def test_models_of_the_registry_are_asked_in_their_own_words(model: str, text: str, markdown: str) -> None:
     spec = load_registry().find(model)
-    family = choose_family(spec.projector_type, spec.id)
-    assert family.prompt("text").startswith(text)
-    assert family.prompt("markdown").startswith(markdown)
+    pages = choose_family(spec.projector_type, word=spec.handler, names=(spec.id,)).pages
+    assert pages.prompt("text").startswith(text)
+    assert pages.prompt("markdown").startswith(markdown)
 
 
 def test_control_tokens_of_a_prompt_are_known_as_such() -> None:
-    parts = text_parts(choose_family("deepseekocr").prompt("markdown"))
+    parts = text_parts(choose_family("deepseekocr").pages.prompt("markdown"))
     assert [(part.text, part.trusted) for part in parts] == [
         ("<|grounding|>", True),
         ("Convert the document to markdown.", False),
@@ -189,16 +190,16 @@ def test_control_tokens_of_a_prompt_are_known_as_such() -> None:
 
 
 def test_strangers_are_known_by_projector_or_name() -> None:
-    assert choose_family("lightonocr", "LightOnOCR-1B-1025").prompt("text") == ""
-    assert choose_family("deepseekocr2", "whatever").name == "DeepSeek-OCR"
-    assert choose_family("deepseekocr", "Unlimited OCR").prompt("text") == "document parsing."
-    assert choose_family("idefics3", None, "granite_docling_258M-Q8_0.gguf").name == "DocTags"
-    assert choose_family("idefics3", "SmolVLM-500M") is GENERAL
-    assert choose_family(None) is GENERAL
+    assert choose_family("lightonocr", names=("LightOnOCR-1B-1025",)).pages.prompt("text") == ""
+    assert choose_family("deepseekocr2", names=("whatever",)).name == "DeepSeek-OCR"
+    assert choose_family("deepseekocr", names=("Unlimited OCR",)).pages.prompt("text") == "document parsing."
+    assert choose_family("idefics3", names=("", "granite_docling_258M-Q8_0.gguf")).name == "DocTags"
+    assert choose_family("idefics3", names=("SmolVLM-500M",)).pages is GENERAL
+    assert choose_family(None).pages is GENERAL
 
 
 def test_control_tokens_are_shown_only_where_the_markup_is_made_of_them() -> None:
-    deepseek, docling = choose_family("deepseekocr"), choose_family("idefics3", "granite-docling")
+    deepseek, docling = choose_family("deepseekocr").pages, choose_family("idefics3", names=("granite-docling",)).pages
     assert [deepseek.special_shown(wanted) for wanted in ("text", "markdown")] == [False, True]
     assert docling.special_shown("text")
     assert not GENERAL.special_shown("markdown")

@@ -16,23 +16,21 @@ from ggufvlm.batch.inputs.templates import Template
 from ggufvlm.batch.item import Item
 from ggufvlm.batch.journal.journal import read_rows
 from ggufvlm.batch.outputs.writers import journal_path
-from ggufvlm.batch.run.image_tokens import ProjectorGrid, counting_for
 from ggufvlm.batch.run.session import EngineSettings
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.families import ChatHandler, ModelFacts, find_handler
-from ggufvlm.families.qwen_vl import DEFAULT_MAX_TOKENS
+from ggufvlm.families.facts import make_handler
 from ggufvlm.gguf.header import read_header
 from ggufvlm.media.decoding.headers import header_size
 from ggufvlm.vlm.documents import Attachments
 
 if TYPE_CHECKING:
-    from ggufvlm.models.pairing import PairReport
+    pass
 
 _READERS, _AT_A_TIME = 4, 64
 _CHARACTERS_PER_TOKEN = 3.5  # of English text, on the safe side
 _TEMPLATE_TOKENS = 30
 _MOST_NAMED = 20
-_MERGED = {"pixtral": 1, "gemma3": 4}  # where the header does not tell; llama.cpp assumes the same
+_ANY_SIDE = 448
 _SMALL, _MANY_TOKENS = 256, 1024
 
 
@@ -118,16 +116,7 @@ class TokenCounter:
         self._engine = engine
         report = check_pair(engine.files.model, engine.files.mmproj, allow_untyped=True)
         self.projector_type = report.projector_type
-        self._handler = _handler(engine, report)
-        self._counting = counting_for(report.projector_type)
-        self._grid = ProjectorGrid(
-            factor=(report.patch_size or 14) * _merged(engine, report),
-            image_size=report.image_size,
-            longest_edge=report.longest_edge,
-        )
-        # LLaVA 1.5 and its like: one square, a token for each patch
-        is_square = report.projector_type in ("mlp", "mlp_norm") and not report.has_image_grid
-        self._square = ((report.image_size or 336) // (report.patch_size or 14)) ** 2 if is_square else None
+        self._handler = make_handler(engine.files, report, engine.config)
         model = read_header(engine.files.model)
         trained = model.integer(f"{model.architecture}.context_length") or 4096
         self.limit = min(engine.config.n_ctx or trained, trained)
@@ -135,17 +124,15 @@ class TokenCounter:
     @property
     def can_tell(self) -> bool:
         """Whether the projector's tokens are known without loading it."""
-        return self._square is not None or self._counting is not None
+        return self._handler.n_tokens(_ANY_SIDE, _ANY_SIDE) is not None
 
     def tokens(self, width: int, height: int) -> int:
         """The tokens of one image; 0 where only the loaded model can tell.
 
         Raises:
-            UsageError: the model does not take an image of this shape.
+            ImageError: the model does not take an image of this shape.
         """
-        if self._square is not None or self._counting is None:
-            return self._square or 0
-        return self._counting(self._handler, self._grid, width, height)
+        return self._handler.n_tokens(width, height) or 0
 
     def memory(self, found: Preflight) -> int:
         """Bytes, with a context for all slots."""
@@ -160,29 +147,6 @@ class TokenCounter:
         projector = read_header(self._engine.files.mmproj)
         largest = found.largest or None
         return predict(parts, projector, replace(config, n_ctx=n_ctx), image_tokens=largest).total
-
-
-def _merged(engine: EngineSettings, report: PairReport) -> int:
-    """Patches that become one token, along a side."""
-    if report.spatial_merge_size is not None:
-        return report.spatial_merge_size
-    scale = read_header(engine.files.mmproj).integer("clip.vision.projector.scale_factor")
-    return scale or _MERGED.get(report.projector_type, 2)
-
-
-def _handler(engine: EngineSettings, report: PairReport) -> ChatHandler:
-    spec, config = engine.files.spec, engine.config
-    image = spec.image if spec else None
-    known = image.max_tokens if image else None
-    facts = ModelFacts(
-        patch_size=report.patch_size or 14,
-        merge_size=report.spatial_merge_size or (1 if report.projector_type == "pixtral" else 2),
-        image_size=report.image_size,
-        longest_edge=report.longest_edge,
-        image_min_tokens=config.image_min_tokens or (image.min_tokens if image else None),
-        image_max_tokens=config.image_max_tokens or (min(known, DEFAULT_MAX_TOKENS) if known else None),
-    )
-    return find_handler(spec.handler if spec else None, report.projector_type, report.architecture)(facts)
 
 
 class _Seen(NamedTuple):

@@ -22,9 +22,8 @@ from ggufvlm.cli.terminal import console
 from ggufvlm.cli.terminal.interruption import Interrupted
 from ggufvlm.config import SamplingParams
 from ggufvlm.errors import ExitCode, UsageError
-from ggufvlm.tasks.ocr.family import page_budget
 from ggufvlm.tasks.ocr.ocr import needs_model, read_pages
-from ggufvlm.tasks.ocr.page import PageSettings
+from ggufvlm.tasks.ocr.page import PageSettings, page_budget
 from ggufvlm.tasks.ocr.places import find_places, find_sources
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from ggufvlm.errors import OutputError
 from ggufvlm.tasks.ocr.pages import Joiner, Separator, drop_repeated
 
 if TYPE_CHECKING:
-    from ggufvlm.tasks.ocr.family import Format
+    from ggufvlm.families.pages import PageFormat
     from ggufvlm.tasks.ocr.page import Page
 
 _LOOP = "the model fell into a repetition loop, the rest is missing"
@@ -30,7 +30,7 @@ class PageWriter:
     """
 
     def __init__(
-        self, out: Path | None, wanted: Format, n_pages: int, *, joins: bool, drops: bool, writes: bool
+        self, out: Path | None, wanted: PageFormat, n_pages: int, *, joins: bool, drops: bool, writes: bool
     ) -> None:
         self._target = Target(out) if writes else None
         self._wanted = wanted

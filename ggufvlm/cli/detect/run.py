@@ -11,7 +11,7 @@ from ggufvlm.cli.ask.ask import Complaints, warn_about_end
 from ggufvlm.cli.open_model import find_files, open_model
 from ggufvlm.cli.options.shared import ModelOptions, OutputOptions
 from ggufvlm.cli.terminal import console
-from ggufvlm.grounding.conventions import named
+from ggufvlm.families.registry import find_convention
 from ggufvlm.grounding.families import convention_of, convention_of_entry, with_enough_tokens
 from ggufvlm.media import load, name_of
 from ggufvlm.models.registry import load_registry
@@ -20,7 +20,7 @@ from ggufvlm.models.resolve import default_model, is_path, parse_name
 if TYPE_CHECKING:
     from ggufvlm.cli.detect.output import BoxWriter
     from ggufvlm.config import EngineConfig, SamplingSettings
-    from ggufvlm.grounding.convention import Convention
+    from ggufvlm.families.convention import Convention
     from ggufvlm.grounding.detections import Detections
     from ggufvlm.media import Image
     from ggufvlm.models.files import ModelFiles
@@ -171,7 +171,7 @@ def find_able_model(
         ModelError, DownloadError, PairingError: see :func:`~ggufvlm.models.resolve.find_model`.
     """
     if convention is not None:
-        named(convention)
+        find_convention(convention)
     name = model.model or default_model()
     spec = None if is_path(name) else parse_name(name, load_registry()).spec
     if spec is not None and convention is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from ggufvlm.tasks.ocr.family import Format
+from ggufvlm.families.pages import PageFormat
 from ggufvlm.tasks.ocr.tables import read_otsl, to_lines, to_markdown
 
 _TAGS = (
@@ -43,7 +43,7 @@ class _Node:
         return [child for child in self.children if isinstance(child, _Node) and child.tag in tags]
 
 
-def read_doctags(answer: str, wanted: Format) -> str:
+def read_doctags(answer: str, wanted: PageFormat) -> str:
     """A page in DocTags as Markdown or text. A text without any tag comes back as it is."""
     root = _parse(_NOISE.sub("", answer))
     blocks = [_block(child, wanted) for child in root.children]
@@ -71,7 +71,7 @@ def _parse(answer: str) -> _Node:
     return root
 
 
-def _block(node: _Node | str, wanted: Format) -> str:
+def _block(node: _Node | str, wanted: PageFormat) -> str:
     if isinstance(node, str):
         return node.strip()
     level = _LEVEL.fullmatch(node.tag)
@@ -94,7 +94,7 @@ def _block(node: _Node | str, wanted: Format) -> str:
     return _words(node)
 
 
-def _group(node: _Node, wanted: Format) -> str:
+def _group(node: _Node, wanted: PageFormat) -> str:
     separator = " " if node.tag == "inline" else "\n\n"
     return separator.join(block for child in node.children if (block := _block(child, wanted)))
 
@@ -103,11 +103,11 @@ def _words(node: _Node) -> str:
     return " ".join(node.text.split())
 
 
-def _marked(mark: str, words: str, wanted: Format) -> str:
+def _marked(mark: str, words: str, wanted: PageFormat) -> str:
     return mark + words if words and wanted == "markdown" else words
 
 
-def _table(node: _Node, wanted: Format) -> str:
+def _table(node: _Node, wanted: PageFormat) -> str:
     captions = [_words(caption) for caption in node.nodes("caption")]
     inner = [_table(table, wanted) for table in node.nodes("otsl", "table")]
     rows = read_otsl("".join(child for child in node.children if isinstance(child, str)))
@@ -115,7 +115,7 @@ def _table(node: _Node, wanted: Format) -> str:
     return "\n\n".join(part for part in (*captions, written, *inner) if part)
 
 
-def _list(node: _Node, wanted: Format, depth: int) -> list[str]:
+def _list(node: _Node, wanted: PageFormat, depth: int) -> list[str]:
     lines: list[str] = []
     number = 0
     for child in node.children:
@@ -129,7 +129,7 @@ def _list(node: _Node, wanted: Format, depth: int) -> list[str]:
     return lines
 
 
-def _item(node: _Node, wanted: Format, depth: int, mark: str) -> list[str]:
+def _item(node: _Node, wanted: PageFormat, depth: int, mark: str) -> list[str]:
     own = _Node(node.tag, [child for child in node.children if isinstance(child, str) or child.tag not in _LISTS])
     words = _words(own)
     if wanted == "markdown":
@@ -140,12 +140,12 @@ def _item(node: _Node, wanted: Format, depth: int, mark: str) -> list[str]:
     return lines
 
 
-def _formula(node: _Node, wanted: Format) -> str:
+def _formula(node: _Node, wanted: PageFormat) -> str:
     latex = node.text.strip()
     return f"$$\n{latex}\n$$" if latex and wanted == "markdown" else latex
 
 
-def _code(node: _Node, wanted: Format) -> str:
+def _code(node: _Node, wanted: PageFormat) -> str:
     text = node.text
     language = _LANGUAGE.match(text)
     text = (text[language.end() :] if language else text).strip("\n")
@@ -156,7 +156,7 @@ def _code(node: _Node, wanted: Format) -> str:
     return f"{fence}{name}\n{text}\n{fence}"
 
 
-def _image(node: _Node, wanted: Format) -> str:
+def _image(node: _Node, wanted: PageFormat) -> str:
     parts = ["<!-- image -->"] if wanted == "markdown" else []
     for child in node.children:
         parts.append(_IMAGE_CLASS.sub("", child).strip() if isinstance(child, str) else _block(child, wanted))

@@ -6,15 +6,15 @@ import json
 import re
 from typing import Any
 
+from ggufvlm.families.pages import Markup, PageFormat
 from ggufvlm.tasks.ocr.doctags import read_doctags
-from ggufvlm.tasks.ocr.family import Format, Markup
 from ggufvlm.tasks.ocr.tables import html_to_text
 
 _FENCE = re.compile(r"```(?:markdown|md|text|plaintext|txt|html|json)?[ \t]*\n(.*?)(?:\n```)?", re.DOTALL)
 _END_MARKS = re.compile(r"<[|｜][\w▁ ]*(?:end|eos|im_end)[\w▁ ]*[|｜]>|</s>")
 
 
-def clean(answer: str, markup: Markup, wanted: Format) -> str:
+def clean(answer: str, markup: Markup, wanted: PageFormat) -> str:
     """A page as the format wants it.
 
     Args:
@@ -52,7 +52,7 @@ _LABELS = frozenset(_KINDS.split())
 _IMAGES = ("image", "figure")
 
 
-def read_grounded(answer: str, wanted: Format) -> str:
+def read_grounded(answer: str, wanted: PageFormat) -> str:
     """DeepSeek-OCR's answer to ``<|grounding|>``, without places: ``<|ref|>title<|/ref|><|det|>[[...]]<|/det|>``.
 
     What is named between ``ref`` is the kind of a block, whose text follows; any other word there is text itself.
@@ -71,7 +71,7 @@ def read_grounded(answer: str, wanted: Format) -> str:
 _HEADINGS = {"Title": "# ", "Section-header": "## "}
 
 
-def read_layout(answer: str, wanted: Format) -> str:
+def read_layout(answer: str, wanted: PageFormat) -> str:
     """dots.ocr's list of ``{"bbox", "category", "text"}`` in the order of reading. Of damaged JSON the whole entries
     are taken; a text that has none comes back as it is."""
     cells = _cells(answer)
@@ -101,7 +101,7 @@ def _with_category(value: Any) -> list[dict[str, Any]]:
     return [cell for inner in value for cell in _with_category(inner)] if isinstance(value, list) else []
 
 
-def _cell(cell: dict[str, Any], wanted: Format) -> str:
+def _cell(cell: dict[str, Any], wanted: PageFormat) -> str:
     text, category = str(cell.get("text") or "").strip(), cell["category"]
     if wanted == "text":
         return text

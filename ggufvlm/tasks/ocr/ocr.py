@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from ggufvlm.config import SamplingSettings
 from ggufvlm.errors import UsageError
+from ggufvlm.families.registry import find_family
 from ggufvlm.media import Image, ImageSource, load, to_png
 from ggufvlm.media.decoding.kinds import FileKind, MediaFile
-from ggufvlm.tasks.ocr.family import find_family
 from ggufvlm.tasks.ocr.markup import clean
 from ggufvlm.tasks.ocr.page import Page, PageSettings
 from ggufvlm.tasks.ocr.pages import without_loop
@@ -102,7 +102,7 @@ class _Pass:
         self._vlm = vlm
         self._reading = reading
         self._done: list[tuple[int, Page]] = []  # what needed no answer
-        self._family = find_family(vlm.files) if vlm is not None else None
+        self._prompts = find_family(vlm.files).pages if vlm is not None else None
         self._settings = self._sampling()
 
     def pages(self, places: Iterable[PagePlace]) -> Iterator[tuple[int, Page]]:
@@ -154,14 +154,14 @@ class _Pass:
     def _prompt(self) -> str:
         if self._reading.prompt is not None:
             return self._reading.prompt
-        return self._family.prompt(self._reading.wanted) if self._family else ""
+        return self._prompts.prompt(self._reading.wanted) if self._prompts else ""
 
     def _sampling(self) -> SamplingSettings:
         """The most probable token each time: penalties would forbid what a table repeats."""
         settings = SamplingSettings(temperature=0.0, repeat_penalty=1.0, frequency_penalty=0.0, presence_penalty=0.0)
         reading = self._reading
-        if self._family is not None and reading.prompt is None:
-            settings["show_special"] = self._family.special_shown(reading.wanted)
+        if self._prompts is not None and reading.prompt is None:
+            settings["show_special"] = self._prompts.special_shown(reading.wanted)
         if reading.measures or reading.rotate is None:
             settings["logprobs"] = 0
         settings.update(reading.settings)
@@ -196,9 +196,9 @@ class _Pass:
 
     def _text(self, answer: Answer) -> str:
         text = without_loop(answer.text) if answer.finish_reason == "repetition" else answer.text
-        if self._family is None or self._reading.prompt is not None:
+        if self._prompts is None or self._reading.prompt is not None:
             return text.strip("\n")
-        return clean(text, self._family.markup_of(self._reading.wanted), self._reading.wanted)
+        return clean(text, self._prompts.markup_of(self._reading.wanted), self._reading.wanted)
 
     def _ask(self, image: Image, settings: SamplingSettings) -> Answer:
         from ggufvlm.vlm.request import question

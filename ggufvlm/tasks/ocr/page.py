@@ -7,12 +7,30 @@ from typing import Any, Literal
 
 from ggufvlm.config import SamplingSettings
 from ggufvlm.errors import GGUFVLMError, UsageError
+from ggufvlm.families.pages import PageFormat
+from ggufvlm.families.registry import find_family
 from ggufvlm.media.documents.pdf import DEFAULT_DPI
-from ggufvlm.tasks.ocr.family import Format
+from ggufvlm.models.files import ModelFiles
 from ggufvlm.tasks.ocr.places import PagePlace
 from ggufvlm.tasks.ocr.turns import SURE, TURNS
 
 Origin = Literal["model", "text layer", "blank"]
+
+PAGE_TOKENS = 2048
+"""Tokens a page may take where the family resizes freely and the user says nothing: about 1060 x 1500 pixels of Qwen's,
+near the 1288 pixels of the longer side at which olmOCR reads (olmocr/pipeline.py)."""
+
+
+def page_budget(files: ModelFiles) -> int | None:
+    """Most tokens of a page's image for models that take one at any size; ``None`` leaves it to the model.
+
+    Raises:
+        ModelError: the files are damaged.
+    """
+    if not find_family(files).takes_any_size:
+        return None
+    most = files.spec.image.max_tokens if files.spec else None
+    return PAGE_TOKENS if most is None else min(most, PAGE_TOKENS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +50,7 @@ class PageSettings:
         settings: fields of :class:`~ggufvlm.SamplingParams`. Without them the most probable token is taken each time.
     """
 
-    wanted: Format = "text"
+    wanted: PageFormat = "text"
     prompt: str | None = None
     system: str | None = None
     rotate: int | None = 0

@@ -101,3 +101,19 @@ def _cut_at(text: str, token: str) -> list[str]:
         return [text]
     first, *others = text.split(token)
     return [first, *(piece for other in others for piece in (ControlText(token), other))]
+
+
+# InternVL and MiniCPM-V are asked for boxes in the same words
+REFERENCE_LABELLED = (
+    "Please provide the bounding box coordinate of the region this sentence describes: <ref>{label}</ref>"
+)
+REFERENCE_EVERYTHING = "Please detect and label all objects in the following image and mark their positions."
+REFERENCE_CONTROL = ("<ref>", "</ref>")
+
+# the built-in model, which knows this one question, and fine-tunes like it
+PLAIN_JSON = Convention(
+    name="json_rel1000",
+    who="models like the built-in one",
+    scale=1000,
+    everything="Detect all objects and return their bounding boxes as JSON.",
+)

@@ -1,0 +1,30 @@
+"""Kimi-VL: images at their own resolution, on a canvas of libmtmd's."""
+
+from __future__ import annotations
+
+from ggufvlm.families.convention import Convention
+from ggufvlm.families.family import SCALE_FACTOR, CanvasRule, Family
+
+# MoonshotAI/Kimi-VL#56; the questions are those of LFM2.5-VL's model card, from memory
+_BOXES = Convention(
+    name="json_rel1",
+    who="Kimi-VL and LFM2.5-VL",
+    scale=1,
+    everything=(
+        "Detect all objects in the image. Response must be a JSON array: "
+        '[{"label": ..., "bbox": [x1, y1, x2, y2]}, ...]. Coordinates are normalized to [0,1].'
+    ),
+    labelled=(
+        "Detect all instances of: {label}. Response must be a JSON array: "
+        '[{"label": ..., "bbox": [x1, y1, x2, y2]}, ...]. Coordinates are normalized to [0,1].'
+    ),
+)
+
+FAMILIES = (
+    Family(
+        name="Kimi-VL",
+        projectors=("kimivl",),
+        canvas=CanvasRule(1, SCALE_FACTOR, (8, 1024)),
+        convention=_BOXES,
+    ),
+)
