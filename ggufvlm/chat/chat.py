@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ggufvlm.chat.file import SavedDialogue, read_dialogue
 from ggufvlm.chat.turn import ChatImage, MissingImage, Turn
 from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.families import Message
-from ggufvlm.media import Image, load, local_path
+from ggufvlm.media import Image, ImageSource, load, local_path
 from ggufvlm.vlm.answer import Answer, AnswerStream, PromptSize
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Chat:
 
     # -- asking
 
-    def send(self, text: str, images: Iterable[Any] = ()) -> Answer:
+    def send(self, text: str, images: Iterable[ImageSource] = ()) -> Answer:
         """Ask, and wait for the whole answer.
 
         Args:
@@ -70,7 +70,7 @@ class Chat:
         """
         return self.stream(text, images).answer
 
-    def stream(self, text: str, images: Iterable[Any] = ()) -> AnswerStream:
+    def stream(self, text: str, images: Iterable[ImageSource] = ()) -> AnswerStream:
         """Ask, and get the answer piece by piece. It is part of the dialogue when the iteration has ended.
 
         An answer that is stopped (``close``) stays as far as it came; one that is stopped before its first word is
@@ -174,7 +174,7 @@ class Chat:
         self._check(number)
         return self.images[number - 1]
 
-    def stage(self, *sources: Any) -> tuple[Image, ...]:
+    def stage(self, *sources: ImageSource) -> tuple[Image, ...]:
         """Put images before the next question.
 
         Args:
@@ -197,7 +197,7 @@ class Chat:
         self._put(number, ())
         return dropped
 
-    def replace_image(self, number: int, source: Any) -> Image:
+    def replace_image(self, number: int, source: ImageSource) -> Image:
         """Put another image in the place of one, missing or not.
 
         Raises:
@@ -209,7 +209,7 @@ class Chat:
         self._put(number, (image,))
         return image
 
-    def _load(self, source: Any) -> Image:
+    def _load(self, source: ImageSource) -> Image:
         image = load(source)
         path = local_path(source)
         if path is not None:

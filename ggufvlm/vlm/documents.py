@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from ggufvlm.errors import UsageError
 from ggufvlm.families.messages import Message
-from ggufvlm.media import Image
+from ggufvlm.media import Image, ImageSource
 from ggufvlm.media.decoding.decode import decode
 from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify
 from ggufvlm.media.documents.document import Document, Selection, open_document
@@ -35,7 +35,7 @@ class Measurer(Protocol):
     @property
     def sampling(self) -> SamplingParams: ...
 
-    def measure(self, messages: Messages, *, images: Sequence[Any] = (), prefill: str = "") -> PromptSize: ...
+    def measure(self, messages: Messages, *, images: Sequence[ImageSource] = (), prefill: str = "") -> PromptSize: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from ggufvlm.media import Image
 from ggufvlm.media.loading import read
 from ggufvlm.vlm.answer import Answer
 from ggufvlm.vlm.documents import Attachments, Measurer
+from ggufvlm.vlm.request import Images, as_list
 from ggufvlm.vlm.request import question as dialogue_of
 from ggufvlm.workers.prefetch import Budget, Prefetch, Prefetched, Reserve
 
@@ -47,7 +48,7 @@ class Question:
     """
 
     prompt: str
-    images: Any = ()
+    images: Images | Attachments = ()
     system: str | None = None
     prefill: str = ""
     settings: SamplingSettings = field(default_factory=lambda: SamplingSettings())
@@ -123,7 +124,7 @@ class Mapping:
             reserve(min(images.n_bytes, _MAX_BYTES_OF_DOCUMENTS))
             prompt, system, prefill = question.prompt, question.system, question.prefill
             return images.fit(self._vlm, prompt, system, prefill, max_bytes=_MAX_BYTES_OF_DOCUMENTS)[0]
-        encoded = [read(image) for image in _as_list(images)]
+        encoded = [read(image) for image in as_list(images)]
         if not _bytes_in_memory(question):
             reserve(sum(image.n_bytes for image in encoded))
         return dialogue_of([image.decode() for image in encoded], question.prompt, question.system)
@@ -157,9 +158,8 @@ class Mapping:
 
 def _bytes_in_memory(question: Question) -> int:
     """The memory of its images if all of them are decoded already; else 0."""
-    images = _as_list(question.images)
-    return sum(len(image.rgb) for image in images) if all(isinstance(image, Image) for image in images) else 0
-
-
-def _as_list(images: Any) -> list[Any]:
-    return list(images) if isinstance(images, (list, tuple)) else [images]
+    if isinstance(question.images, Attachments):
+        return 0
+    images = as_list(question.images)
+    decoded = [image for image in images if isinstance(image, Image)]
+    return sum(len(image.rgb) for image in decoded) if len(decoded) == len(images) else 0

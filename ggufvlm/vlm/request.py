@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 from ggufvlm.config import SamplingParams
 from ggufvlm.engine.request import ImagePart, OriginalImage, Part, Request, TextPart
 from ggufvlm.errors import UsageError
 from ggufvlm.families import ChatHandler, Message, PlainHandler, read_messages
-from ggufvlm.media import Image, load, prepare
+from ggufvlm.media import Image, ImageSource, load, prepare
 from ggufvlm.media.pixels.prepare import planned_id
 
-Messages = Iterable[Mapping[str, Any] | Message]
+Messages: TypeAlias = "Iterable[Mapping[str, Any] | Message]"
+"""A dialogue: in the Hub's chat format, or as our own messages."""
+
+Images: TypeAlias = "ImageSource | Sequence[ImageSource]"
+"""One image, or a list or tuple of them."""
+
+
+def as_list(images: Images) -> list[ImageSource]:
+    """One image or several, as a list."""
+    return list(images) if isinstance(images, (list, tuple)) else [cast("ImageSource", images)]
 
 
 def image_ids(request: Request) -> frozenset[str]:
@@ -21,7 +30,7 @@ def image_ids(request: Request) -> frozenset[str]:
     return frozenset(part.id for part in request.parts if isinstance(part, ImagePart))
 
 
-def read_dialogue(messages: Messages, images: Sequence[Any]) -> list[Message]:
+def read_dialogue(messages: Messages, images: Sequence[ImageSource]) -> list[Message]:
     """Messages in either form; ``images`` are for the entries that name none.
 
     Raises:

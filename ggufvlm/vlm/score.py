@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ggufvlm.engine.task import Output
 from ggufvlm.errors import UsageError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ggufvlm.config import SamplingSettings
     from ggufvlm.engine.request import Request
     from ggufvlm.engine.thread import Outputs
+    from ggufvlm.media import ImageSource
     from ggufvlm.vlm.answer import PendingAnswer
     from ggufvlm.vlm.request import Messages
 
@@ -37,14 +38,14 @@ class Scorer(Protocol):
     """Who reads the answers: :class:`~ggufvlm.VLM`."""
 
     def build_request(
-        self, messages: Messages, *, images: Sequence[Any] = (), **settings: Unpack[SamplingSettings]
+        self, messages: Messages, *, images: Sequence[ImageSource] = (), **settings: Unpack[SamplingSettings]
     ) -> Request: ...
 
     def submit(self, request: Request, outputs: Outputs | None = None) -> PendingAnswer: ...
 
 
 def score(
-    vlm: Scorer, messages: Messages, continuations: Sequence[str], *, images: Sequence[Any] = ()
+    vlm: Scorer, messages: Messages, continuations: Sequence[str], *, images: Sequence[ImageSource] = ()
 ) -> list[AnswerScore]:
     """How probable each of some answers is, by the model's own token probabilities.
 

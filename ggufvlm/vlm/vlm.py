@@ -9,18 +9,18 @@ from concurrent.futures import Future
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings
 from ggufvlm.engine.request import Request
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.families import ChatHandler
 from ggufvlm.llama.cancellation import CancelToken
-from ggufvlm.media import Image, load
+from ggufvlm.media import Image, ImageSource, load
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.resolve import find_model
 from ggufvlm.vlm.answer import Answer, AnswerStream, AnswerTimes, PendingAnswer, PromptSize, Usage, seen_images
-from ggufvlm.vlm.request import Messages, RequestBuilder, image_ids, question, read_dialogue
+from ggufvlm.vlm.request import Images, Messages, RequestBuilder, as_list, image_ids, question, read_dialogue
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -141,7 +141,7 @@ class VLM:
 
     def describe(
         self,
-        images: Any,
+        images: Images,
         prompt: str = DEFAULT_PROMPT,
         *,
         system: str | None = None,
@@ -166,15 +166,14 @@ class VLM:
             ImageError: an image cannot be read.
             UsageError, ContextOverflow, EngineError: see there.
         """
-        sources = images if isinstance(images, (list, tuple)) else [images]
-        messages = question([load(source) for source in sources], prompt, system)
+        messages = question([load(source) for source in as_list(images)], prompt, system)
         return self.stream(messages, prefill=prefill, **settings).answer
 
     def stream(
         self,
         messages: Messages,
         *,
-        images: Sequence[Any] = (),
+        images: Sequence[ImageSource] = (),
         prefill: str = "",
         **settings: Unpack[SamplingSettings],
     ) -> AnswerStream:
@@ -201,7 +200,7 @@ class VLM:
         # no generator: Ctrl-C would end it, and the answer would be made before the engine has ended it
         return AnswerStream(chain([prefill] if prefill else [], pending.ticket), pending.abort, pending.finish)
 
-    def prepare(self, messages: Messages, *, images: Sequence[Any] = ()) -> None:
+    def prepare(self, messages: Messages, *, images: Sequence[ImageSource] = ()) -> None:
         """Begin to compute a dialogue that is likely to be asked about next, and return at once.
 
         What a later question has in common with it need not be computed again: images are encoded while the user is
@@ -247,7 +246,7 @@ class VLM:
         yield from Mapping(self, questions, n_ahead or 2 * self._loading.config.n_slots).results()
 
     def score(
-        self, messages: Messages, continuations: Sequence[str], *, images: Sequence[Any] = ()
+        self, messages: Messages, continuations: Sequence[str], *, images: Sequence[ImageSource] = ()
     ) -> list[AnswerScore]:
         """How probable each of some answers is; the same as :func:`ggufvlm.score`."""
         from ggufvlm.vlm.score import score
@@ -258,7 +257,7 @@ class VLM:
         self,
         messages: Messages,
         *,
-        images: Sequence[Any] = (),
+        images: Sequence[ImageSource] = (),
         prefill: str = "",
         **settings: Unpack[SamplingSettings],
     ) -> Request:
@@ -305,7 +304,7 @@ class VLM:
         """
         return self._worker.call(lambda: function(self._worker.engine))
 
-    def measure(self, messages: Messages, *, images: Sequence[Any] = (), prefill: str = "") -> PromptSize:
+    def measure(self, messages: Messages, *, images: Sequence[ImageSource] = (), prefill: str = "") -> PromptSize:
         """What a dialogue would take of the context. Nothing is computed.
 
         Raises: as :meth:`describe`, but for ContextOverflow.

@@ -22,7 +22,7 @@ from ggufvlm.errors import ExitCode, GGUFVLMError
 if TYPE_CHECKING:
     from ggufvlm.chat.chat import Chat
     from ggufvlm.cli.chat.model import ModelLoader
-    from ggufvlm.media import Image
+    from ggufvlm.media import Image, ImageSource
     from ggufvlm.vlm.answer import Answer, AnswerStream, PromptSize
 
 
@@ -214,7 +214,7 @@ class ChatSession:
         """An image for people."""
         return f"image {number} ({self.chat.image(number).source})"
 
-    def stage(self, *sources: object) -> tuple[Image, ...]:
+    def stage(self, *sources: ImageSource) -> tuple[Image, ...]:
         """Stage images and say so, one line each.
 
         Raises:
