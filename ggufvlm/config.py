@@ -95,6 +95,7 @@ class SamplingParams:
         logprobs: note the log-probability of each token of the answer, and of this many of the most probable ones in
             its place. They are the model's own: before temperature, penalties and constraint.
         show_special: control tokens become text of the answer, such as the box tokens of some models.
+        ignore_eos: the token that ends an answer ends nothing, so that each run of a measurement does the same work.
     """
 
     max_tokens: int = 4096
@@ -112,6 +113,7 @@ class SamplingParams:
     constraint: Constraint | None = None
     logprobs: int | None = None
     show_special: bool = False
+    ignore_eos: bool = False
 
     def __post_init__(self) -> None:
         for name in ("temperature", "top_p", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty"):
@@ -154,9 +156,11 @@ class SamplingSettings(TypedDict, total=False):
     constraint: Constraint | None
     logprobs: int | None
     show_special: bool
+    ignore_eos: bool
 
 
-PLAIN_SETTINGS = tuple(item.name for item in fields(SamplingParams) if item.name != "constraint")
+_NEVER_TEXT = ("constraint", "ignore_eos")
+PLAIN_SETTINGS = tuple(item.name for item in fields(SamplingParams) if item.name not in _NEVER_TEXT)
 """Names of the settings that can be written as text: in a file, or as a command of a chat."""
 
 

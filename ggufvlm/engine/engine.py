@@ -21,7 +21,7 @@ from ggufvlm.engine.slots import Slots
 from ggufvlm.engine.snapshots import Snapshots
 from ggufvlm.engine.task import Output, Task, as_engine_error
 from ggufvlm.errors import EngineError, GGUFVLMError
-from ggufvlm.llama.context import DecodeAborted, NoRoom
+from ggufvlm.llama.context import DecodeAborted, NoRoom, OnNativeCall
 from ggufvlm.llama.model import Model
 from ggufvlm.llama.projector import EncodeAborted
 
@@ -71,6 +71,14 @@ class Engine:
     def model(self) -> Model:
         """The language model's weights; for use in the engine's thread."""
         return self._runner.model
+
+    def time_native_calls(self, told: OnNativeCall | None) -> None:
+        """Measure llama.cpp's part of each step; in the engine's thread.
+
+        Args:
+            told: gets when a native call began and ended, in seconds of ``time.perf_counter``; ``None`` ends it.
+        """
+        self._runner.time_native_calls(told)
 
     @property
     def is_idle(self) -> bool:
@@ -310,7 +318,7 @@ class Engine:
         sequence.status = Status.DECODE
         if sequence.timings.first_token is None:
             sequence.timings.first_token = time.perf_counter() - task.added_at
-        if self._runner.model.vocab.is_end(token):
+        if not task.ignores_eos and self._runner.model.vocab.is_end(token):
             return self._finish(sequence, "stop")
         sequence.generated.append(token)
         sequence.next_token = token

@@ -15,7 +15,7 @@ from ggufvlm.engine.scheduler import TokenRow
 from ggufvlm.engine.sequence import ImageSegment, Segment, TextSegment
 from ggufvlm.errors import EngineError, UsageError
 from ggufvlm.llama.chunks import ImageInput, InputChunk, InputChunks, TextInput
-from ggufvlm.llama.context import AbortFlag, Context, ContextShape
+from ggufvlm.llama.context import AbortFlag, Context, ContextShape, OnNativeCall
 from ggufvlm.llama.lazy_projector import LazyProjector
 from ggufvlm.llama.model import Model
 from ggufvlm.llama.projector import Projector
@@ -66,6 +66,7 @@ class Runner:
         self._n_threads = n_threads
         self._abort = AbortFlag()
         self._context: Context | None = None
+        self._on_native_call: OnNativeCall | None = None
         self._embeddings = EmbeddingCache() if embeddings is None else embeddings
         self._open_image: tuple[str, InputChunks] | None = None
 
@@ -143,7 +144,7 @@ class Runner:
             n_slots=self._config.n_slots,
         )
         if old is None:
-            self._context = Context(self.model, self._config, self._abort, wanted)
+            self._context = self._make_context(wanted)
             return False
         if old.n_ctx >= n_cells and old.n_ubatch >= n_rows_together:
             return True
@@ -152,13 +153,24 @@ class Runner:
         old.close()  # before the new one is made: two large caches may not fit side by side
         self._context = None
         try:
-            self._context = Context(self.model, self._config, self._abort, wanted)
+            self._context = self._make_context(wanted)
         except EngineError:
-            self._context = Context(self.model, self._config, self._abort, old.shape)
+            self._context = self._make_context(old.shape)
             if state is not None:
                 self._context.import_all(state)
             raise
         return state is not None and self._context.import_all(state)
+
+    def _make_context(self, shape: ContextShape) -> Context:
+        context = Context(self.model, self._config, self._abort, shape)
+        context.on_native_call = self._on_native_call
+        return context
+
+    def time_native_calls(self, told: OnNativeCall | None) -> None:
+        """See :meth:`Engine.time_native_calls`."""
+        self._on_native_call = told
+        if self._context is not None:
+            self._context.on_native_call = told
 
     def cut(self, slot: int, position: int) -> bool:
         """Drop a slot's cells from ``position`` on; where that is not possible all of them, and return False."""

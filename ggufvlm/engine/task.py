@@ -47,6 +47,7 @@ class Task:
         n_logprobs: alternatives whose log-probabilities are noted for each token; ``None`` notes none.
         is_scored: the answer is given, and only its probability is wanted.
         show_special: control tokens are text of the answer.
+        ignores_eos: no token ends the answer.
         embeddings: of the image that is being computed.
     """
 
@@ -58,6 +59,7 @@ class Task:
     n_logprobs: int | None
     is_scored: bool
     show_special: bool
+    ignores_eos: bool
     embeddings: NDArray[np.float32] | None = None
 
     @classmethod
@@ -72,6 +74,7 @@ class Task:
             n_logprobs=request.sampling.logprobs,
             is_scored=request.continuation is not None,
             show_special=request.sampling.show_special,
+            ignores_eos=request.sampling.ignore_eos,
         )
 
     def choose(self, runner: Runner, sequence: Sequence, row: int) -> int:
@@ -86,7 +89,7 @@ class Task:
         token = runner.sample(self.sampler, row)
         if self.is_scored:
             sequence.score += log_share(logits, vocab.ends if vocab.is_end(token) else [token])
-        elif self.n_logprobs is not None and not vocab.is_end(token):
+        elif self.n_logprobs is not None and (self.ignores_eos or not vocab.is_end(token)):
             noted = token_logprob(logits, token, self.n_logprobs, lambda other: vocab.piece(other, special=True))
             sequence.logprobs.append(noted)
         return token

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,8 +72,16 @@ class ContextShape:
     n_slots: int = 1
 
 
+OnNativeCall = Callable[[float, float], None]
+"""Gets when a native call began and when it ended, in seconds of ``time.perf_counter``."""
+
+
 class Context:
-    """One KV cache, shared by all slots. Only one thread may use it at a time; the abort flag may be set from any."""
+    """One KV cache, shared by all slots. Only one thread may use it at a time; the abort flag may be set from any.
+
+    Attributes:
+        on_native_call: told of each computation and each fetch of logits, which is where a GPU is waited for.
+    """
 
     def __init__(self, model: Model, config: EngineConfig, abort: AbortFlag, shape: ContextShape) -> None:
         """Reserve a cache.
@@ -105,6 +114,7 @@ class Context:
         self.shape = shape
         self._batch = TokenBatch(self.n_batch, shape.n_slots)
         self._n_vocab = model.vocab.size
+        self.on_native_call: OnNativeCall | None = None
 
     @property
     def handle(self) -> Any:
@@ -149,7 +159,10 @@ class Context:
 
     def _decode(self, batch: Any) -> None:
         log.forget()
+        began = time.perf_counter()
         code = llama.llama_decode(self.handle, batch)
+        if self.on_native_call is not None:
+            self.on_native_call(began, time.perf_counter())
         if code == _ABORTED:
             raise DecodeAborted("aborted")
         if code == _NO_ROOM:
@@ -159,7 +172,10 @@ class Context:
 
     def logits(self, row: int) -> NDArray[np.float32]:
         """Logits [n_vocab] of a row of the last token step: a view, valid until the next step."""
+        began = time.perf_counter()
         pointer = llama.llama_get_logits_ith(self.handle, row)
+        if self.on_native_call is not None:
+            self.on_native_call(began, time.perf_counter())
         if not pointer:
             raise EngineError(f"row {row} has no logits")
         return np.ctypeslib.as_array(pointer, shape=(self._n_vocab,))

@@ -15,9 +15,8 @@ from pathlib import Path
 from ggufvlm.media import Image, save, to_png
 from ggufvlm.tools.bench.against import PROMPT, compare_together
 from ggufvlm.tools.bench.alternate import seconds_of, set_against
-from ggufvlm.tools.bench.endless import endless, fixed_work
 from ggufvlm.tools.bench.images import variant, variants
-from ggufvlm.tools.bench.in_process import loaded, map_all
+from ggufvlm.tools.bench.in_process import fixed_work, loaded, map_all
 from ggufvlm.tools.bench.peers import (
     BENCH,
     MTMD_CLI,
@@ -131,7 +130,7 @@ def pause(setting: Setting) -> list[Ratio]:
 
 def _our_pause(setting: Setting, vlm: VLM, number: int) -> float:
     running, moments = variant(setting.job.image, 2 * number), list[float]()
-    with endless(vlm), vlm.stream(question([running], PROMPT), **fixed_work(N_RUNNING)) as stream:
+    with vlm.stream(question([running], PROMPT), **fixed_work(N_RUNNING)) as stream:
 
         def listen() -> None:
             for _ in stream:

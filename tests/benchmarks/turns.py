@@ -12,9 +12,8 @@ from pathlib import Path
 from ggufvlm.media import Image, save, to_png
 from ggufvlm.tools.bench.against import PROMPT, compare_cold, n_said
 from ggufvlm.tools.bench.alternate import set_against
-from ggufvlm.tools.bench.endless import endless, fixed_work
 from ggufvlm.tools.bench.images import variant
-from ggufvlm.tools.bench.in_process import loaded
+from ggufvlm.tools.bench.in_process import fixed_work, loaded
 from ggufvlm.tools.bench.peers import MTMD_CLI, N_CTX, SERVER, find_program, mtmd_command, server_arguments
 from ggufvlm.tools.bench.processes import run
 from ggufvlm.tools.bench.results import Ratio
@@ -126,13 +125,12 @@ def second_turn(setting: Setting) -> list[Ratio]:
 def our_second_turn(vlm: VLM, image: Image, *, seconds_of_typing: float = 0.0) -> float:
     """Seconds to the first token; while a person types, a chat computes what the question will begin with."""
     messages = [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": PROMPT}]}]
-    with endless(vlm):
-        said = vlm.stream(messages, **fixed_work(16)).answer.text
-        messages += [{"role": "assistant", "content": said}]
-        if seconds_of_typing:
-            vlm.prepare([*messages, {"role": "user", "content": ""}])
-            time.sleep(seconds_of_typing)
-        messages += [{"role": "user", "content": "What is on the left?"}]
-        answer = vlm.stream(messages, **fixed_work(16)).answer
+    said = vlm.stream(messages, **fixed_work(16)).answer.text
+    messages += [{"role": "assistant", "content": said}]
+    if seconds_of_typing:
+        vlm.prepare([*messages, {"role": "user", "content": ""}])
+        time.sleep(seconds_of_typing)
+    messages += [{"role": "user", "content": "What is on the left?"}]
+    answer = vlm.stream(messages, **fixed_work(16)).answer
     assert answer.usage.n_images_encoded == 0
     return answer.times.first_token or 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import numpy as np
@@ -222,3 +223,32 @@ def test_abort_with_a_memory_that_cannot_be_cut(engines: MakeEngine, hybrid: Pat
         engine.step()
     assert sequence.finish_reason == "abort"
     np.testing.assert_allclose(first_logits(engine, after), first_logits(engines(hybrid), after), rtol=0, atol=1e-3)
+
+
+def test_an_answer_that_ignores_its_end_is_as_long_as_it_may_be(engines: MakeEngine) -> None:
+    asked = prompt((image(1), "What is on the left?"))
+    text, ended = run(engines(), asked)
+    longer, endless = run(engines(), asked, ignore_eos=True, repetition_guard=False)
+    assert (ended.finish_reason, endless.finish_reason) == ("stop", "length")
+    assert len(ended.generated) < len(endless.generated) == GREEDY.max_tokens
+    assert endless.generated[: len(ended.generated)] == ended.generated
+    assert longer.startswith(text.rstrip())
+
+
+def test_native_calls_are_timed_until_told_otherwise(engines: MakeEngine) -> None:
+    """Also those of the larger context that a longer prompt needs."""
+    engine = engines()
+    calls: list[tuple[float, float]] = []
+    engine.time_native_calls(lambda began, ended: calls.append((began, ended)))
+    began = time.perf_counter()
+    _, first = run(engine, prompt(("What color is the sky?",)))
+    n_first, n_cells = len(calls), engine.n_ctx
+    assert n_first >= len(first.generated)
+    _, second = run(engine, prompt(("sky " * 2 * n_cells,)), max_tokens=5)
+    assert engine.n_ctx > n_cells
+    assert len(calls) >= n_first + len(second.generated)
+    assert all(began <= start <= end <= time.perf_counter() for start, end in calls)
+    engine.time_native_calls(None)
+    n_calls = len(calls)
+    run(engine, prompt(("What color is the sea?",)))
+    assert len(calls) == n_calls

@@ -19,7 +19,6 @@ from ggufvlm import VLM, EngineConfig, ImageError, ModelError, UsageError
 from ggufvlm.config import SamplingSettings
 from ggufvlm.gguf.header import read_header
 from ggufvlm.gguf.writer import copied, encode_value, read_pairs, write_gguf
-from ggufvlm.tools.bench.endless import endless
 from tests.support.scenes import Block, Scene
 
 LEFT = Scene("white", (Block("blue", "column", (0.1, 0.15, 0.25, 0.9)), Block("red", "square", (0.5, 0.3, 0.8, 0.72))))
@@ -160,14 +159,13 @@ def test_a_hundred_kilobytes_of_markers_are_only_too_long(demo: VLM, images: tup
 def test_ctrl_c_leaves_an_answer_that_is_complete(demo: VLM, images: tuple[Path, Path]) -> None:
     """Its text is what its tokens say, though the interruption comes while the caller waits for the next piece."""
     question = [user({"type": "image", "path": images[0]}, text("Describe this image."))]
-    with endless(demo):
-        settings = SamplingSettings(max_tokens=-1, repetition_guard=False, logprobs=0, show_special=True)
-        stream = demo.stream(question, prefill="A", **settings)
-        next(stream)
-        threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-        with pytest.raises(KeyboardInterrupt):
-            _ = stream.answer
-        stream.close()
+    settings = SamplingSettings(max_tokens=-1, repetition_guard=False, logprobs=0, show_special=True, ignore_eos=True)
+    stream = demo.stream(question, prefill="A", **settings)
+    next(stream)
+    threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        _ = stream.answer
+    stream.close()
     answer = stream.answer
     assert answer.finish_reason == "abort"
     assert answer.logprobs is not None

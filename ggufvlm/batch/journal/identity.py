@@ -11,7 +11,7 @@ from ggufvlm.cache.store import digest
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings
 from ggufvlm.models.files import ModelFiles
 
-_LATER = ("constraint", "logprobs", "show_special")
+_LATER = ("constraint", "logprobs", "show_special", "ignore_eos")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

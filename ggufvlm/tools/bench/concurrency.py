@@ -5,19 +5,15 @@ from __future__ import annotations
 import queue
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from ggufvlm.config import SamplingParams
 from ggufvlm.engine.task import Output
-from ggufvlm.llama.context import Context
-from ggufvlm.tools.bench.endless import endless, fixed_work
+from ggufvlm.tools.bench.in_process import fixed_work
 from ggufvlm.vlm.request import question
 from ggufvlm.vlm.vlm import VLM
 
-T = TypeVar("T")
 N_SETTLING = 2
 """Tokens of each answer before the clock starts."""
 
@@ -52,39 +48,16 @@ def engine_pace(vlm: VLM, n_lanes: int, n_tokens: int) -> Pace:
     which all lanes run: from when each has said :data:`N_SETTLING` tokens until the first one ends.
     """
     outputs = _Stamped()
-    with endless(vlm), native_calls() as calls:
+    calls: list[tuple[float, float]] = []
+    vlm.in_engine_thread(lambda engine: engine.time_native_calls(lambda began, ended: calls.append((began, ended))))
+    try:
         _begin_together(vlm, n_lanes, n_tokens + N_SETTLING + 1, outputs)
         steps = common_steps(_timed(outputs, n_lanes))
-    seconds = steps[-1] - steps[0]
-    native = sum(took for ended, took in calls if steps[0] < ended <= steps[-1])
-    return Pace(n_lanes * (len(steps) - 1) / seconds, 100 * (seconds / native - 1))
-
-
-@contextmanager
-def native_calls() -> Iterator[list[tuple[float, float]]]:
-    """When each of llama.cpp's computations ended and how many seconds it took.
-
-    Asking for logits counts, because that is where a GPU is waited for.
-    """
-    calls: list[tuple[float, float]] = []
-
-    def timed(function: Callable[..., T]) -> Callable[..., T]:
-        def call(*arguments: Any, **named: Any) -> T:
-            began = time.perf_counter()
-            result = function(*arguments, **named)
-            ended = time.perf_counter()
-            calls.append((ended, ended - began))
-            return result
-
-        return call
-
-    compute, logits = Context._decode, Context.logits
-    # the class's: an engine makes a larger context when it needs one
-    Context._decode, Context.logits = timed(compute), timed(logits)  # type: ignore[method-assign]
-    try:
-        yield calls
     finally:
-        Context._decode, Context.logits = compute, logits  # type: ignore[method-assign]
+        vlm.in_engine_thread(lambda engine: engine.time_native_calls(None))
+    seconds = steps[-1] - steps[0]
+    native = sum(ended - began for began, ended in calls if steps[0] < ended <= steps[-1])
+    return Pace(n_lanes * (len(steps) - 1) / seconds, 100 * (seconds / native - 1))
 
 
 def prompt_cells(vlm: VLM) -> int:

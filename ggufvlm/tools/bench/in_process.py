@@ -8,9 +8,8 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from ggufvlm.config import Priority
+from ggufvlm.config import Priority, SamplingSettings
 from ggufvlm.errors import EngineError
-from ggufvlm.tools.bench.endless import endless, fixed_work
 from ggufvlm.tools.bench.images import variant, variants
 from ggufvlm.tools.bench.job import BenchJob, Measured, Say
 from ggufvlm.vlm.answer import Answer, SeenImage
@@ -23,6 +22,17 @@ if TYPE_CHECKING:
 
 BATCH_SLOTS = 4
 IMAGES_PER_SLOT = 2
+
+
+def fixed_work(n_tokens: int) -> SamplingSettings:
+    """Exactly this many tokens, always the most probable one."""
+    return {
+        "max_tokens": n_tokens,
+        "temperature": 0.0,
+        "repeat_penalty": 1.0,
+        "repetition_guard": False,
+        "ignore_eos": True,
+    }
 
 
 @contextmanager
@@ -91,8 +101,7 @@ def measure_batch(job: BenchJob, say: Say) -> Measured:
 
 def ask(vlm: VLM, image: Image, prompt: str, n_tokens: int) -> Answer:
     """One answer of exactly ``n_tokens``."""
-    with endless(vlm):
-        return vlm.describe(image, prompt, **fixed_work(n_tokens))
+    return vlm.describe(image, prompt, **fixed_work(n_tokens))
 
 
 def map_all(vlm: VLM, asked: Sequence[tuple[Image | bytes, str]], n_tokens: int) -> float:
@@ -103,8 +112,7 @@ def map_all(vlm: VLM, asked: Sequence[tuple[Image | bytes, str]], n_tokens: int)
     """
     began = perf_counter()
     questions = [Question(prompt=prompt, images=image, settings=fixed_work(n_tokens)) for image, prompt in asked]
-    with endless(vlm):
-        for result in vlm.map(questions):
-            if result.error is not None:
-                raise result.error
+    for result in vlm.map(questions):
+        if result.error is not None:
+            raise result.error
     return perf_counter() - began
