@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import struct
 from dataclasses import dataclass
+from io import BufferedIOBase, RawIOBase
 from typing import IO, Any
 
 from ggufvlm import errors
@@ -38,13 +39,13 @@ class Failure:
         return (EngineError if kind is MissingExtra else kind)(self.text, hint=self.hint)
 
 
-def frame(message: object) -> bytes:
+def frame(message: object) -> tuple[bytes, bytes]:
     """A message as it goes through a pipe: its length in eight bytes, then the pickled object.
 
     Pickles run code when they are read: read them from nobody but one's own parent or child process.
     """
     data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    return _LENGTH.pack(len(data)) + data
+    return _LENGTH.pack(len(data)), data  # not in one piece: images are large
 
 
 def write_message(pipe: IO[bytes], message: object) -> None:
@@ -53,11 +54,11 @@ def write_message(pipe: IO[bytes], message: object) -> None:
     Raises:
         OSError: nobody reads.
     """
-    pipe.write(frame(message))
+    pipe.writelines(frame(message))
     pipe.flush()
 
 
-def read_message(pipe: IO[bytes]) -> Any:
+def read_message(pipe: BufferedIOBase | RawIOBase) -> Any:
     """Wait for a message and read it.
 
     Raises:
@@ -67,12 +68,12 @@ def read_message(pipe: IO[bytes]) -> Any:
     return pickle.loads(_read_exactly(pipe, length))
 
 
-def _read_exactly(pipe: IO[bytes], n_bytes: int) -> bytes:
-    parts = []
-    while n_bytes:
-        part = pipe.read(n_bytes)
-        if not part:
+def _read_exactly(pipe: BufferedIOBase | RawIOBase, n_bytes: int) -> bytearray:
+    data = bytearray(n_bytes)
+    unread = memoryview(data)
+    while unread:
+        n_read = pipe.readinto(unread)
+        if not n_read:
             raise EOFError
-        parts.append(part)
-        n_bytes -= len(part)
-    return b"".join(parts)
+        unread = unread[n_read:]
+    return data

@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from queue import SimpleQueue
 from typing import IO, Any
 
@@ -53,7 +54,7 @@ class Worker:
         self._on_end = on_end
         self._why: str | None = None
         self._ended = threading.Event()
-        self._unsent: SimpleQueue[bytes | None] = SimpleQueue()
+        self._unsent: SimpleQueue[tuple[bytes, bytes] | None] = SimpleQueue()
         self._stderr: IO[bytes] | None = None if show_stderr else tempfile.TemporaryFile()  # noqa: SIM115 - till its end
         try:
             self._process = subprocess.Popen(
@@ -113,14 +114,15 @@ class Worker:
         assert pipe is not None
         with contextlib.suppress(OSError):  # it has ended, which the listener sees
             while (data := self._unsent.get()) is not None:
-                pipe.write(data)
+                pipe.writelines(data)
                 pipe.flush()
+                del data  # it may be large, and the next one may be long in coming
         with contextlib.suppress(OSError):
             pipe.close()
 
     def _listen(self) -> None:
         pipe = self._process.stdout
-        assert pipe is not None
+        assert isinstance(pipe, BufferedReader)
         try:
             with pipe, contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
                 while True:
