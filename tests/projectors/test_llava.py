@@ -14,10 +14,11 @@ from ggufvlm import VLM, Answer
 from ggufvlm.cli.models import show
 from ggufvlm.cli.options.shared import OutputOptions
 from ggufvlm.cli.terminal.console import show_stats
+from ggufvlm.engine.request import ImagePart
 from ggufvlm.families import ChatHandler, ModelFacts, PlainHandler
 from ggufvlm.gguf.writer import encode_value
 from ggufvlm.llama.probe import library_fingerprint
-from ggufvlm.media import ImagePlan, load
+from ggufvlm.media import ImagePlan
 from ggufvlm.models.pairing import check_pair
 from ggufvlm.projectors import llava_probe
 from ggufvlm.projectors.llava_probe import ProbeVerdict
@@ -121,7 +122,8 @@ def as_llava_does(image: PIL.Image.Image) -> np.ndarray:
 @pytest.mark.parametrize("size", [(224, 112), (113, 200), (112, 112), (37, 5), (301, 300)])
 def test_images_are_prepared_as_the_reference_does_it(llava: VLM, size: tuple[int, int]) -> None:
     image = noise(*size)
-    part = llava._image(load(image))
+    request = llava.build_request([{"role": "user", "content": [{"type": "image", "image": image}]}])
+    (part,) = [part for part in request.parts if isinstance(part, ImagePart)]
     assert (part.width, part.height) == (112, 112)
     pixels = np.frombuffer(part.pixels(), np.uint8).reshape(112, 112, 3)
     np.testing.assert_array_equal(pixels, as_llava_does(image))

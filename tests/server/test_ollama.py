@@ -315,6 +315,7 @@ def test_version(url):
         b'{"model": "demo", "prompt": "a", "images": [{"path": "/etc/passwd"}]}',
         b'{"prompt": "a"}',
     ],
+    ids=lambda body: repr(body[:80]),
 )
 def test_bad_bodies(url, body):
     answer = httpx.post(f"{url}/api/generate", content=body)
