@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -9,6 +10,8 @@ from typing import Any, Literal, get_args
 from ggufvlm.errors import EngineError, UsageError
 
 ConstraintKind = Literal["json_schema", "regex", "choices", "lark", "gbnf"]
+
+_STRING_OR_SPACE = re.compile(r'("(?:[^"\\]|\\.)*")|[ \t\r\n]+', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +143,6 @@ class Constraint:
 
     def tidy(self, text: str) -> str:
         """A finished answer as programs like it: JSON without white space between its tokens, other text as it is."""
-        from ggufvlm.constraints.compact import compact_json
-
         return compact_json(text) if self.kind == "json_schema" else text
 
 
@@ -152,3 +153,11 @@ def _checked(constraint: Constraint) -> Constraint:
 
 def _shortened(text: str, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def compact_json(text: str) -> str:
+    """JSON text without the white space between its tokens; strings, numbers and the order of keys stay as written.
+
+    Models are let to write it as they were trained to, and programs get it without.
+    """
+    return _STRING_OR_SPACE.sub(lambda found: found[1] or "", text)

@@ -153,6 +153,10 @@ def fits(kind: str, text: str, answer: str) -> bool:
     """Whether a finished answer is one that the grammar allows.
 
     An answer to a grammar with special tokens counts as one: its text does not show all tokens.
+
+    Args:
+        kind, text: the constraint, as for :func:`compiled`.
+        answer: the whole answer.
     """
     from llguidance import LLMatcher
 

@@ -55,7 +55,7 @@ class VisionParams(Params):
     mmproj = _param("mmproj", "projector file, if it is not the one beside the model", _text)
     prompt = _param("prompt", "the question for rows that have none of their own", _text)
     systemPrompt = _param("systemPrompt", "system message", _text)
-    batchSize = _param("batchSize", "rows in hand at a time; default: twice nSlots", _int)
+    batchSize = _param("batchSize", "rows in flight at a time; default: twice nSlots", _int)
     nSlots = _param("nSlots", "answers that a Python worker makes at the same time", _int)
     nCtx = _param("nCtx", "context in tokens; default: grows", _int)
     nThreads = _param("nThreads", "CPU threads of a Python worker; default: spark.task.cpus", _int)
@@ -112,7 +112,7 @@ class VisionParams(Params):
         return self._with(systemPrompt=value)
 
     def setBatchSize(self: Self, value: int) -> Self:
-        """Rows in hand at a time."""
+        """Rows in flight at a time."""
         return self._with(batchSize=value)
 
     def setNSlots(self: Self, value: int) -> Self:

@@ -28,7 +28,7 @@ class SparkJob:
     Attributes:
         image_col, prompt_col: columns to read; without a prompt column every row is asked ``prompt``.
         model, mmproj: as :meth:`VLM.load <ggufvlm.VLM.load>` takes them.
-        n_ahead: rows in hand at a time.
+        n_ahead: rows in flight at a time, being read, waiting or answered.
         as_annotations: answers as Spark NLP's annotations in place of text.
     """
 
@@ -61,6 +61,7 @@ class _PendingBatch:
         self.n_open = self.batch.num_rows
 
     def settle(self, row: int, text: str | None, error: GGUFVLMError | None) -> None:
+        """Note what came of a row: its answer, or the reason why there is none."""
         self.texts[row] = text
         self.errors[row] = f"{type(error).__name__}: {error}" if error is not None else None
         self.n_open -= 1

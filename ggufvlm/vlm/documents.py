@@ -122,7 +122,11 @@ class Attachments:
         With several images each one stands behind a label: ``[page 3]``, ``[0:12.0]``, ``[scan.pdf, page 3]``.
 
         Args:
-            max_bytes: of the images of documents in memory.
+            vlm: tells what a dialogue takes of the context.
+            prompt: the question.
+            system: a system message.
+            prefill: the text that the answer will start with.
+            max_bytes: limit of the memory for decoded images of documents.
 
         Raises: as :meth:`read`, and as :meth:`VLM.measure <ggufvlm.VLM.measure>`.
         """
@@ -144,8 +148,9 @@ class Attachments:
         Of each document at least one is among them.
 
         Args:
-            room: cells.
-            max_bytes: of the images of documents in memory.
+            vlm: tells what images take of the context.
+            room: cells that the images may take.
+            max_bytes: limit of the memory for decoded images of documents.
 
         Raises: as :meth:`read`, and as :meth:`VLM.measure <ggufvlm.VLM.measure>`.
         """
@@ -175,7 +180,7 @@ class Attachments:
             chosen = [_thinned(strip, max(0.0, room(size) / size.total)) for strip in chosen]
 
     def _first_share(self, size: PromptSize, room: int) -> float:
-        """The share of the wanted images that would fit if all images of a document were like its first."""
+        """The fraction of the wanted images that would fit if all images of a document were like its first."""
         fixed, wanted = size.n_text, 0
         for strip, cells in zip(self._strips, size.n_images, strict=True):
             if strip.document is None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loading:
-    """What is to be loaded, and whom to tell.
+    """What is to be loaded, and the callbacks that are told.
 
     Attributes:
         report: what the headers of the two files say.
@@ -57,8 +57,8 @@ class Loaded:
 
     Attributes:
         adds_bos, adds_eos: what its tokenizer does by itself.
-        repair: what is mended for it, for people.
-        projector: which derived projector was loaded in place of the published one, for people; None if none.
+        repair: what is mended of llama.cpp's computation for it, human-readable; None if nothing.
+        projector: which derived projector was loaded in place of the published one, human-readable; None if none.
     """
 
     engine: Engine
@@ -158,7 +158,7 @@ class _ToLoad:
 
 
 def _all_known(loading: Loading, repair: Repair, known: KnownImages) -> bool:
-    """Whether the first question needs no projector; waits until its images are told."""
+    """Whether the first question needs no projector; waits until its images are known."""
     from ggufvlm.media.pixels.prepare import planned_id
 
     images = loading.images()

@@ -59,7 +59,12 @@ class KnownImages:
         return self._layouts[width, height]
 
     def put(self, width: int, height: int, layout: Layout) -> None:
-        """Keep a layout."""
+        """Keep the layout of a size.
+
+        Args:
+            width, height: pixels as the projector gets them.
+            layout: the pieces that such an image becomes.
+        """
         from ggufvlm.llama.layout import to_bytes
 
         self._layouts[width, height] = layout
@@ -81,7 +86,12 @@ class KnownImages:
         return None if self._store is None else DiskEmbeddings(self._store, self._identity, n_embd_inp)
 
     def has(self, image_id: str, width: int, height: int) -> bool:
-        """Whether an image needs no projector."""
+        """Whether an image needs no projector, because its layout and embeddings are known.
+
+        Args:
+            image_id: identity of the pixels as the projector gets them.
+            width, height: their size.
+        """
         layout = self.get(width, height)
         disk = None if layout is None else self._disk(layout.n_embd_inp)
         if layout is None or disk is None:
@@ -99,7 +109,7 @@ def look_ahead(model: Path) -> None:
 
 
 def open_images(origin: Origin) -> KnownImages:
-    """What is known about images."""
+    """What earlier processes left about images, for this model and these settings."""
     from ggufvlm.cache.limits import open_store
 
     store = open_store("embeddings") if origin.config.use_cache else None
@@ -107,7 +117,7 @@ def open_images(origin: Origin) -> KnownImages:
 
 
 def open_snapshots(origin: Origin) -> Snapshots | None:
-    """The KV snapshots; ``None`` if the user wants nothing kept."""
+    """The KV snapshots on disk of this model; ``None`` if the user wants nothing kept."""
     from ggufvlm.cache.limits import open_store
     from ggufvlm.engine.snapshots import Snapshots
 

@@ -47,7 +47,13 @@ def read_dialogue(messages: Messages, images: Sequence[ImageSource]) -> list[Mes
 
 
 def question(images: Sequence[Image], prompt: str, system: str | None = None) -> list[Message]:
-    """The dialogue of one question: images first, in order, then the prompt."""
+    """The dialogue of one question: images first, in order, then the prompt.
+
+    Args:
+        images: those that the question is about.
+        prompt: its text.
+        system: a system message, if there is to be one.
+    """
     messages = [Message("user", (*images, prompt))]
     return [Message("system", (system,)), *messages] if system else messages
 

@@ -160,11 +160,16 @@ class VLM:
             prompt: the question.
             system: a system message.
             prefill: the answer starts with this text.
-            settings: fields of :class:`~ggufvlm.SamplingParams`.
+            settings: fields of :class:`~ggufvlm.SamplingParams`, over the model's own defaults.
+
+        Returns:
+            The whole answer.
 
         Raises:
             ImageError: an image cannot be read.
-            UsageError, ContextOverflow, EngineError: see there.
+            UsageError: a setting makes no sense.
+            ContextOverflow: the prompt does not fit into the context.
+            EngineError: llama.cpp failed.
         """
         messages = question([load(source) for source in as_list(images)], prompt, system)
         return self.stream(messages, prefill=prefill, **settings).answer
@@ -194,6 +199,9 @@ class VLM:
             prefill: the answer starts with this text.
             settings: fields of :class:`~ggufvlm.SamplingParams`, over the model's own defaults.
 
+        Returns:
+            The answer, as an iterator of pieces of text.
+
         Raises: as :meth:`describe`.
         """
         pending = self.submit(self.build_request(messages, images=images, prefill=prefill, **settings))
@@ -204,7 +212,7 @@ class VLM:
         """Begin to compute a dialogue that is likely to be asked about next, and return at once.
 
         What a later question has in common with it need not be computed again: images are encoded while the user is
-        still typing. Whatever goes wrong here is told when the question itself comes. Another :meth:`prepare`, or a
+        still typing. Whatever goes wrong here is raised when the question itself comes. Another :meth:`prepare`, or a
         question about other images, puts an end to it.
 
         Args:
@@ -237,7 +245,7 @@ class VLM:
 
         Args:
             questions: any iterable; it is read only as far as there is room.
-            n_ahead: questions in hand at a time, being read, waiting or answered; two for each slot by default.
+            n_ahead: questions in flight at a time, being read, waiting or answered; two for each slot by default.
 
         Yields: results in the order in which they are finished.
         """
@@ -261,7 +269,10 @@ class VLM:
         prefill: str = "",
         **settings: Unpack[SamplingSettings],
     ) -> Request:
-        """The request that :meth:`stream` would submit, with the same arguments.
+        """The request that :meth:`stream` would submit.
+
+        Args:
+            messages, images, prefill, settings: as for :meth:`stream`.
 
         Raises:
             ImageError: an image cannot be read.
@@ -276,9 +287,6 @@ class VLM:
         Args:
             request: made by :meth:`build_request` or :attr:`request_builder`.
             outputs: where its outputs go, if several requests share a queue; its ticket is not to be iterated then.
-
-        Returns:
-            The request as the engine has it.
 
         Raises:
             ContextOverflow: the prompt does not fit into the context.
@@ -307,7 +315,13 @@ class VLM:
     def measure(self, messages: Messages, *, images: Sequence[ImageSource] = (), prefill: str = "") -> PromptSize:
         """What a dialogue would take of the context. Nothing is computed.
 
-        Raises: as :meth:`describe`, but for ContextOverflow.
+        Args:
+            messages, images: as for :meth:`stream`.
+            prefill: the answer would start with this text.
+
+        Raises:
+            ImageError: an image cannot be read.
+            UsageError: the messages make no sense.
         """
         request = self.build_request(messages, images=images, prefill=prefill)
         cells, limit = self.in_engine_thread(lambda engine: (engine.measure(request), engine.n_ctx_limit))

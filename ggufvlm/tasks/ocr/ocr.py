@@ -1,6 +1,6 @@
 """Reading pages: images and PDFs -> text or Markdown, in order, several at a time.
 
-What goes wrong with small models is dealt with page by page: an answer that runs in circles is asked for again at
+What goes wrong with small models is dealt with page by page: an answer that ends in a repetition loop is asked for again at
 rising temperatures, as olmOCR does it (``olmocr/pipeline.py``, ``TEMPERATURE_BY_ATTEMPT``); a page that lies on its
 side is found by how sure the model is of what it reads.
 """
@@ -212,7 +212,7 @@ class _Pass:
         return sure is None or sure < self._reading.sure or answer.finish_reason == "repetition"
 
     def _retried(self, image: Image, answer: Answer) -> tuple[Answer, int]:
-        """The first answer that does not run in circles, or of all the one that came furthest before it did."""
+        """The first answer without a repetition loop, or of all the one that came furthest before its loop."""
         answers = [answer]
         while answers[-1].finish_reason == "repetition" and len(answers) <= self._reading.n_retries:
             settings = self._settings.copy()

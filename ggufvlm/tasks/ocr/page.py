@@ -44,7 +44,7 @@ class PageSettings:
         rotate: degrees by which each page is turned clockwise; ``None`` finds out, page by page.
         sure: with ``rotate=None``, the mean probability of a token above which a page is taken to stand upright.
         takes_layer: the text that a PDF carries is taken, where there is one, and its page is not looked at.
-        n_retries: how often a page is read again whose answer ran in circles.
+        n_retries: how often a page is read again whose answer ended in a repetition loop.
         dpi: of pages of PDFs, dots per inch.
         measures: note how sure the model was.
         settings: fields of :class:`~ggufvlm.SamplingParams`. Without them the most probable token is taken each time.
@@ -74,7 +74,7 @@ class Page:
 
     Attributes:
         place: which page it is.
-        text: in the format that was wanted; of an answer that ran in circles what came before.
+        text: in the format that was wanted; of an answer that ended in a repetition loop what came before it.
         origin: where the text comes from; a page of a single colour is not shown to the model.
         model: which one read it, if any.
         finish_reason: of the model's answer, see :class:`~ggufvlm.vlm.answer.Answer`; "repetition": given up.
@@ -98,7 +98,7 @@ class Page:
 
     @property
     def is_given_up(self) -> bool:
-        """Whether the answer ran in circles each time."""
+        """Whether each answer ended in a repetition loop."""
         return self.finish_reason == "repetition"
 
     def to_dict(self) -> dict[str, Any]:
