@@ -162,9 +162,6 @@ class VLM:
             prefill: the answer starts with this text.
             settings: fields of :class:`~ggufvlm.SamplingParams`, over the model's own defaults.
 
-        Returns:
-            The whole answer.
-
         Raises:
             ImageError: an image cannot be read.
             UsageError: a setting makes no sense.
@@ -198,9 +195,6 @@ class VLM:
             images: images for ``{"type": "image"}`` entries that name none.
             prefill: the answer starts with this text.
             settings: fields of :class:`~ggufvlm.SamplingParams`, over the model's own defaults.
-
-        Returns:
-            The answer, as an iterator of pieces of text.
 
         Raises: as :meth:`describe`.
         """

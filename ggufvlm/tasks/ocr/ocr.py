@@ -1,8 +1,8 @@
 """Reading pages: images and PDFs -> text or Markdown, in order, several at a time.
 
-What goes wrong with small models is dealt with page by page: an answer that ends in a repetition loop is asked for again at
-rising temperatures, as olmOCR does it (``olmocr/pipeline.py``, ``TEMPERATURE_BY_ATTEMPT``); a page that lies on its
-side is found by how sure the model is of what it reads.
+What goes wrong with small models is dealt with page by page: an answer that ends in a repetition loop is asked for
+again at rising temperatures, as olmOCR does it (``olmocr/pipeline.py``, ``TEMPERATURE_BY_ATTEMPT``); a page that lies
+on its side is found by how sure the model is of what it reads.
 """
 
 from __future__ import annotations
