@@ -24,7 +24,7 @@ PROCESS = 192 << 20
 """Python, the libraries, a vocabulary and a decoded photograph."""
 _MIN_CTX, _ORDINARY_CTX = 1024, 8192
 _MAX_CONSTANT_COMPUTE = 512 << 20
-_COMFORTABLE = 0.6  # what stays below this share of the free memory needs no closer look
+_COMFORTABLE = 0.6  # what stays below this fraction of the free memory needs no closer look
 
 
 class KnownFile(Protocol):
@@ -105,24 +105,30 @@ def plan_offload(
         return OffloadPlan(config=replace(config, n_gpu_layers=config.n_gpu_layers or 0))
     headers, projector = [read_header(part) for part in parts], read_header(mmproj)
     prediction = predict(headers, projector, config)
-    if not gpus:
-        config = replace(config, n_gpu_layers=config.n_gpu_layers or 0)
-    elif config.n_gpu_layers is None:
-        mmproj_offload = config.mmproj_offload and projector_fits(prediction, gpus)
-        n_gpu_layers = choose_layers(prediction, gpus, mmproj_offload=mmproj_offload)
-        config = replace(config, n_gpu_layers=n_gpu_layers, mmproj_offload=mmproj_offload)
-    on_gpu = bytes_on_gpu(prediction, config) if gpus else 0
+    config = _with_layers(config, prediction, gpus)
     plan = OffloadPlan(config=config, prediction=prediction, projector_on_cpu=not gpus or not config.mmproj_offload)
     if free is None or any(gpu.shares_memory for gpu in gpus):
         return plan
+    room = free + (bytes_on_gpu(prediction, config) if gpus else 0)
     try:
-        check_fits(prediction, free + on_gpu, spec, config, model.name)
+        check_fits(prediction, room, spec, config, model.name)
     except EngineError as refusal:
         smaller = predict(headers, converted_header(projector, "Q8_0"), config)
-        if not plan.projector_on_cpu or not can_shrink(prediction, smaller, free + on_gpu, free):
+        if not plan.projector_on_cpu or not can_shrink(prediction, smaller, room, free):
             raise
         return replace(plan, prediction=smaller, refusal=refusal)
     return plan
+
+
+def _with_layers(config: EngineConfig, prediction: MemoryPrediction, gpus: Sequence[Device]) -> EngineConfig:
+    """The config with ``n_gpu_layers`` settled: as the user wants it, else as many as fit; none without a GPU."""
+    if not gpus:
+        return replace(config, n_gpu_layers=config.n_gpu_layers or 0)
+    if config.n_gpu_layers is not None:
+        return config
+    mmproj_offload = config.mmproj_offload and projector_fits(prediction, gpus)
+    n_gpu_layers = choose_layers(prediction, gpus, mmproj_offload=mmproj_offload)
+    return replace(config, n_gpu_layers=n_gpu_layers, mmproj_offload=mmproj_offload)
 
 
 def can_shrink(prediction: MemoryPrediction, smaller: MemoryPrediction, room: int, free: int) -> bool:
@@ -155,7 +161,13 @@ def choose_layers(
 ) -> int:
     """How many layers fit onto the GPUs, counted as ``-ngl`` counts: the output first, then layers from the last one.
 
-    The projector goes before any layer: it profits most. Devices whose free memory is not known count as empty.
+    The projector goes before any layer: it profits most.
+
+    Args:
+        prediction: what the model takes.
+        gpus: from :func:`usable_gpus`; one whose free memory is not known counts as full.
+        mmproj_offload: whether the projector may go onto a GPU.
+        margin: bytes to leave free on each GPU.
     """
     budget = _room(prediction, gpus, margin)
     if mmproj_offload and projector_fits(prediction, gpus, margin=margin):
@@ -173,7 +185,13 @@ def choose_layers(
 
 
 def projector_fits(prediction: MemoryPrediction, gpus: Sequence[Device], *, margin: int = GPU_MARGIN) -> bool:
-    """Whether the projector fits onto the first GPU, which is where libmtmd puts it."""
+    """Whether the projector fits onto the first GPU, which is where libmtmd puts it.
+
+    Args:
+        prediction: what the projector takes.
+        gpus: from :func:`usable_gpus`; one whose free memory is not known counts as full.
+        margin: bytes to leave free.
+    """
     needed = prediction.projector + prediction.projector_compute
     return bool(gpus) and (gpus[0].free or 0) - margin >= needed
 

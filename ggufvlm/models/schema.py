@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from ggufvlm.errors import ModelError, UsageError
 
@@ -274,13 +275,16 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(_text(item) for item in value)
 
 
-# Annotations are strings here (see the __future__ import), so that a field's type finds its reader.
-_READERS: dict[object, Callable[[object], object]] = {
-    "str": _text,
-    "int": _integer,
-    "float": _number,
-    "bool": _flag,
-    "tuple[str, ...]": _texts,
+_READERS: Mapping[object, Callable[[object], object]] = {
+    str: _text,
+    str | None: _text,
+    int: _integer,
+    int | None: _integer,
+    float: _number,
+    float | None: _number,
+    bool: _flag,
+    bool | None: _flag,
+    tuple[str, ...]: _texts,
 }
 
 _Entry = TypeVar("_Entry", bound="DataclassInstance")
@@ -291,20 +295,33 @@ def _read(kind: type[_Entry], values: object, where: str, **given: object) -> _E
     table = as_table(values, where)
     known = {item.name: item for item in fields(kind) if item.name not in given}
     check_keys(table, known, where)
-    for key, value in table.items():
-        if value == "" and known[key].default is None:
-            continue  # the only way to take a value away from an entry: TOML has no null
-        try:
-            given[key] = _READERS[str(known[key].type).removesuffix(" | None")](value)
-        except TypeError as error:
-            raise UsageError(f"{where}: {key} must be {error}, not {value!r}") from None
-    for key, item in known.items():
-        if key not in given and item.default is MISSING and item.default_factory is MISSING:
-            raise UsageError(f"{where}: {key} is missing")
+    # TOML has no null: an empty text is the only way to take a value away from an entry
+    present = {key: value for key, value in table.items() if value != "" or known[key].default is not None}
+    types = _types(kind)
+    found = given | {key: _read_value(types[key], value, f"{where}: {key}") for key, value in present.items()}
+    _check_complete(found, known.values(), where)
     try:
-        return kind(**given)
+        return kind(**found)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
+
+
+@cache
+def _types(kind: type[DataclassInstance]) -> Mapping[str, object]:
+    return get_type_hints(kind)
+
+
+def _read_value(value_type: object, value: object, where: str) -> object:
+    try:
+        return _READERS[value_type](value)
+    except TypeError as error:
+        raise UsageError(f"{where} must be {error}, not {value!r}") from None
+
+
+def _check_complete(found: Mapping[str, object], known: Iterable[Field[Any]], where: str) -> None:
+    for item in known:
+        if item.name not in found and item.default is MISSING and item.default_factory is MISSING:
+            raise UsageError(f"{where}: {item.name} is missing")
 
 
 def as_table(value: object, where: str) -> Mapping[str, object]:
@@ -315,14 +332,33 @@ def as_table(value: object, where: str) -> Mapping[str, object]:
 
 
 def check_keys(table: Mapping[str, object], known: Iterable[str], where: str) -> None:
-    """Complain about the first key of ``table`` that is not ``known``."""
+    """Refuse a table with a key that nobody knows.
+
+    Args:
+        table: a TOML table.
+        known: the keys that it may have.
+        where: begins the message: the file and the table's name.
+
+    Raises:
+        UsageError: names the first unknown key.
+    """
     for key in table:
         if key not in known:
             raise UsageError(f"{where}: unknown key {key!r}", hint=f"keys: {', '.join(sorted(known))}")
 
 
 def read_model(model_id: str, values: object, where: str, *, origin: str) -> ModelSpec:
-    """A ``[models.ID]`` table."""
+    """A ``[models.ID]`` table as a model.
+
+    Args:
+        model_id: the ID.
+        values: what TOML gave for it, which may be anything.
+        where: begins messages: the file and the table's name.
+        origin: "package" or "user", whose file it is from.
+
+    Raises:
+        UsageError: a key or a value is wrong, or one is missing.
+    """
     table = dict(as_table(values, where))
     repo, revision = table.get("repo"), table.get("revision")
     lists = {key: _read_files(table.pop(key, []), f"{where} {key}", repo, revision) for key in ("files", "projectors")}
@@ -332,7 +368,7 @@ def read_model(model_id: str, values: object, where: str, *, origin: str) -> Mod
 
 
 def read_unsupported(entry_id: str, values: object, where: str) -> Unsupported:
-    """An ``[unsupported.ID]`` table."""
+    """An ``[unsupported.ID]`` table as an entry; arguments and errors as of :func:`read_model`."""
     return _read(Unsupported, values, where, id=entry_id)
 
 
