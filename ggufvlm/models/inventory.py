@@ -35,13 +35,13 @@ _READ = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shelved:
+class InstalledModel:
     """A model on this machine.
 
     Attributes:
         repo, commit: where it is from; None for the built-in model.
         size: bytes on disk.
-        share: how much of it is here, as far as that is known; 1.0 if it can be used.
+        fraction: how much of it is here, as far as that is known; 1.0 if it can be used.
     """
 
     name: str
@@ -50,21 +50,21 @@ class Shelved:
     commit: str | None
     paths: tuple[Path, ...]
     size: int
-    share: float | None
+    fraction: float | None
     spec: ModelSpec | None
 
 
-def inventory(registry: Registry) -> list[Shelved]:
+def inventory(registry: Registry) -> list[InstalledModel]:
     """The models on this machine: the built-in one, then those in the Hub cache, also if other tools put them there.
 
     A language model without a projector is left out, unless the registry knows it.
     """
     from ggufvlm.models.resolve import find_model
 
-    found: dict[str, Shelved] = {}
+    found: dict[str, InstalledModel] = {}
     for spec in registry:
         if spec.builtin:
-            found[spec.id] = _shelved(find_model(spec.id), spec.model_file().quant)
+            found[spec.id] = _installed(find_model(spec.id), spec.model_file().quant)
     for repo in cached_repos():
         for name, quant in _names_in(repo, registry):
             if name in found:
@@ -72,7 +72,7 @@ def inventory(registry: Registry) -> list[Shelved]:
             with suppress(ModelError):  # llama.cpp cannot run it
                 files = on_disk(parse_name(name, registry))
                 if files is not None:
-                    found[name] = _shelved(files, quant)
+                    found[name] = _installed(files, quant)
     for incomplete in _incomplete(registry):
         found.setdefault(incomplete.name, incomplete)
     return list(found.values())
@@ -87,22 +87,22 @@ def _names_in(repo: str, registry: Registry) -> Iterator[tuple[str, str]]:
             yield (plain if is_plain else f"{plain}:{quant}"), quant
 
 
-def _shelved(files: ModelFiles, quant: str) -> Shelved:
+def _installed(files: ModelFiles, quant: str) -> InstalledModel:
     paths = (*split_parts(files.model), files.mmproj)
     origin = origin_of(files.model)
-    return Shelved(
+    return InstalledModel(
         name=files.name,
         quant=quant,
         repo=origin[0] if origin else None,
         commit=origin[1] if origin else None,
         paths=paths,
         size=sum(path.stat().st_size for path in paths),
-        share=1.0,
+        fraction=1.0,
         spec=files.spec,
     )
 
 
-def _incomplete(registry: Registry) -> Iterator[Shelved]:
+def _incomplete(registry: Registry) -> Iterator[InstalledModel]:
     """Models of the registry of which something is here, but not all."""
     for spec in registry:
         if spec.builtin or not any(repo_folder(repo).is_dir() for repo in _repos(spec)):
@@ -114,14 +114,14 @@ def _incomplete(registry: Registry) -> Iterator[Shelved]:
             if not size or selection.located():
                 continue
             total = _total([selection.model, selection.projectors[0]])
-            yield Shelved(
+            yield InstalledModel(
                 name=selection.name,
                 quant=quant,
                 repo=selection.model.repo,
                 commit=selection.model.revision,
                 paths=tuple(here),
                 size=size,
-                share=size / total if total else None,
+                fraction=size / total if total else None,
                 spec=spec,
             )
 

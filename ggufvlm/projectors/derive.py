@@ -43,7 +43,7 @@ class _WantingError(ModelError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
+class DerivationRequest:
     """What is to be derived from what.
 
     Attributes:
@@ -69,21 +69,23 @@ class Wish:
         return projectors_folder() / f"{content_id(self.source)}{repair}-{self.type}-v{_VERSION}.gguf"
 
 
-def find_derived(wish: Wish) -> Path | None:
+def find_derived(request: DerivationRequest) -> Path | None:
     """The derived projector if it has been made.
 
-    Raises: as :attr:`Wish.target`.
+    Raises: as :attr:`DerivationRequest.target`.
     """
-    return target if is_whole(target := wish.target) else None
+    return target if is_whole(target := request.target) else None
 
 
 def derive(
-    wish: Wish, on_progress: Callable[[float], None] = lambda _fraction: None, cancel: CancelToken | None = None
+    request: DerivationRequest,
+    on_progress: Callable[[float], None] = lambda _fraction: None,
+    cancel: CancelToken | None = None,
 ) -> Path | None:
     """The derived projector, made now if need be; None if that cannot be done, which a log line explains.
 
     Args:
-        wish: what to derive.
+        request: what to derive.
         on_progress: takes the finished fraction of the work, 0 to 1.
         cancel: stops, and leaves nothing.
 
@@ -91,7 +93,7 @@ def derive(
         LoadAborted: ``cancel`` was cancelled.
     """
     try:
-        target = wish.target
+        target = request.target
         if is_whole(target):
             return target
         note = f"wanting-{target.stem}"
@@ -99,47 +101,47 @@ def derive(
             return None
         sweep(target.parent)
         try:
-            _make(wish, target, on_progress, cancel or CancelToken())
+            _make(request, target, on_progress, cancel or CancelToken())
         except _WantingError as error:
             write_note(note, str(error).encode("ascii", "replace").decode())
             raise
     except (ModelError, OSError) as error:
         if not isinstance(error, _WantingError) and is_whole(target):
             return target  # another process was faster, and Windows does not replace a file that is open
-        logger.warning("no %s projector is derived from %s: %s", wish.type, wish.source.name, error)
+        logger.warning("no %s projector is derived from %s: %s", request.type, request.source.name, error)
         return None
     return target
 
 
-def _make(wish: Wish, target: Path, on_progress: Callable[[float], None], cancel: CancelToken) -> None:
+def _make(request: DerivationRequest, target: Path, on_progress: Callable[[float], None], cancel: CancelToken) -> None:
     def watch(done: int, total: int) -> None:
         cancel.check("preparing the projector")
         on_progress(_CONVERTED * done / total)
 
     on_progress(0.0)
-    source = derived_projector(wish.source, wish.repair, lambda _done, total: watch(0, total))
+    source = derived_projector(request.source, request.repair, lambda _done, total: watch(0, total))
     header = read_header(source)
-    needed = sum(info.n_bytes or 0 for info in converted_header(header, wish.type).tensors.values())
+    needed = sum(info.n_bytes or 0 for info in converted_header(header, request.type).tensors.values())
     if shutil.disk_usage(target.parent).free < needed + _MARGIN:
         raise ModelError(f"{target.parent}: too little room")
     with replacing(target) as partial, ThreadPoolExecutor(1, "ggufvlm-sync") as pool, partial.open("wb") as file:
-        write_converted(file, source, header, wish.type, default_threads(), watch)
+        write_converted(file, source, header, request.type, default_threads(), watch)
         file.flush()
         synced = pool.submit(os.fsync, file.fileno())  # the disk writes while the CPU compares
-        _compare(wish, source, partial, on_progress, cancel)
+        _compare(request, source, partial, on_progress, cancel)
         synced.result()  # else a power cut may leave a file of the right size with zeros in it
     on_progress(1.0)
 
 
 def _compare(
-    wish: Wish, source: Path, derived: Path, on_progress: Callable[[float], None], cancel: CancelToken
+    request: DerivationRequest, source: Path, derived: Path, on_progress: Callable[[float], None], cancel: CancelToken
 ) -> None:
     """Raises: _WantingError."""
     try:
         on_progress(_CONVERTED)
-        before = _encode(wish.model, source, cancel, lambda: on_progress(_LOADED))
+        before = _encode(request.model, source, cancel, lambda: on_progress(_LOADED))
         on_progress(_ENCODED)
-        after = _encode(wish.model, derived, cancel, lambda: on_progress(_LOADED_AGAIN))
+        after = _encode(request.model, derived, cancel, lambda: on_progress(_LOADED_AGAIN))
     except LoadAborted:
         raise
     except (EngineError, ModelError) as error:
@@ -147,7 +149,7 @@ def _compare(
     mean, minimum = cosines(before, after)
     if not is_alike(mean, minimum):
         raise _WantingError(f"it sees something else: rows have a cosine of {mean:.4f}, {minimum:.4f} at worst")
-    logger.info("%s: rows in %s have a cosine of %.6f, %.6f at worst", wish.source.name, wish.type, mean, minimum)
+    logger.info("%s: rows in %s have a cosine of %.6f, %.6f at worst", request.source.name, request.type, mean, minimum)
 
 
 def _encode(model: Path, mmproj: Path, cancel: CancelToken, on_loaded: Callable[[], None]) -> NDArray[np.float32]:

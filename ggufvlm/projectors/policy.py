@@ -50,14 +50,14 @@ class Situation:
     features: Mapping[str, str]
 
 
-def choose(situation: Situation, wish: str = "") -> DerivedType | None:
+def choose(situation: Situation, setting: str = "") -> DerivedType | None:
     """The type to derive; None is the file as published. BF16 is on the condition that it :func:`wins`.
 
     Args:
         situation: what there is to go by.
-        wish: the value of :data:`VARIABLE`.
+        setting: the value of :data:`VARIABLE`.
     """
-    if wants_original(wish) or situation.size < MIN_SIZE or situation.matrix_type is None:
+    if wants_original(setting) or situation.size < MIN_SIZE or situation.matrix_type is None:
         return None
     if situation.does_not_fit:
         return "Q8_0"
@@ -65,9 +65,9 @@ def choose(situation: Situation, wish: str = "") -> DerivedType | None:
     return "BF16" if is_convertible and has_fast_bf16(situation.features) else None
 
 
-def wants_original(wish: str) -> bool:
+def wants_original(setting: str) -> bool:
     """Whether that value of :data:`VARIABLE` forbids derived projectors."""
-    return wish.strip().lower() == "original"
+    return setting.strip().lower() == "original"
 
 
 def wins(speedup: float | None) -> bool:

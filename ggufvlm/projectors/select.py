@@ -15,7 +15,7 @@ from ggufvlm.llama.cancellation import CancelToken
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.projectors import policy as projector_choice
 from ggufvlm.projectors.bf16_trial import bf16_speedup
-from ggufvlm.projectors.derive import Wish, derive, find_derived
+from ggufvlm.projectors.derive import DerivationRequest, derive, find_derived
 from ggufvlm.projectors.files import projectors_folder
 from ggufvlm.projectors.policy import VARIABLE, DerivedType, Situation, choose, text_of, wants_original, wins
 from ggufvlm.projectors.repair import Repair
@@ -43,9 +43,9 @@ class Setup:
     on_progress: Callable[[float], None] = lambda _fraction: None
     cancel: CancelToken = field(default_factory=CancelToken)
 
-    def wish(self, derived: DerivedType) -> Wish:
+    def request(self, derived: DerivedType) -> DerivationRequest:
         """The derived projector of that type."""
-        return Wish(model=self.files.model, source=self.files.mmproj, repair=self.repair, type=derived)
+        return DerivationRequest(model=self.files.model, source=self.files.mmproj, repair=self.repair, type=derived)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +75,7 @@ def set_up(setup: Setup) -> Derived | None:
         speedup = bf16_speedup(on_progress=lambda _fraction: setup.on_progress(0.0), cancel=setup.cancel)
         if not wins(speedup):
             return None
-    path = derive(setup.wish(derived), setup.on_progress, setup.cancel)
+    path = derive(setup.request(derived), setup.on_progress, setup.cancel)
     return Derived(path=path, text=text_of(derived)) if path else None
 
 
@@ -117,7 +117,7 @@ def find_set_up(setup: Setup) -> Derived | None:
     derived = _wanted(setup)
     if derived is None or not _has_folder():
         return None
-    path = find_derived(setup.wish(derived))
+    path = find_derived(setup.request(derived))
     return Derived(path=path, text=text_of(derived)) if path else None
 
 

@@ -34,7 +34,7 @@ from ggufvlm.projectors import bf16_trial as projector_speed
 from ggufvlm.projectors import derive as projector_derived
 from ggufvlm.projectors import policy as projector_choice
 from ggufvlm.projectors import select as projector_setup
-from ggufvlm.projectors.derive import Wish, cosines, derive, trial_image
+from ggufvlm.projectors.derive import DerivationRequest, cosines, derive, trial_image
 from ggufvlm.projectors.policy import MIN_SIZE, Situation, choose, is_alike, wins
 from ggufvlm.projectors.repair import Repair
 from ggufvlm.projectors.select import Setup, find_set_up, set_up
@@ -43,7 +43,7 @@ from tests.support import llava_files
 from tests.support.scenes import random_scene
 
 FILES = find_model("demo", fetch=None)
-WISH = Wish(model=FILES.model, source=FILES.mmproj, repair=Repair(), type="BF16")
+REQUEST = DerivationRequest(model=FILES.model, source=FILES.mmproj, repair=Repair(), type="BF16")
 FAST = {"AVX512_BF16": "1"}
 SPACE = namedtuple("SPACE", "total used free")
 
@@ -167,7 +167,7 @@ def rows_of(mmproj: Path) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["BF16", "Q8_0"])
 def test_it_sees_what_the_original_sees(kind: projector_choice.DerivedType) -> None:
-    derived = derive(Wish(model=FILES.model, source=FILES.mmproj, repair=Repair(), type=kind))
+    derived = derive(DerivationRequest(model=FILES.model, source=FILES.mmproj, repair=Repair(), type=kind))
     assert derived is not None
     assert matrix_type(read_header(derived)) == {"BF16": BF16, "Q8_0": Q8_0}[kind]
     mean, minimum = cosines(rows_of(FILES.mmproj), rows_of(derived))
@@ -198,27 +198,31 @@ def test_it_is_made_once(fast_here: None, folder: Path) -> None:
 
 
 def test_a_damaged_one_is_made_again() -> None:
-    derived = derive(WISH)
+    derived = derive(REQUEST)
     assert derived is not None
     whole = derived.read_bytes()
     derived.write_bytes(whole[:-1000])
-    assert derive(WISH) == derived
+    assert derive(REQUEST) == derived
     assert derived.read_bytes() == whole
 
 
 def test_a_repaired_projector_is_derived_from(folder: Path) -> None:
-    wish = Wish(model=llava_files.MODEL, source=llava_files.MMPROJ, repair=llava_files.REPAIR, type="BF16")
-    derived = derive(wish)
+    request = DerivationRequest(
+        model=llava_files.MODEL, source=llava_files.MMPROJ, repair=llava_files.REPAIR, type="BF16"
+    )
+    derived = derive(request)
     assert derived is not None
     header = read_header(derived)
     assert matrix_type(header) == BF16
     assert header.metadata["clip.vision.feature_layer"] == (4,)
-    assert derive(Wish(model=wish.model, source=wish.source, repair=Repair(), type="BF16")) != derived
+    assert (
+        derive(DerivationRequest(model=request.model, source=request.source, repair=Repair(), type="BF16")) != derived
+    )
 
 
 def test_progress_rises_to_the_end() -> None:
     shares: list[float] = []
-    derive(WISH, shares.append)
+    derive(REQUEST, shares.append)
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, 1.0)
     assert len(shares) > 50
@@ -252,7 +256,7 @@ def test_one_that_sees_something_else_is_never_used(
     assert "it sees something else" in caplog.text
     monkeypatch.undo()
     monkeypatch.setenv("GGUFVLM_CACHE_DIR", str(folder.parent))
-    assert derive(WISH) is None  # not a second time, though now it would succeed
+    assert derive(REQUEST) is None  # not a second time, though now it would succeed
 
 
 def test_a_full_disk_leaves_the_original(
@@ -312,7 +316,7 @@ class CancelledLater(CancelToken):
 @pytest.mark.parametrize("n_looks", [3, 40, 130, 140])
 def test_stopping_leaves_nothing(folder: Path, n_looks: int) -> None:
     with pytest.raises(LoadAborted):
-        derive(WISH, cancel=CancelledLater(n_looks))
+        derive(REQUEST, cancel=CancelledLater(n_looks))
     assert list(folder.iterdir()) == []
 
 

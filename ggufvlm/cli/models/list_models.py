@@ -13,7 +13,7 @@ from ggufvlm.cli.models.transfer import JsonOption, PlainOptions, columns
 from ggufvlm.cli.options.shared import grouped
 
 if TYPE_CHECKING:
-    from ggufvlm.models.inventory import Shelved
+    from ggufvlm.models.inventory import InstalledModel
     from ggufvlm.models.schema import ModelSpec
 
 
@@ -35,9 +35,9 @@ def list_models(
 
     registry = load_registry()
     here = inventory(registry)
-    rows = [_row(shelved) for shelved in here]
+    rows = [_row(installed) for installed in here]
     if everything:
-        known = {shelved.name for shelved in here}
+        known = {installed.name for installed in here}
         rows += [_offer(spec) for spec in registry if spec.id not in known]
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
@@ -47,17 +47,17 @@ def list_models(
         typer.echo("`ggufvlm list --all` shows the models that can be downloaded", err=True)
 
 
-def _row(shelved: Shelved) -> dict[str, Any]:
-    spec = shelved.spec
+def _row(installed: InstalledModel) -> dict[str, Any]:
+    spec = installed.spec
     return {
-        "name": shelved.name,
-        "state": "builtin" if shelved.repo is None else "ready" if shelved.share == 1.0 else "incomplete",
-        "share": shelved.share,
-        "quant": shelved.quant,
-        "size": shelved.size,
-        "repo": shelved.repo,
-        "revision": shelved.commit,
-        "files": [str(path) for path in shelved.paths],
+        "name": installed.name,
+        "state": "builtin" if installed.repo is None else "ready" if installed.fraction == 1.0 else "incomplete",
+        "share": installed.fraction,
+        "quant": installed.quant,
+        "size": installed.size,
+        "repo": installed.repo,
+        "revision": installed.commit,
+        "files": [str(path) for path in installed.paths],
         "license": spec.license if spec else None,
         "summary": spec.summary if spec else "",
     }
