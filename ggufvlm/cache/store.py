@@ -241,7 +241,7 @@ def _touch(path: Path) -> None:
 
 
 def _remove(path: Path) -> int:
-    """Bytes freed."""
+    """Remove a file, if that is possible; returns the bytes freed."""
     try:
         size = path.lstat().st_size
         path.unlink()

@@ -40,7 +40,13 @@ _KEPT = (
 
 
 def converted_type(name: str, info: TensorInfo, wanted: int) -> int:
-    """The type that a tensor gets in a file of the type ``wanted``."""
+    """The type that a tensor gets in a file of the type ``wanted``.
+
+    Args:
+        name: the tensor's; it tells what libmtmd does with it.
+        info: its shape and its type.
+        wanted: ggml's number of the type, one of the values of :data:`TYPES`.
+    """
     if not _is_matrix(name, info):
         return info.ggml_type
     if wanted == Q8_0 and info.shape[0] % _BLOCK:
@@ -80,7 +86,15 @@ def convert_projector(
     n_threads: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write ``source`` with its matrices in the type ``type_name``, a key of :data:`TYPES`.
+    """Write a projector anew with its matrices in another type.
+
+    Args:
+        source: the projector as it is.
+        header: its whole header.
+        target: the file to write; it appears when all of it is written.
+        type_name: a key of :data:`TYPES`.
+        n_threads: how many tensors are converted at the same time.
+        progress: gets the number of written tensors and of all.
 
     Raises:
         ModelError: damaged, or a weight is too large for F16; or the target cannot be written.
@@ -97,7 +111,7 @@ def write_converted(
     n_threads: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """As :func:`convert_projector`, into an open file.
+    """As :func:`convert_projector`, whose other arguments these are, into the open ``file``.
 
     Raises:
         ModelError: damaged, or a weight is too large for F16.
@@ -131,7 +145,7 @@ def write_converted(
 
 
 def _computed_ahead(tensors: Sequence[NewTensor], pool: ThreadPoolExecutor) -> list[NewTensor]:
-    """The tensors, which are written in this order, with some of the next ones in work: NumPy sets threads free."""
+    """The tensors, written in this order, while threads convert some of the next ones: NumPy releases the GIL."""
     rest = iter(tensors)
     pending = deque(pool.submit(tensor.data) for tensor in islice(rest, _AHEAD))
 
@@ -146,8 +160,17 @@ def _computed_ahead(tensors: Sequence[NewTensor], pool: ThreadPoolExecutor) -> l
 def convert(raw: bytes, old_type: int, new_type: int, name: str = "a tensor") -> memoryview:
     """A tensor's data in another type; in pieces, which stay in the processor's cache.
 
+    Args:
+        raw: the data, whole blocks of the old type.
+        old_type: ggml's number of the type it is in.
+        new_type: ggml's number of the type it is to have.
+        name: what to call the tensor in an error.
+
+    Returns:
+        The bytes of the same numbers in the new type.
+
     Raises:
-        ModelError: a weight is too large for F16; the message begins with ``name``.
+        ModelError: a weight is too large for F16.
     """
     import numpy as np
 
@@ -167,7 +190,7 @@ def convert(raw: bytes, old_type: int, new_type: int, name: str = "a tensor") ->
 
 
 def _f16_to_bf16(raw: bytes) -> memoryview:
-    """Looked up: three times as fast as by way of F32."""
+    """F16 as BF16, looked up in a table: three times as fast as by way of F32."""
     import numpy as np
 
     table, numbers = _bf16_of_each_f16(), np.frombuffer(raw, "<u2")
@@ -180,6 +203,7 @@ def _f16_to_bf16(raw: bytes) -> memoryview:
 
 @cache
 def _bf16_of_each_f16() -> NDArray[Any]:
+    """A table of the BF16 bits that belong to each of F16's 65536 patterns: uint16 [65536]."""
     import numpy as np
 
     with np.errstate(invalid="ignore"):  # half of what a NaN can be makes some processors complain
@@ -188,7 +212,7 @@ def _bf16_of_each_f16() -> NDArray[Any]:
 
 
 def decode(raw: bytes, ggml_type: int) -> NDArray[np.float32]:
-    """Numbers of a tensor's data, flat."""
+    """The numbers of a tensor's data: float32 [n_elements]."""
     import numpy as np
 
     if ggml_type == F32:
@@ -202,7 +226,7 @@ def decode(raw: bytes, ggml_type: int) -> NDArray[np.float32]:
 
 
 def encode(values: NDArray[np.float32], ggml_type: int) -> NDArray[Any]:
-    """A tensor's data from its numbers, which are whole rows; as an array of bytes."""
+    """A tensor's data, uint8 [n_bytes], from its numbers, float32 [n_elements], which are whole rows."""
     import numpy as np
 
     if ggml_type == F32:

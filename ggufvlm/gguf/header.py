@@ -59,7 +59,7 @@ _BLOCKS = {
 
 @dataclass(frozen=True, kw_only=True)
 class BigArray:
-    """Stands for an array that was skipped."""
+    """An array that was skipped: what its elements are, and how many."""
 
     element_type: str
     count: int
@@ -108,6 +108,7 @@ class GGUFHeader:
 
     @property
     def is_projector(self) -> bool:
+        """Whether the file is a projector, for images or sound."""
         return self.architecture == "clip" or self.text("general.type") == "mmproj"
 
     @property
@@ -241,10 +242,13 @@ class _Cursor:
 def read_header(source: Path | ByteSource, *, name: str | None = None, stop_at_vocabulary: bool = False) -> GGUFHeader:
     """Read the header of a GGUF file, version 2 or 3, little-endian.
 
-    ``name`` is how errors call the file: by default the file's name. With ``stop_at_vocabulary`` reading ends at the
-    first array of more than :data:`MAX_KEPT_ELEMENTS` elements, and the header is not ``complete``.
+    Args:
+        source: the file, or where its bytes come from.
+        name: how errors call the file; by default the file's name.
+        stop_at_vocabulary: end at the first array of more than :data:`MAX_KEPT_ELEMENTS`; it is not ``complete`` then.
 
-    Raises ModelError: no such file, not readable, not a GGUF file, damaged, truncated inside its header.
+    Raises:
+        ModelError: no such file, not readable, not a GGUF file, damaged, or truncated inside its header.
     """
     if not isinstance(source, Path):
         return _read(_Cursor(source, name or "GGUF file"), stop_at_vocabulary)

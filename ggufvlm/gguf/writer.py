@@ -106,7 +106,13 @@ def _end_of_value(data: bytes, position: int) -> int:
 
 
 def encode_header(pairs: Mapping[str, bytes], tensors: Sequence[NewTensor], alignment: int = ALIGNMENT) -> bytes:
-    """Everything that comes before the data of the first tensor."""
+    """Everything that comes before the data of the first tensor.
+
+    Args:
+        pairs: the metadata.
+        tensors: in the order of their data.
+        alignment: of each tensor's data, in bytes.
+    """
     parts = [b"GGUF", pack("<Iqq", _VERSION, len(tensors), len(pairs))]
     for key, value in pairs.items():
         name = key.encode(errors="surrogateescape")
@@ -127,7 +133,14 @@ def write_gguf(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a whole GGUF file; ``progress`` gets the number of written tensors and of all."""
+    """Write a whole GGUF file.
+
+    Args:
+        file: open for writing, at its beginning.
+        pairs: the metadata; ``general.alignment`` among it is heeded.
+        tensors: in the order in which they are written; each is asked for its data only then.
+        progress: gets the number of written tensors and of all.
+    """
     alignment = _alignment(pairs)
     file.write(encode_header(pairs, tensors, alignment))
     for done, tensor in enumerate(tensors, 1):
@@ -151,7 +164,13 @@ def _padded(n: int, alignment: int) -> int:
 
 
 def copied(path: Path, header: GGUFHeader, names: Iterable[str] | None = None) -> list[NewTensor]:
-    """The tensors of a file (or those named) as they are, for :func:`write_gguf`."""
+    """The tensors of a file as they are, for :func:`write_gguf`.
+
+    Args:
+        path: the file.
+        header: its whole header.
+        names: those to take; ``None`` takes all.
+    """
 
     def reader(info: TensorInfo) -> Callable[[], bytes]:
         return lambda: read_tensor(path, header, info)
@@ -165,6 +184,11 @@ def copied(path: Path, header: GGUFHeader, names: Iterable[str] | None = None) -
 
 def read_tensor(path: Path, header: GGUFHeader, info: TensorInfo) -> bytes:
     """The data of one tensor.
+
+    Args:
+        path: the file.
+        header: its whole header.
+        info: the tensor, one of the header's.
 
     Raises:
         ModelError: the file ends before it, or its type is not known.

@@ -50,7 +50,7 @@ def has_fast_bf16(features: Mapping[str, str]) -> bool:
 
 
 def cpu_has_bf16(root: Path = _ROOT) -> bool:
-    """Whether this CPU has instructions for BF16, whatever the library makes of them; False where nobody tells."""
+    """Whether this CPU has instructions for BF16, whatever the library makes of them; False where that is not known."""
     return (cpu_flags(root) or frozenset()).issuperset(_X86_FLAGS["AVX512_BF16"])
 
 
@@ -70,7 +70,7 @@ def allowed_processors() -> set[int]:
 
 
 def physical_cores(processors: set[int]) -> int | None:
-    """How many cores those logical processors share, where the system tells (Linux)."""
+    """How many cores those logical processors share, where the system says so (Linux)."""
     siblings = set()
     for processor in processors:
         topology = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
@@ -82,7 +82,7 @@ def physical_cores(processors: set[int]) -> int | None:
 
 
 def cpu_flags(root: Path = _ROOT) -> frozenset[str] | None:
-    """The flags that Linux shows for the first processor; None where it does not tell."""
+    """The flags that Linux shows for the first processor; None where it shows none."""
     try:
         lines = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -21,6 +21,7 @@ class Device:
 
     @property
     def is_gpu(self) -> bool:
+        """Whether it is a graphics processor, integrated ones included."""
         return self.kind in ("gpu", "igpu")
 
     @property

@@ -84,7 +84,7 @@ def predict(
     *,
     image_tokens: int | None = None,
 ) -> MemoryPrediction:
-    """Predict from complete headers.
+    """Predict what a model and its projector take, from complete headers.
 
     Args:
         model: the language model; of a split one the headers of all parts, first to last.
@@ -116,7 +116,7 @@ def predict(
 
 
 def _bytes_per_cell(shape: _Shape, config: EngineConfig) -> list[int]:
-    """Of each layer's cache."""
+    """Bytes that one cell takes in each layer's cache."""
     n_k, n_v = _BYTES_PER_ELEMENT[config.cache_type_k], _BYTES_PER_ELEMENT[config.cache_type_v]
     widths = [shape.kv_width(index) for index in range(shape.n_layer)]
     if config.flash_attention == "off":  # then values lie transposed, and all layers get the widest one's room
@@ -163,14 +163,14 @@ class _Shape:
         return default if value is None else value
 
     def of_layer(self, key: str, index: int, default: int = 0) -> int:
-        """A value that is one for all layers, or an array with one for each."""
+        """One layer's value of a key that has one for all layers, or an array with one for each."""
         value = self._header.metadata.get(f"{self._header.architecture}.{key}")
         if isinstance(value, tuple):
             value = value[index] if index < len(value) else None
         return value if isinstance(value, int) else default
 
     def largest(self, key: str) -> int:
-        """The same, for the layer that has most."""
+        """The largest value that a key has for any layer."""
         return max((self.of_layer(key, index) for index in range(self.n_layer)), default=0)
 
     def kv_width(self, index: int) -> tuple[int, int]:

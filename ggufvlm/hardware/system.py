@@ -18,7 +18,7 @@ _UNLIMITED = 1 << 60  # v1 writes a huge number where there is no limit
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MemoryLimits:
-    """Bytes; ``None`` where the system does not tell, or where there is no limit."""
+    """What memory there is, in bytes; ``None`` where the system does not say, or where there is no limit."""
 
     total: int | None
     available: int | None
@@ -28,7 +28,7 @@ class MemoryLimits:
 
 
 def memory_limits(root: Path = _ROOT) -> MemoryLimits:
-    """What there is."""
+    """The memory of the machine, and what the control groups leave of it."""
     total, available, swap = _windows_memory() if sys.platform == "win32" else _proc_memory(root)
     groups = [group for group in map(_memory_group, _groups("memory", root)) if group is not None]
     return MemoryLimits(
@@ -41,7 +41,7 @@ def memory_limits(root: Path = _ROOT) -> MemoryLimits:
 
 
 def available_memory(root: Path = _ROOT) -> int | None:
-    """Bytes that this process could still take without being killed; None if the system does not tell.
+    """Bytes that this process could still take without being killed; None if the system does not say.
 
     Free swap counts: it makes things slow, not impossible.
     """

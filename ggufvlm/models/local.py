@@ -22,11 +22,11 @@ def find_projector(model_path: Path) -> Path | None:
     """The projector (``*mmproj*.gguf``) that lies beside a model and fits it, or None.
 
     Of several that fit, the one named like the model is taken, then one without a name of its own
-    (``mmproj-F16.gguf``); of several quantizations the
-    first of :func:`~ggufvlm.models.schema.projector_preference`.
+    (``mmproj-F16.gguf``); of several quantizations the first of :func:`~ggufvlm.models.schema.projector_preference`.
 
-    Raises PairingError if projectors of different models fit, ModelError if the model itself is not usable, or if a
-    projector named like it is not.
+    Raises:
+        PairingError: projectors of different models fit.
+        ModelError: the model itself is not usable, or a projector named like it is not.
     """
     check_model(read_header(model_path, stop_at_vocabulary=True))
     own = model_key(model_path.name)

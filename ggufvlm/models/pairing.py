@@ -122,11 +122,17 @@ def check_pair(
 ) -> PairReport:
     """Check two local files, as :func:`compare` does, and that all parts of a split model lie beside each other.
 
-    ``thorough=False`` stops reading the model at its vocabulary, which takes a tenth of a millisecond instead of
-    twenty: a truncated model is then left to llama.cpp, which refuses it without harm. A refusal is never based on
-    such a short look.
+    Args:
+        model_path: the language model; of a split one its first part.
+        mmproj_path: the projector.
+        thorough: False stops reading the model at its vocabulary, which takes a tenth of a millisecond instead of
+            twenty: a truncated model is then left to llama.cpp, which refuses it without harm. A refusal is never
+            based on such a short look.
+        allow_untyped: as of :func:`compare`.
 
-    Raises ModelError (a file is missing, damaged, truncated, of the wrong kind) and PairingError (wrong pair).
+    Raises:
+        ModelError: a file is missing, damaged, truncated or of the wrong kind.
+        PairingError: the two do not belong together.
     """
     model = read_header(model_path, stop_at_vocabulary=not thorough)
     projector = read_header(mmproj_path)
@@ -147,10 +153,15 @@ def check_pair(
 def compare(model: GGUFHeader, projector: GGUFHeader, *, allow_untyped: bool = False) -> PairReport:
     """Compare the headers of a language model and of a projector.
 
-    ``allow_untyped`` accepts a projector of 2023 that does not name its type; llama.cpp itself refuses such a file,
-    so it is for callers who load a corrected copy (:mod:`ggufvlm.projectors.repair`).
+    Args:
+        model: the language model's header, perhaps read to its vocabulary only.
+        projector: the projector's whole header.
+        allow_untyped: accept a projector of 2023 that does not name its type; llama.cpp itself refuses such a file,
+            so it is for callers who load a corrected copy (:mod:`ggufvlm.projectors.repair`).
 
-    Raises ModelError (truncated, of the wrong kind, not usable by llama.cpp) and PairingError (wrong pair).
+    Raises:
+        ModelError: a file is truncated, of the wrong kind, or not usable by llama.cpp.
+        PairingError: the two do not belong together.
     """
     check_model(model)
     projector_type, inferred = check_projector(projector, allow_untyped=allow_untyped)

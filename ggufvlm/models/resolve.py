@@ -176,6 +176,12 @@ def selections_on_disk(wanted: NamedModel) -> list[SelectedFiles]:
 def ask_hub(wanted: NamedModel, registry: Registry, hub: HubView, *, needs_projector: bool = True) -> SelectedFiles:
     """The files that a name stands for, asking the Hub where the registry does not know.
 
+    Args:
+        wanted: what the name means.
+        registry: tells of what models it knows files, for the advice in errors.
+        hub: asks, and remembers the answers.
+        needs_projector: False where the user brings one.
+
     Raises:
         ModelError: the repository has no such model.
         DownloadError: the Hub did not tell.

@@ -72,7 +72,8 @@ class DerivationRequest:
 def find_derived(request: DerivationRequest) -> Path | None:
     """The derived projector if it has been made.
 
-    Raises: as :attr:`DerivationRequest.target`.
+    Raises:
+        ModelError: the source cannot be read, or the cache not be written.
     """
     return target if is_whole(target := request.target) else None
 
@@ -136,7 +137,7 @@ def _make(request: DerivationRequest, target: Path, on_progress: Callable[[float
 def _compare(
     request: DerivationRequest, source: Path, derived: Path, on_progress: Callable[[float], None], cancel: CancelToken
 ) -> None:
-    """Raises: _WantingError."""
+    """Raise a _WantingError unless both projectors see the same in the trial image."""
     try:
         on_progress(_CONVERTED)
         before = _encode(request.model, source, cancel, lambda: on_progress(_LOADED))
@@ -175,7 +176,7 @@ def trial_image() -> bytes:
 
 
 def cosines(before: NDArray[np.float32], after: NDArray[np.float32]) -> tuple[float, float]:
-    """Mean and smallest cosine between the rows of two arrays [n, width]; 0 where they cannot be compared."""
+    """Mean and smallest cosine between the rows of two float32 arrays [n_rows, width]; 0 if they cannot be compared."""
     import numpy as np
 
     if before.shape != after.shape or not (np.isfinite(before).all() and np.isfinite(after).all()):

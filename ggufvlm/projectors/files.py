@@ -42,7 +42,7 @@ def is_whole(path: Path) -> bool:
 
 
 def content_id(path: Path) -> str:
-    """32 digits for a file's content; read once for each state of the file.
+    """32 hexadecimal digits that identify a file's content; read once for each state of the file.
 
     Raises:
         ModelError: it cannot be read.

@@ -99,6 +99,6 @@ def _renamed(tensor: NewTensor, names: dict[str, str]) -> NewTensor:
 
 
 def judge(rows: NDArray[np.float32]) -> Order:
-    """The verdict from the probe's output, [patches, width]."""
+    """The verdict from the probe's output, float32 [n_patches, width]."""
     seen = [tuple(number for number in numbers if number != _LAST_BLOCK) for numbers in read_rows(rows)]
     return "right" if seen == _RIGHT else "shifted" if seen == _SHIFTED else "unknown"

@@ -58,7 +58,7 @@ class ProbeVerdict:
 
     @property
     def text(self) -> str:
-        """For people."""
+        """The verdict in one human-readable line."""
         return {
             "right": "this llama.cpp computes its images rightly",
             "shifted": "this llama.cpp misplaces the class token of its images (#25814), which is repaired",
@@ -122,7 +122,7 @@ def write_probe(path: Path, width: int) -> None:
 
 
 def judge(rows: NDArray[np.float32]) -> ProbeVerdict:
-    """The verdict from the probe's output, [patches, width]."""
+    """The verdict from the probe's output, float32 [n_patches, width]."""
     found = read_rows(rows)
     skips = not any(_LAST_BLOCK in numbers for numbers in found)
     seen = [tuple(number for number in numbers if number != _LAST_BLOCK) for numbers in found]
@@ -132,7 +132,7 @@ def judge(rows: NDArray[np.float32]) -> ProbeVerdict:
 
 
 def read_rows(rows: NDArray[np.float32]) -> list[tuple[int, ...]]:
-    """Which numbers of each row are set."""
+    """The indices of the numbers that are set, for each row of float32 [n_patches, width]."""
     return [tuple(index for index in range(WIDTH) if row[index] > 0.4) for row in rows]  # gelu(1) = 0.84
 
 
@@ -149,6 +149,7 @@ def probe_image() -> bytes:
 
 
 def probe_pairs(width: int) -> dict[str, bytes]:
+    """The metadata of a probe that hands out vectors of ``width`` numbers."""
     whole = {"embedding_length": WIDTH, "feed_forward_length": 2 * WIDTH, "block_count": N_BLOCKS}
     whole |= {"attention.head_count": 1, "projection_dim": width, "image_size": SIDE, "patch_size": PATCH}
     return {
@@ -163,6 +164,7 @@ def probe_pairs(width: int) -> dict[str, bytes]:
 
 
 def probe_tensors(width: int) -> list[NewTensor]:
+    """The tensors of a probe that hands out vectors of ``width`` numbers."""
     import numpy as np
 
     patches = np.zeros((WIDTH, 3, PATCH, PATCH), np.float32)
@@ -201,6 +203,7 @@ def _block(name: str, *, is_last: bool) -> dict[str, NDArray[np.float64]]:
 
 
 def probe_tensor(name: str, array: NDArray[np.floating]) -> NewTensor:
+    """A tensor of the probe from its numbers, rows first, as NumPy has them."""
     is_convolution = array.ndim == 4  # ggml's convolution wants its kernel in F16, as all converters write it
     data = array.astype("<f2" if is_convolution else "<f4").tobytes()
     return NewTensor(name=name, shape=array.shape[::-1], ggml_type=_F16 if is_convolution else _F32, data=lambda: data)

@@ -81,5 +81,5 @@ def is_alike(mean: float, minimum: float) -> bool:
 
 
 def text_of(derived: DerivedType) -> str:
-    """For people."""
+    """The human-readable name of a derived type, with the reason why it is used."""
     return {"BF16": "BF16 (derived, faster here)", "Q8_0": "Q8_0 (derived, fits into memory)"}[derived]

@@ -1,6 +1,6 @@
 """Right images for LLaVA and its relatives from a llama.cpp that computes their CLIP tower wrongly.
 
-What is wrong is told in :mod:`ggufvlm.projectors.llava_probe`. It is repaired from outside, in three places:
+What is wrong is explained in :mod:`ggufvlm.projectors.llava_probe`. It is repaired from outside, in three places:
 
 1. libmtmd gets a derived projector: all blocks run (``clip.vision.feature_layer``), and the rows of the position table
    are rearranged for patches that arrive one slot late, with the class token last.
@@ -63,7 +63,7 @@ class Repair:
 
     @property
     def text(self) -> str | None:
-        """For people; ``None`` if nothing is repaired."""
+        """What is repaired, human-readable; ``None`` if nothing is."""
         if self.class_token:
             return "llava: class token, one tile" if self.one_tile else "llava: class token"
         if self.all_blocks:
@@ -74,7 +74,7 @@ class Repair:
 
     @property
     def tag(self) -> str:
-        """For the derived file's name."""
+        """What the derived file's name says of the repair."""
         flags = [("b", self.all_blocks), ("c", self.class_token), ("p", self.positions), ("t", self.one_tile)]
         return f"v{_VERSION}{''.join(letter for letter, is_set in flags if is_set)}{self.add_type or ''}"
 

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setup:
-    """For which model, on what, and whom to tell.
+    """Which projector is to be loaded where, and how the work is watched and stopped.
 
     Attributes:
         files: the model and its projector as published.
@@ -50,7 +50,7 @@ class Setup:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Derived:
-    """A projector that takes the place of the published one. ``text`` names it for people."""
+    """A projector that takes the place of the published one. ``text`` is its human-readable name."""
 
     path: Path
     text: str
@@ -60,7 +60,7 @@ def set_up(setup: Setup) -> Derived | None:
     """The derived projector to load, made now if it is missing; None for the one that was published.
 
     The first call on a machine takes a second for a trial of its speed, and the first for a projector some seconds
-    more. Whatever goes wrong with it is told in the log only: there always is the original.
+    more. Whatever goes wrong with it is logged only: there always is the original.
 
     Raises:
         LoadAborted: ``cancel`` was cancelled; nothing is left behind.

@@ -34,7 +34,13 @@ def repo_folder(repo: str) -> Path:
 
 
 def snapshot_path(repo: str, revision: str, name: str) -> Path:
-    """Where a file of a commit lies, if it is there."""
+    """Where a file of a commit lies, if it is there.
+
+    Args:
+        repo: ``USER/REPO``.
+        revision: the commit, 40 hexadecimal digits.
+        name: the file's, with its folders in the repository.
+    """
     return repo_folder(repo) / "snapshots" / revision / name
 
 

@@ -1,6 +1,6 @@
 """The Hugging Face Hub, through its own client: what a repository holds, and bytes of remote files.
 
-Only modules named ``hub*`` import huggingface_hub. The user's settings (``HF_HOME``, ``HF_TOKEN``, ``HF_ENDPOINT``,
+Only this folder imports huggingface_hub. The user's settings (``HF_HOME``, ``HF_TOKEN``, ``HF_ENDPOINT``,
 ``HF_HUB_OFFLINE`` ...) are those of that client.
 """
 
@@ -33,7 +33,7 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Repository:
-    """What the Hub tells of a model repository at one commit.
+    """What the Hub says of a model repository at one commit.
 
     Attributes:
         files: GGUF files by name, with size and sha256 where the Hub knows them.
@@ -97,7 +97,7 @@ def _part(sibling: Any) -> FilePart | None:
 
 
 def patiently(ask: Callable[[], _Answer], *, tries: int = 3) -> _Answer:
-    """Ask again where that may help; a network that is not there is not waited for."""
+    """The answer of ``ask``, asked again where that may help; a network that is not there is not waited for."""
     for attempt in range(1, tries):
         try:
             return ask()
@@ -124,7 +124,13 @@ def request_headers() -> dict[str, str]:
 
 
 def file_url(repo: str, name: str, revision: str) -> str:
-    """Where the Hub hands out a file."""
+    """Where the Hub hands out a file.
+
+    Args:
+        repo: ``USER/REPO``.
+        name: the file's, with its folders in the repository.
+        revision: a commit or a branch.
+    """
     from huggingface_hub import hf_hub_url
 
     return hf_hub_url(repo, name, revision=revision)

@@ -62,7 +62,13 @@ def explained(repo: str, what: str | None = None) -> Iterator[None]:
 
 
 def explain(error: BaseException, repo: str, what: str | None = None) -> DownloadError:
-    """The sentence for an error of the Hub's client, of the network or of the disk."""
+    """The sentence for an error of the Hub's client, of the network or of the disk.
+
+    Args:
+        error: what was raised.
+        repo: the repository that was asked for.
+        what: a file or a revision of it, if one was wanted.
+    """
     if "OfflineModeIsEnabled" in _kinds(error):
         return offline(repo)
     if _status(error):
@@ -146,7 +152,7 @@ def _unreachable(error: BaseException) -> DownloadError:
         hint = f"{_AGAIN}; HF_HUB_DOWNLOAD_TIMEOUT=60 waits longer"
         return DownloadError(f"{host} did not answer in time", hint=hint)
     if "TooManyRedirects" in kinds:
-        return DownloadError(f"{host} sends requests in circles", hint="is HF_ENDPOINT right?")
+        return DownloadError(f"{host} redirects requests endlessly", hint="is HF_ENDPOINT right?")
     if "UnsupportedProtocol" in kinds:
         return DownloadError(f"HF_ENDPOINT is no address: {_endpoint()}", hint="HF_ENDPOINT=https://...")
     if _in_chain(error, gaierror):

@@ -127,6 +127,12 @@ def plan(
 ) -> Download:
     """Find out what has to be fetched, and that it is worth it.
 
+    Args:
+        selection: the files that are wanted.
+        mmproj: a projector on disk in place of the selected ones.
+        hub: what has been learnt from the Hub already.
+        check_space: whether the disk has to be large enough.
+
     Raises:
         DownloadError: the Hub does not tell, or there is no room.
         PairingError: model and projector do not belong together.

@@ -224,7 +224,7 @@ def _has_status(error: Any, status: int) -> bool:
 
 
 def size_text(n_bytes: float) -> str:
-    """A size for people: decimal units, as disks and the Hub have them.
+    """A human-readable size: decimal units, as disks and the Hub have them.
 
     >>> size_text(986046944), size_text(2073056), size_text(12)
     ('986 MB', '2.1 MB', '12 B')
