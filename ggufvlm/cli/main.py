@@ -12,6 +12,8 @@ from typing import Annotated
 
 # libgomp reads this once, when it is loaded: it has to be set before numpy or llama.cpp bring it in
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# the client of the Hub reads this once, too: its own hints would end up between ours
+os.environ.setdefault("HF_HUB_VERBOSITY", "error")
 
 import typer
 

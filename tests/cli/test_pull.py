@@ -13,7 +13,7 @@ from huggingface_hub import constants, hf_hub_download, scan_cache_dir
 
 from ggufvlm.cache.folder import cache_dir
 from ggufvlm.cli.main import main
-from ggufvlm.cli.models.transfer import columns
+from ggufvlm.cli.terminal.console import columns
 from ggufvlm.llama import devices
 from ggufvlm.models.hub.cache import blob_path, partial_path, repo_folder
 from ggufvlm.projectors import policy as projector_choice

@@ -25,7 +25,7 @@ def show_preflight(given: Inputs, task: RowTask, engine: EngineSettings, out: Pa
         ModelError, PairingError: the model's files are damaged or no pair.
     """
     from ggufvlm.batch.run.preflight import preflight
-    from ggufvlm.cli.models.transfer import columns
+    from ggufvlm.cli.terminal.console import columns
     from ggufvlm.hardware.system import available_memory
 
     found = preflight(given, task.template, engine, free=available_memory(), is_done=_done_before(task, engine, out))

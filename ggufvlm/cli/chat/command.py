@@ -14,7 +14,7 @@ from ggufvlm.cli.ask.ask import log_to_stderr
 from ggufvlm.cli.chat import layout, repl
 from ggufvlm.cli.chat.documents import begin_with
 from ggufvlm.cli.chat.model import ModelLoader
-from ggufvlm.cli.chat.repl import LineReader
+from ggufvlm.cli.chat.repl import LineReader, TerminalReader
 from ggufvlm.cli.chat.session import ChatSession, MessageSource
 from ggufvlm.cli.options.documents import DocumentOptions
 from ggufvlm.cli.options.shared import (
@@ -108,6 +108,4 @@ def _reader(output: OutputOptions) -> MessageSource:
         return LineReader(is_interactive=False)
     if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
         return LineReader(is_interactive=True)
-    from ggufvlm.cli.chat.input import TerminalReader
-
     return TerminalReader(output)

@@ -7,8 +7,8 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-from ggufvlm.cli.models.transfer import columns
 from ggufvlm.cli.terminal import console
+from ggufvlm.cli.terminal.console import columns
 
 
 def say(text: str) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ggufvlm.cli.chat import documents as chat_documents
 from ggufvlm.cli.chat import layout as chat_layout
 from ggufvlm.cli.chat.asking import ask
 from ggufvlm.cli.chat.session import ChatSession, Leave
 from ggufvlm.cli.chat.words import QUOTES, is_command, is_open, understand
+from ggufvlm.cli.options.shared import OutputOptions
 from ggufvlm.cli.terminal import console
 from ggufvlm.errors import GGUFVLMError, InputError
+
+if TYPE_CHECKING:
+    from ggufvlm.cli.chat.line import Line
 
 
 class LineReader:
@@ -65,6 +70,38 @@ class LineReader:
 
     def refresh(self) -> None:
         """Nothing is shown beside the line."""
+
+
+class TerminalReader:
+    """A line with editing and history. It is made when it is needed: a first message given as argument is answered
+    before prompt_toolkit is imported."""
+
+    is_interactive = True
+
+    def __init__(self, output: OutputOptions) -> None:
+        self._output = output
+        self._made: Line | None = None
+
+    def read(self, default: str, status: Callable[[], list[str]]) -> str:
+        """See :class:`Reader`."""
+        return self._line.read(default, status)
+
+    def choose(self, question: str, keys: str) -> str:
+        """See :class:`Reader`."""
+        return self._line.choose(question, keys)
+
+    def refresh(self) -> None:
+        """See :class:`Reader`."""
+        if self._made is not None:
+            self._made.refresh()
+
+    @property
+    def _line(self) -> Line:
+        if self._made is None:
+            from ggufvlm.cli.chat.line import Line
+
+            self._made = Line(self._output)
+        return self._made
 
 
 def run(session: ChatSession, first: str | None = None) -> None:

@@ -16,7 +16,6 @@ from ggufvlm.cli.chat import layout as chat_layout
 from ggufvlm.cli.options.shared import OutputOptions
 from ggufvlm.cli.terminal import console
 from ggufvlm.cli.terminal.interruption import leaving_at_once, stopping
-from ggufvlm.cli.terminal.keyboard import silent_keyboard
 from ggufvlm.errors import ExitCode, GGUFVLMError
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ class ChatSession:
             KeyboardInterrupt: Ctrl-C in a script.
             GGUFVLMError: there is no answer.
         """
-        with self.spinning() as spinner, silent_keyboard():
+        with self.spinning() as spinner, console.silent_keyboard():
             interruption = _Interruption()
             with stopping(interruption.stop):
                 stream = start()

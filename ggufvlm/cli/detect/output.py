@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ggufvlm.cli.detect.options import Format
-from ggufvlm.cli.detect.table import draw_table
 from ggufvlm.cli.options.shared import OutputOptions
 from ggufvlm.cli.terminal import console
 from ggufvlm.errors import OutputError, UsageError
@@ -18,8 +17,16 @@ from ggufvlm.grounding.classes import Classes
 from ggufvlm.grounding.names import check_stems, file_names, stem
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from ggufvlm.errors import GGUFVLMError
     from ggufvlm.grounding.detections import Detections
+
+_SIDES = ("left", "top", "right", "bottom", "width", "height")
+_FEWEST_COLUMNS = 12
+"""Of a terminal for the names of objects."""
+_WIDEST = 1000
 
 
 class BoxWriter(Protocol):
@@ -210,3 +217,40 @@ def write_text(path: Path, text: str, mode: str = "w") -> None:
             file.write(text)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def draw_table(found: Detections, console: Console) -> None:
+    """Draw it, without width and height where they have no room; on the narrowest terminals as lines."""
+    from rich.measure import Measurement
+    from rich.text import Text
+
+    unbounded = console.options.update(max_width=_WIDEST)
+    for table in (_table(found, _SIDES), _table(found, _SIDES[:4])):
+        if Measurement.get(console, unbounded, table).minimum <= console.width:
+            console.print(table)
+            return
+    console.print(Text(f"{found.source}  {found.width}x{found.height}", style="dim"))
+    for name, *numbers in _rows(found, 4):
+        console.print(Text(f"{name}: {' '.join(numbers)}"))
+
+
+def _table(found: Detections, sides: tuple[str, ...]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    title = Text(f"{found.source}  {found.width}x{found.height}")
+    table = Table(title=title, title_justify="left", title_style="dim")
+    table.add_column("object", min_width=_FEWEST_COLUMNS)
+    for side in sides if found.boxes else ("x", "y"):
+        table.add_column(side, justify="right", no_wrap=True)
+    for name, *numbers in _rows(found, len(sides)):
+        table.add_row(Text(name), *numbers)
+    return table
+
+
+def _rows(found: Detections, n_numbers: int) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for box in found.boxes:
+        numbers = (box.x0, box.y0, box.x1, box.y1, box.width, box.height)[:n_numbers]
+        rows.append((box.label, *(f"{number:.0f}" for number in numbers)))
+    return rows + [(point.label, f"{point.x:.0f}", f"{point.y:.0f}") for point in found.points]

@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ggufvlm.cli.models.transfer import (
-    ASSUME_YES,
-    DebugOptions,
-    JsonOption,
-    PlainOptions,
-    YesOption,
-    columns,
-    has_terminal,
-)
+from ggufvlm.cli.models.transfer import has_terminal
+from ggufvlm.cli.options.models import ASSUME_YES, DebugOptions, JsonOption, PlainOptions, YesOption
 from ggufvlm.cli.options.shared import grouped
-from ggufvlm.cli.terminal.console import say
+from ggufvlm.cli.terminal.console import columns, say
 
 if TYPE_CHECKING:
     from ggufvlm.cache.limits import CachePart

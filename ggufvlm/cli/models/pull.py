@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ggufvlm.cli.models import transfer
-from ggufvlm.cli.models.transfer import ModelArgument, PlainOptions
+from ggufvlm.cli.options.models import ModelArgument, PlainOptions
 from ggufvlm.cli.options.shared import OutputOptions, grouped
 from ggufvlm.cli.terminal.console import Spinner, say
 from ggufvlm.cli.terminal.interruption import leaving_at_once

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from ggufvlm.cli.models.transfer import ASSUME_YES, ModelArgument, PlainOptions, YesOption, has_terminal
+from ggufvlm.cli.models.transfer import has_terminal
+from ggufvlm.cli.options.models import ASSUME_YES, ModelArgument, PlainOptions, YesOption
 from ggufvlm.cli.options.shared import grouped
 from ggufvlm.cli.terminal.console import say
 

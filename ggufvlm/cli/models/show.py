@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ggufvlm.cli.models.transfer import DebugOptions, JsonOption, columns
+from ggufvlm.cli.options.models import DebugOptions, JsonOption
 from ggufvlm.cli.options.shared import grouped
+from ggufvlm.cli.terminal.console import columns
 
 if TYPE_CHECKING:
     from ggufvlm.models.files import ModelFiles

@@ -1,12 +1,11 @@
-"""How a download is announced, asked about and shown, and the options of the commands about models on disk."""
+"""How a download is announced, asked about and shown."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -18,38 +17,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
     from ggufvlm.models.hub.plan import Download, DownloadProgress
-
-# The client reads this once, when it is imported; its own hints would end up between ours.
-os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-
-ASSUME_YES = "GGUFVLM_ASSUME_YES"
-
-YesOption = Annotated[
-    bool, typer.Option("-y", "--yes", help="Do not ask.", envvar=ASSUME_YES, show_envvar=True, show_default=False)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON, sizes in bytes.", show_default=False)]
-ModelArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="A name such as qwen2-vl-2b or qwen2-vl-2b:Q8_0, or USER/REPO[:QUANT] at the Hub.",
-        show_default=False,
-    ),
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DebugOptions:
-    """What every command understands; ``main`` looks at it."""
-
-    debug: Annotated[bool, typer.Option("--debug", help="Tracebacks of errors.", show_default=False)] = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlainOptions(DebugOptions):
-    """The same for commands that have progress or notes to show."""
-
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.", show_default=False)] = False
 
 
 def has_terminal() -> bool:
@@ -163,15 +130,3 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         if self._bars is not None:
             self._bars.stop()
-
-
-def columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    """Rows as aligned text; ``right`` are the columns whose text ends flush."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if place in right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )

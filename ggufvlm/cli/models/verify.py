@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ggufvlm.cli.models.transfer import Bar, ModelArgument, PlainOptions
+from ggufvlm.cli.models.transfer import Bar
+from ggufvlm.cli.options.models import ModelArgument, PlainOptions
 from ggufvlm.cli.options.shared import grouped
 from ggufvlm.cli.terminal.console import say
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ggufvlm.cli.models.transfer import PlainOptions
 from ggufvlm.cli.open_model import find_files
+from ggufvlm.cli.options.models import PlainOptions
 from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, grouped, text_or_file
 from ggufvlm.cli.serve.options import AccessOptions, LimitOptions, StayOptions
 from ggufvlm.errors import MissingExtra, UsageError

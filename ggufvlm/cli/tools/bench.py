@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from ggufvlm.cli.models.transfer import YesOption
 from ggufvlm.cli.open_model import find_files
+from ggufvlm.cli.options.models import YesOption
 from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, OutputOptions, Switch, grouped, option
 from ggufvlm.cli.terminal import console
 from ggufvlm.cli.tools import bench_table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ggufvlm.cli.models.transfer import columns
+from ggufvlm.cli.terminal.console import columns
 from ggufvlm.models.hub.transfer import size_text
 from ggufvlm.tools.bench.results import kind_of, number
 

@@ -1,0 +1,37 @@
+"""Arguments and options of the commands about models on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+ASSUME_YES = "GGUFVLM_ASSUME_YES"
+
+YesOption = Annotated[
+    bool, typer.Option("-y", "--yes", help="Do not ask.", envvar=ASSUME_YES, show_envvar=True, show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON, sizes in bytes.", show_default=False)]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A name such as qwen2-vl-2b or qwen2-vl-2b:Q8_0, or USER/REPO[:QUANT] at the Hub.",
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DebugOptions:
+    """What every command understands; ``main`` looks at it."""
+
+    debug: Annotated[bool, typer.Option("--debug", help="Tracebacks of errors.", show_default=False)] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainOptions(DebugOptions):
+    """The same for commands that have progress or notes to show."""
+
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.", show_default=False)] = False
