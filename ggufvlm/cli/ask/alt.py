@@ -17,6 +17,7 @@ from ggufvlm.cli.options.shared import (
     OutputOptions,
     PromptOptions,
     SamplingOptions,
+    TalkOptions,
     grouped,
     text_or_file,
 )
@@ -54,7 +55,7 @@ def alt(
     model: ModelOptions,
     sampling: SamplingOptions,
     hardware: HardwareOptions,
-    output: OutputOptions,
+    talk: TalkOptions,
 ) -> None:
     """Write alternative texts for images that have none; shows what would change as a diff.
 
@@ -63,6 +64,7 @@ def alt(
     Decoration is left alone: an empty alt, role="presentation", aria-hidden, one pixel. Exit code 5 if an image could
     not be read.
     """
+    output = talk.output()
     if output.debug:
         log_to_stderr()
     found = survey(find_text_files(files), remote=remote)

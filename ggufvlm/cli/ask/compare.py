@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,9 +15,9 @@ from ggufvlm.cli.options.documents import DocumentOptions
 from ggufvlm.cli.options.shared import (
     HardwareOptions,
     ModelOptions,
-    OutputOptions,
     PromptOptions,
     SamplingOptions,
+    TalkOptions,
     grouped,
     text_or_file,
 )
@@ -61,11 +62,14 @@ def compare(
             show_default=False,
         ),
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object with all answers and their numbers.", show_default=False)
+    ] = False,
     *,
     shape: ConstraintOptions,
     sampling: SamplingOptions,
     hardware: HardwareOptions,
-    output: OutputOptions,
+    talk: TalkOptions,
 ) -> None:
     """Ask several models the same question, one after the other.
 
@@ -78,6 +82,7 @@ def compare(
     names = models or []
     if len(names) < 2:
         raise UsageError("compare takes two models or more", hint="-m qwen2-vl-2b -m gemma-3-4b")
+    output = replace(talk.output(), json=as_json)
     if output.debug:
         log_to_stderr()
     sources, text = read_question(arguments, asked, raw=raw)

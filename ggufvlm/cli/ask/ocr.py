@@ -15,9 +15,16 @@ import typer
 
 from ggufvlm.cli.ask.ask import Complaints, log_to_stderr
 from ggufvlm.cli.ask.ocr_output import PageWriter, Target
-from ggufvlm.cli.batch.options import TalkOptions
 from ggufvlm.cli.open_model import find_files, open_model
-from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, SamplingOptions, grouped, option, text_or_file
+from ggufvlm.cli.options.shared import (
+    HardwareOptions,
+    ModelOptions,
+    SamplingOptions,
+    TalkOptions,
+    grouped,
+    option,
+    text_or_file,
+)
 from ggufvlm.cli.terminal import console
 from ggufvlm.cli.terminal.interruption import Interrupted
 from ggufvlm.config import SamplingParams

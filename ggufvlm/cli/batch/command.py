@@ -18,7 +18,6 @@ from ggufvlm.cli.batch.options import (
     RowOptions,
     RunOptions,
     SidecarOptions,
-    TalkOptions,
 )
 from ggufvlm.cli.batch.preflight import show_preflight
 from ggufvlm.cli.batch.progress import BatchProgress, counted, duration, rate
@@ -30,6 +29,7 @@ from ggufvlm.cli.options.shared import (
     OutputOptions,
     PromptOptions,
     SamplingOptions,
+    TalkOptions,
     grouped,
     text_or_file,
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ggufvlm.cli.options.documents import DocumentOptions
-from ggufvlm.cli.options.shared import OutputOptions, Switch, option
+from ggufvlm.cli.options.shared import option
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -128,19 +128,6 @@ class RowOptions:
     html: Annotated[Path | None, option("--html", help="Make a gallery page, too.", metavar="FILE")] = None
     json_progress: Annotated[bool, option("--json-progress", help="Progress as JSON lines on stderr.")] = False
     max_errors: Annotated[int | None, option("--max-errors", help="Stop after so many errors.", min=1)] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TalkOptions:
-    """What is said meanwhile."""
-
-    quiet: Annotated[bool, option("-q", "--quiet", help="No progress and no warnings.")] = False
-    debug: Annotated[bool, option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False
-    color: Annotated[Switch, option("--color", help="Colours and a progress bar. [auto]")] = Switch.AUTO
-
-    def output(self) -> OutputOptions:
-        """As other commands have it."""
-        return OutputOptions(quiet=self.quiet, debug=self.debug, color=self.color)
 
 
 @dataclass(frozen=True, kw_only=True)

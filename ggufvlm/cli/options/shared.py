@@ -176,6 +176,19 @@ class OutputOptions:
     color: Annotated[Switch, option("--color", help="Colours and rendered Markdown. [auto]")] = Switch.AUTO
 
 
+@dataclass(frozen=True, kw_only=True)
+class TalkOptions:
+    """What is said meanwhile, for commands that show no answer piece by piece."""
+
+    quiet: Annotated[bool, option("-q", "--quiet", help="No progress and no warnings.")] = False
+    debug: Annotated[bool, option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False
+    color: Annotated[Switch, option("--color", help="Colours and a progress bar. [auto]")] = Switch.AUTO
+
+    def output(self) -> OutputOptions:
+        """As other commands have it."""
+        return OutputOptions(quiet=self.quiet, debug=self.debug, color=self.color)
+
+
 @functools.cache
 def _hints_of(group: type[Any]) -> dict[str, Any]:
     return get_type_hints(group, include_extras=True)  # evaluates texts, and most commands share groups
