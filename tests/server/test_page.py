@@ -41,7 +41,7 @@ def blocks() -> Scene:
 
 
 @pytest.fixture
-def picture(tmp_path: Path, blocks: Scene) -> Path:
+def image(tmp_path: Path, blocks: Scene) -> Path:
     file = tmp_path / "blocks.png"
     blocks.draw(196, 140).save(file)
     return file
@@ -149,9 +149,9 @@ def choose(page: Any, *files: Path | dict[str, Any]) -> None:
 
 
 @browser_test
-def test_choose_ask_and_ask_again(open_page, picture, blocks):
+def test_choose_ask_and_ask_again(open_page, image, blocks):
     page = open_page()
-    choose(page, picture)
+    choose(page, image)
     ask(page, DESCRIBE)
     assert answered(page).inner_text() == blocks.caption
     ask(page, "How many blocks are there?")
@@ -159,13 +159,13 @@ def test_choose_ask_and_ask_again(open_page, picture, blocks):
     assert page.locator(".turn img").count() == 1
     page.get_by_role("button", name="New dialogue").click()
     assert page.locator(".turn").count() == 0
-    page.get_by_role("button", name="Choose a picture").wait_for()
+    page.get_by_role("button", name="Choose an image").wait_for()
 
 
 @browser_test
-def test_boxes_lie_where_the_blocks_are(open_page, picture, blocks):
+def test_boxes_lie_where_the_blocks_are(open_page, image, blocks):
     page = open_page()
-    choose(page, picture)
+    choose(page, image)
     ask(page, DETECT)
     answer = answered(page)
     area = answer.locator(".canvas img").bounding_box()
@@ -194,22 +194,22 @@ def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 
 @browser_test
-def test_boxes_of_several_pictures_can_be_shown_on_each(open_page, picture, tmp_path):
+def test_boxes_of_several_images_can_be_shown_on_each(open_page, image, tmp_path):
     other = tmp_path / "other.png"
     random_scene(random.Random(9), 196, 140).draw(196, 140).save(other)
     page = open_page()
-    choose(page, picture, other)
+    choose(page, image, other)
     ask(page, DETECT)
     shown = answered(page).locator(".canvas img")
     first = shown.get_attribute("alt")
-    page.get_by_role("button", name="Picture 2").click()
+    page.get_by_role("button", name="Image 2").click()
     assert (first.partition(",")[0], shown.get_attribute("alt").partition(",")[0]) == ("blocks.png", "other.png")
-    assert page.get_by_role("button", name="Picture 2").get_attribute("aria-pressed") == "true"
+    assert page.get_by_role("button", name="Image 2").get_attribute("aria-pressed") == "true"
 
 
 @browser_test
-def test_drop_and_paste(open_page, picture, blocks):
-    data = base64.b64encode(picture.read_bytes()).decode()
+def test_drop_and_paste(open_page, image, blocks):
+    data = base64.b64encode(image.read_bytes()).decode()
     transfer = """(data) => {
         const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
         const transfer = new DataTransfer();
@@ -219,10 +219,10 @@ def test_drop_and_paste(open_page, picture, blocks):
     page = open_page()
     dropped = page.evaluate_handle(transfer, data)
     page.dispatch_event("body", "dragenter", {"dataTransfer": dropped})
-    assert page.get_by_text("Drop the pictures here").is_visible()
+    assert page.get_by_text("Drop the images here").is_visible()
     page.dispatch_event("body", "drop", {"dataTransfer": dropped})
     page.locator("#staged img").wait_for()
-    assert not page.get_by_text("Drop the pictures here").is_visible()
+    assert not page.get_by_text("Drop the images here").is_visible()
     page.get_by_role("button", name="Remove dropped.png").click()
     assert page.locator("#staged img").count() == 0
     pasted = page.evaluate_handle(transfer, data)
@@ -235,7 +235,7 @@ def test_drop_and_paste(open_page, picture, blocks):
 
 
 @browser_test
-def test_with_the_keyboard_alone(open_page, picture, blocks):
+def test_with_the_keyboard_alone(open_page, image, blocks):
     page = open_page()
     page.on("filechooser", lambda chooser: None)  # Chromium is told now, not while the key is pressed
     stops = []
@@ -248,7 +248,7 @@ def test_with_the_keyboard_alone(open_page, picture, blocks):
     assert float(outline.removesuffix("px")) >= 2
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
-    chooser.value.set_files(picture)
+    chooser.value.set_files(image)
     page.locator("#staged img").wait_for()
     page.keyboard.type("Describe")
     page.keyboard.press("Shift+Enter")
@@ -264,9 +264,9 @@ def test_with_the_keyboard_alone(open_page, picture, blocks):
 
 
 @browser_test
-def test_on_a_phone(open_page, picture, blocks):
+def test_on_a_phone(open_page, image, blocks):
     page = open_page(viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
-    choose(page, picture)
+    choose(page, image)
     page.get_by_role("button", name=DETECT).tap()
     answered(page)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
@@ -277,7 +277,7 @@ def test_on_a_phone(open_page, picture, blocks):
 
 @browser_test
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_accessibility(open_page, picture, scheme):
+def test_accessibility(open_page, image, scheme):
     """axe-core's rules for WCAG 2.2 AA and its best practices, at the start and with an answer and boxes."""
     import axe_core_python as axe
 
@@ -285,10 +285,10 @@ def test_accessibility(open_page, picture, scheme):
     page = open_page(color_scheme=scheme, bypass_csp=True)
     page.evaluate(source)
     assert _violations(page) == []
-    choose(page, picture)
+    choose(page, image)
     ask(page, DETECT)
     answered(page)
-    choose(page, picture)
+    choose(page, image)
     page.get_by_text("Answer as text").click()
     assert _violations(page) == []
 
@@ -299,17 +299,17 @@ def _violations(page: Any) -> list[str]:
 
 
 @browser_test
-def test_answers_are_announced(open_page, picture):
+def test_answers_are_announced(open_page, image):
     page = open_page()
     assert page.get_by_label("Your question").count() == 1
-    choose(page, picture)
+    choose(page, image)
     ask(page, DESCRIBE)
     assert answered(page).get_attribute("aria-live") == "polite"
     assert page.get_by_role("status").inner_text() == "The answer is complete."
 
 
-def sent_pictures(page: Any, question: str = DESCRIBE) -> list[bytes]:
-    """What the page sends for the pictures that are chosen."""
+def sent_images(page: Any, question: str = DESCRIBE) -> list[bytes]:
+    """What the page sends for the images that are chosen."""
     with page.expect_request("**/v1/chat/completions") as asked:
         ask(page, question)
     parts = json.loads(asked.value.post_data)["messages"][-1]["content"]
@@ -326,21 +326,21 @@ def _file(image: Image.Image, name: str, kind: str, **options: Any) -> dict[str,
 
 
 @browser_test
-def test_small_pictures_are_sent_as_they_are(open_page, picture):
+def test_small_images_are_sent_as_they_are(open_page, image):
     page = open_page()
-    choose(page, picture)
-    assert sent_pictures(page) == [picture.read_bytes()]
+    choose(page, image)
+    assert sent_images(page) == [image.read_bytes()]
 
 
 @browser_test
-def test_large_pictures_are_shrunk_upright_and_opaque(open_page, blocks):
+def test_large_images_are_shrunk_upright_and_opaque(open_page, blocks):
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
     photo = _file(blocks.draw(3000, 2000), "photo.jpg", "JPEG", exif=exif)
     glass = _file(Image.new("RGBA", (2600, 1900), (0, 0, 0, 0)), "glass.png", "PNG")
     page = open_page()
     choose(page, photo, glass)
-    turned, opaque = (Image.open(io.BytesIO(data)) for data in sent_pictures(page))
+    turned, opaque = (Image.open(io.BytesIO(data)) for data in sent_images(page))
     assert turned.height / turned.width == pytest.approx(1.5, abs=0.01)
     assert 3_900_000 < turned.width * turned.height <= 4_010_000
     assert turned.getexif().get(0x0112, 1) == 1
@@ -348,7 +348,7 @@ def test_large_pictures_are_shrunk_upright_and_opaque(open_page, blocks):
 
 
 @browser_test
-def test_pictures_that_the_browser_cannot_show_go_to_the_server(open_page, blocks):
+def test_images_that_the_browser_cannot_show_go_to_the_server(open_page, blocks):
     page = open_page()
     choose(page, _file(blocks.draw(196, 140), "scan.tiff", "TIFF"))
     assert page.locator("#staged").inner_text().strip() == "scan.tiff"
@@ -357,10 +357,10 @@ def test_pictures_that_the_browser_cannot_show_go_to_the_server(open_page, block
 
 
 @browser_test
-def test_what_is_no_picture_is_named(open_page):
+def test_what_is_no_image_is_named(open_page):
     page = open_page()
     page.set_input_files("#files", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"hello"})
-    page.get_by_role("alert").get_by_text("notes.txt is not a picture.").wait_for()
+    page.get_by_role("alert").get_by_text("notes.txt is not an image.").wait_for()
     page.set_input_files("#files", {"name": "a.png", "mimeType": "image/png", "buffer": b""})
     page.get_by_role("alert").get_by_text("a.png is empty.").wait_for()
 
@@ -379,10 +379,10 @@ def test_errors_of_the_server_are_one_line_and_lose_nothing(open_page):
 
 
 @browser_test
-def test_waiting_can_be_stopped_and_a_busy_server_says_so(open_page, picture, blocks):
+def test_waiting_can_be_stopped_and_a_busy_server_says_so(open_page, image, blocks):
     with SmallServer(Limits(queue=1), n_slots=1) as small:
         page, other = open_page(small.url), open_page(small.url)
-        choose(page, picture)
+        choose(page, image)
         with httpx.stream("POST", f"{small.url}/api/generate", json=LONG) as long:
             lines = long.iter_lines()  # kept: an iterator that is dropped closes the connection
             next(lines)
@@ -409,9 +409,9 @@ def slow_network(page: Any) -> None:
 
 
 @browser_test
-def test_an_answer_can_be_stopped_in_the_middle(open_page, picture):
+def test_an_answer_can_be_stopped_in_the_middle(open_page, image):
     page = open_page()
-    choose(page, picture)
+    choose(page, image)
     slow_network(page)
     ask(page, DETECT)
     page.locator(".box").first.wait_for()
@@ -495,7 +495,7 @@ def test_streams_of_every_kind(open_page, stream, text, line):
 
 
 @browser_test
-def test_a_server_with_a_key(open_page, picture, blocks):
+def test_a_server_with_a_key(open_page, image, blocks):
     with SmallServer(Limits(), api_key="sesame") as small:
         page = open_page(small.url, models=False)
         page.get_by_role("alert").get_by_text("This server asks for an API key.").wait_for()
@@ -508,7 +508,7 @@ def test_a_server_with_a_key(open_page, picture, blocks):
         field.press("Enter")
         page.locator("#model option").get_by_text("demo").wait_for(state="attached")
         assert not field.is_visible()
-        choose(page, picture)
+        choose(page, image)
         ask(page, DESCRIBE)
         assert answered(page).inner_text() == blocks.caption
         page.reload()
@@ -517,7 +517,7 @@ def test_a_server_with_a_key(open_page, picture, blocks):
 
 
 @browser_test
-def test_a_server_that_is_gone(open_page, picture):
+def test_a_server_that_is_gone(open_page, image):
     with SmallServer(Limits()) as small:
         page = open_page(small.url)
     ask(page, DESCRIBE)

@@ -1,4 +1,4 @@
-// The page: a dialogue with the server about pictures.
+// The page: a dialogue with the server about images.
 
 import { Composer } from "./composer.js";
 import { make } from "./make.js";
@@ -7,18 +7,18 @@ import { Turn } from "./turn.js";
 
 const byId = (id) => document.getElementById(id);
 let messages = []; // what the server is sent again with each question
-let sent = []; // all pictures in them
+let sent = []; // all images in them
 let lookedAt = []; // those of the last question that had any
 let running = null;
 let scales = new Map(); // how each model writes boxes
 
 const composer = new Composer(answer);
 
-async function answer(question, pictures) {
+async function answer(question, images) {
   const before = lookedAt;
-  lookedAt = pictures.length ? pictures : lookedAt;
-  const turn = new Turn(question, pictures, lookedAt, scales.get(byId("model").value));
-  const asked = { role: "user", content: contentOf(question, pictures) };
+  lookedAt = images.length ? images : lookedAt;
+  const turn = new Turn(question, images, lookedAt, scales.get(byId("model").value));
+  const asked = { role: "user", content: contentOf(question, images) };
   begin(turn);
   try {
     turn.end(await follow(turn, [...messages, asked]));
@@ -26,8 +26,8 @@ async function answer(question, pictures) {
     if (!(error instanceof Error)) throw error;
     const wasStopped = error.name === "AbortError";
     if (turn.text === "") {
-      takeBack(turn, question, pictures, before);
-      composer.showTrouble(wasStopped ? "" : withName(error.message, [...sent, ...pictures]));
+      takeBack(turn, question, images, before);
+      composer.showTrouble(wasStopped ? "" : withName(error.message, [...sent, ...images]));
     } else {
       turn.end(wasStopped ? ["Stopped."] : []);
       if (!wasStopped) turn.showTrouble(error.message);
@@ -36,14 +36,14 @@ async function answer(question, pictures) {
   }
   if (turn.element.isConnected) {
     messages.push(asked, { role: "assistant", content: turn.text });
-    sent.push(...pictures);
+    sent.push(...images);
   }
   finish(turn);
 }
 
-/** The server counts pictures; here they have names. */
-function withName(message, pictures) {
-  return message.replace(/^image (\d+):/, (all, n) => (pictures[n - 1] ? `${pictures[n - 1].name}:` : all));
+/** The server counts images; here they have names. */
+function withName(message, images) {
+  return message.replace(/^image (\d+):/, (all, n) => (images[n - 1] ? `${images[n - 1].name}:` : all));
 }
 
 /** Read the answer to its end; what there is to remark on it. */
@@ -72,9 +72,9 @@ function remarksOn(finish, usage, milliseconds) {
   return remarks;
 }
 
-/** Pictures first, then the question: what most models were trained on. */
-function contentOf(question, pictures) {
-  const parts = pictures.map((picture) => ({ type: "image_url", image_url: { url: picture.dataUri } }));
+/** Images first, then the question: what most models were trained on. */
+function contentOf(question, images) {
+  const parts = images.map((image) => ({ type: "image_url", image_url: { url: image.dataUri } }));
   return parts.length ? [...parts, { type: "text", text: question }] : question;
 }
 
@@ -97,11 +97,11 @@ function finish(turn) {
   if (isAtBottom(260)) requestAnimationFrame(toBottom);
 }
 
-/** Nothing came: question and pictures go back to where they can be sent again. */
-function takeBack(turn, question, pictures, before) {
+/** Nothing came: question and images go back to where they can be sent again. */
+function takeBack(turn, question, images, before) {
   lookedAt = before;
   turn.element.remove();
-  composer.restore(question, pictures);
+  composer.restore(question, images);
 }
 
 function isAtBottom(slack = 120) {

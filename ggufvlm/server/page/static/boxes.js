@@ -1,4 +1,4 @@
-// Places that a model names in JSON -> boxes over the picture.
+// Places that a model names in JSON -> boxes over the image.
 
 import { make } from "./make.js";
 
@@ -13,10 +13,10 @@ const MARKS = /\{[^{}]*\}|([^\n(){}[\],;]*)\((\d+),\s*(\d+)\),\s*\((\d+),\s*(\d+
 
 /**
  * The places in an answer: {places, rest}. A place is {label, box: [left, top, right, bottom]}, in shares of the
- * picture; a point has left = right. `rest` is what the answer says besides. Read as far as it has come.
+ * image; a point has left = right. `rest` is what the answer says besides. Read as far as it has come.
  *
  * Understood: bbox_2d and point_2d (x first), box_2d (y first), pairs of corners. `scale` is the number that stands for
- * the whole width and height; null: the model's numbers are pixels of a picture that only it has seen, nothing is drawn.
+ * the whole width and height; null: the model's numbers are pixels of an image that only it has seen, nothing is drawn.
  * Undefined: nobody knows, and thousandths or shares of one are assumed, as most models write them.
  */
 export function findPlaces(text, scale) {
@@ -71,20 +71,20 @@ function withColors(places) {
 
 const percent = (share) => `${(100 * share).toFixed(2)}%`;
 
-/** A figure: the picture with its boxes, and their names below as buttons that pick one out. */
-export function drawPlaces(picture, places) {
+/** A figure: the image with its boxes, and their names below as buttons that pick one out. */
+export function drawPlaces(image, places) {
   const figure = make("figure", { class: "found" });
-  const parts = picture.url === null ? [] : [canvas(picture, places, figure)];
+  const parts = image.url === null ? [] : [canvas(image, places, figure)];
   figure.append(...parts, legend(places, figure));
   return figure;
 }
 
-function canvas(picture, places, figure) {
-  const alt = `${picture.name}, with ${places.length === 1 ? "1 place" : `${places.length} places`} marked`;
-  const image = make("img", { src: picture.url, alt, width: picture.width, height: picture.height });
-  // A small picture is enlarged, so that its boxes can be told apart.
-  image.style.width = `${Math.min(Math.max(picture.width, LEAST_WIDTH), (MOST_HEIGHT * picture.width) / picture.height)}px`;
-  const area = make("div", { class: "canvas" }, image);
+function canvas(image, places, figure) {
+  const alt = `${image.name}, with ${places.length === 1 ? "1 place" : `${places.length} places`} marked`;
+  const drawing = make("img", { src: image.url, alt, width: image.width, height: image.height });
+  // A small image is enlarged, so that its boxes can be told apart.
+  drawing.style.width = `${Math.min(Math.max(image.width, LEAST_WIDTH), (MOST_HEIGHT * image.width) / image.height)}px`;
+  const area = make("div", { class: "canvas" }, drawing);
   places.forEach((place, n) => area.append(frame(place, n)));
   places.forEach((place, n) => place.label && area.append(nameTag(place, n)));
   figure.canvas = area;

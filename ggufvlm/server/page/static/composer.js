@@ -1,8 +1,8 @@
-// The line at the bottom: pictures for the next question, its text, suggestions, trouble.
+// The line at the bottom: images for the next question, its text, suggestions, trouble.
 
 import { icon, make } from "./make.js";
-import { filesOf, readPicture } from "./pictures.js";
-import { pictureElement } from "./turn.js";
+import { filesOf, readImage } from "./images.js";
+import { imageElement } from "./turn.js";
 
 const IDEAS = ["Describe this image.", "Detect all objects.", "What does the text say?"];
 const IDEAS_FOR_SEVERAL = ["Describe each image.", "What has changed?"];
@@ -11,10 +11,10 @@ const byId = (id) => document.getElementById(id);
 const isTouch = () => matchMedia("(pointer: coarse)").matches;
 
 export class Composer {
-  /** `onSend(question, pictures)` is called when there is something to send. */
+  /** `onSend(question, images)` is called when there is something to send. */
   constructor(onSend) {
     this.onSend = onSend;
-    this.pictures = [];
+    this.images = [];
     this.isBusy = false;
     this.question = byId("question");
     this.listen();
@@ -80,29 +80,29 @@ export class Composer {
     this.showTrouble("");
     for (const file of files) {
       try {
-        this.pictures.push(await readPicture(file));
+        this.images.push(await readImage(file));
       } catch (error) {
         this.showTrouble(error.message);
       }
     }
     this.draw();
-    if (!isTouch()) this.question.focus(); // there it would bring up a keyboard over the picture
+    if (!isTouch()) this.question.focus(); // there it would bring up a keyboard over the image
   }
 
   send(text) {
     const question = text.trim();
     if (this.isBusy || !question) return;
-    const pictures = this.pictures;
-    this.pictures = [];
+    const images = this.images;
+    this.images = [];
     this.question.value = "";
     this.showTrouble("");
     this.draw();
-    this.onSend(question, pictures);
+    this.onSend(question, images);
   }
 
   /** Put back what could not be sent. */
-  restore(question, pictures) {
-    this.pictures = [...pictures, ...this.pictures];
+  restore(question, images) {
+    this.images = [...images, ...this.images];
     if (!this.question.value) this.question.value = question;
     this.draw();
   }
@@ -141,24 +141,24 @@ export class Composer {
     this.drawIdeas();
   }
 
-  /** Before the first question there is room to show the pictures large. */
+  /** Before the first question there is room to show the images large. */
   drawPreview() {
-    const shown = this.pictures.filter((picture) => picture.url !== null);
-    byId("zone").hidden = this.pictures.length > 0;
+    const shown = this.images.filter((image) => image.url !== null);
+    byId("zone").hidden = this.images.length > 0;
     byId("preview").hidden = shown.length === 0;
     byId("preview").className = shown.length > 1 ? "several" : "";
-    const elements = shown.map((picture) => make("img", { src: picture.url, alt: "", width: picture.width, height: picture.height }));
+    const elements = shown.map((image) => make("img", { src: image.url, alt: "", width: image.width, height: image.height }));
     byId("preview").replaceChildren(...elements);
   }
 
   drawStaged() {
     const staged = byId("staged");
-    staged.hidden = this.pictures.length === 0;
-    staged.replaceChildren(...this.pictures.map((picture, n) => make("li", {}, pictureElement(picture), make("button", {
+    staged.hidden = this.images.length === 0;
+    staged.replaceChildren(...this.images.map((image, n) => make("li", {}, imageElement(image), make("button", {
       type: "button",
-      "aria-label": `Remove ${picture.name}`,
+      "aria-label": `Remove ${image.name}`,
       onclick: () => {
-        this.pictures.splice(n, 1);
+        this.images.splice(n, 1);
         this.draw();
         this.question.focus();
       },
@@ -167,8 +167,8 @@ export class Composer {
 
   drawIdeas() {
     const ideas = byId("ideas");
-    ideas.hidden = this.pictures.length === 0 || this.question.value !== "" || this.isBusy;
-    const list = this.pictures.length > 1 ? IDEAS_FOR_SEVERAL : IDEAS;
+    ideas.hidden = this.images.length === 0 || this.question.value !== "" || this.isBusy;
+    const list = this.images.length > 1 ? IDEAS_FOR_SEVERAL : IDEAS;
     ideas.replaceChildren(...list.map((idea) => make("button", { type: "button", onclick: () => this.send(idea) }, idea)));
   }
 }

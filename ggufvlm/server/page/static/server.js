@@ -71,7 +71,7 @@ async function troubleOf(response) {
     const seconds = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
     return new Trouble(`The server is busy. ${seconds ? `Try again in ${seconds} s.` : "Try again in a moment."}`);
   }
-  if (status === 413) return new Trouble(said || "This is more than the server takes at once. Send fewer or smaller pictures.");
+  if (status === 413) return new Trouble(said || "This is more than the server takes at once. Send fewer or smaller images.");
   return new Trouble(said || `The server answered with status ${status}. Its log says why.`);
 }
 

@@ -6,10 +6,10 @@ import { renderMarkdown } from "./markdown.js";
 
 export class Turn {
   /**
-   * `pictures` are shown with the question; `looksAt` are those that the answer is about; `scale` is how the model
+   * `images` are shown with the question; `looksAt` are those that the answer is about; `scale` is how the model
    * writes boxes, see findPlaces.
    */
-  constructor(question, pictures, looksAt, scale) {
+  constructor(question, images, looksAt, scale) {
     this.text = "";
     this.scale = scale;
     this.looksAt = looksAt;
@@ -22,7 +22,7 @@ export class Turn {
     this.details = make("details", { hidden: true }, make("summary", {}, "Answer as text"), make("pre", {}, this.raw));
     this.answer = make("div", { class: "answer", "aria-live": "polite", "aria-busy": "true" }, this.boxes, this.prose, this.waiting);
     this.foot = make("p", { class: "foot" });
-    this.element = make("article", { class: "turn", "aria-label": question }, pictureList(pictures), make("h2", { class: "asked" }, question), this.answer, this.details, this.foot);
+    this.element = make("article", { class: "turn", "aria-label": question }, imageList(images), make("h2", { class: "asked" }, question), this.answer, this.details, this.foot);
   }
 
   add(text) {
@@ -59,10 +59,10 @@ export class Turn {
     this.boxes.replaceChildren(...this.switches(), drawPlaces(this.looksAt[this.chosen], places));
   }
 
-  /** The answer does not say which picture its boxes are on; the user can. */
+  /** The answer does not say which image its boxes are on; the user can. */
   switches() {
     if (this.looksAt.length < 2) return [];
-    const buttons = this.looksAt.map((picture, n) => make("button", {
+    const buttons = this.looksAt.map((image, n) => make("button", {
       type: "button",
       "aria-pressed": String(n === this.chosen),
       onclick: () => {
@@ -70,7 +70,7 @@ export class Turn {
         this.draw();
         this.boxes.querySelectorAll(".which button")[n].focus();
       },
-    }, `Picture ${n + 1}`));
+    }, `Image ${n + 1}`));
     return [make("div", { class: "which", role: "group", "aria-label": "Show the boxes on" }, "Boxes on", ...buttons)];
   }
 
@@ -100,14 +100,14 @@ export class Turn {
   }
 }
 
-function pictureList(pictures) {
-  if (pictures.length === 0) return null;
-  const items = pictures.map((picture) => make("li", {}, pictureElement(picture)));
-  return make("ul", { class: pictures.length > 1 ? "pictures several" : "pictures", "aria-label": "Pictures" }, ...items);
+function imageList(images) {
+  if (images.length === 0) return null;
+  const items = images.map((image) => make("li", {}, imageElement(image)));
+  return make("ul", { class: images.length > 1 ? "images several" : "images", "aria-label": "Images" }, ...items);
 }
 
-/** The picture, or its name where this browser cannot show it. */
-export function pictureElement(picture) {
-  if (picture.url === null) return make("span", { class: "file" }, picture.name);
-  return make("img", { src: picture.url, alt: picture.name, width: picture.width, height: picture.height });
+/** The image, or its name where this browser cannot show it. */
+export function imageElement(image) {
+  if (image.url === null) return make("span", { class: "file" }, image.name);
+  return make("img", { src: image.url, alt: image.name, width: image.width, height: image.height });
 }
