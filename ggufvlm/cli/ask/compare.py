@@ -13,6 +13,7 @@ from ggufvlm.cli.open_model import OpeningModel, find_files, open_model
 from ggufvlm.cli.options.constraint import ConstraintOptions, shaped_settings
 from ggufvlm.cli.options.documents import DocumentOptions
 from ggufvlm.cli.options.shared import (
+    ASSUME_YES,
     HardwareOptions,
     ModelOptions,
     PromptOptions,
@@ -58,7 +59,7 @@ def compare(
             "-y",
             "--yes",
             help="Download missing models without asking.",
-            envvar="GGUFVLM_ASSUME_YES",
+            envvar=ASSUME_YES,
             show_default=False,
         ),
     ] = False,

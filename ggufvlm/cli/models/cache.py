@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ggufvlm.cli.models.transfer import has_terminal
-from ggufvlm.cli.options.models import ASSUME_YES, DebugOptions, JsonOption, PlainOptions, YesOption
-from ggufvlm.cli.options.shared import grouped
+from ggufvlm.cli.options.models import DebugOptions, JsonOption, PlainOptions, YesOption
+from ggufvlm.cli.options.shared import ASSUME_YES, grouped
 from ggufvlm.cli.terminal.console import columns, say
 
 if TYPE_CHECKING:

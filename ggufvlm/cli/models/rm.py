@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from ggufvlm.cli.models.transfer import has_terminal
-from ggufvlm.cli.options.models import ASSUME_YES, ModelArgument, PlainOptions, YesOption
-from ggufvlm.cli.options.shared import grouped
+from ggufvlm.cli.options.models import ModelArgument, PlainOptions, YesOption
+from ggufvlm.cli.options.shared import ASSUME_YES, grouped
 from ggufvlm.cli.terminal.console import say
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-ASSUME_YES = "GGUFVLM_ASSUME_YES"
+from ggufvlm.cli.options.shared import ASSUME_YES
 
 YesOption = Annotated[
     bool, typer.Option("-y", "--yes", help="Do not ask.", envvar=ASSUME_YES, show_envvar=True, show_default=False)

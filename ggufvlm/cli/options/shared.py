@@ -15,6 +15,8 @@ import typer
 from ggufvlm.config import EngineConfig, SamplingSettings, settings_in
 from ggufvlm.errors import InputError, UsageError
 
+ASSUME_YES = "GGUFVLM_ASSUME_YES"
+
 
 class Switch(str, Enum):
     """Three ways to set a thing."""
@@ -50,9 +52,9 @@ class ModelOptions:
         Path | None, option("--mmproj", help="Projector file, if it is not the one beside the model.", metavar="FILE")
     ] = None
     raw: Annotated[bool, option("--raw", help="No chat template: for base models.")] = False
-    yes: Annotated[
-        bool, option("-y", "--yes", help="Download a missing model without asking.", envvar="GGUFVLM_ASSUME_YES")
-    ] = False
+    yes: Annotated[bool, option("-y", "--yes", help="Download a missing model without asking.", envvar=ASSUME_YES)] = (
+        False
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

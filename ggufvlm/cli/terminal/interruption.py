@@ -25,7 +25,7 @@ def leaving_at_once(*, quiet: bool) -> Iterator[None]:
     """Within this block Ctrl-C ends the process on the spot.
 
     Two threads import modules while a model is loaded. A KeyboardInterrupt that is raised inside an import can leave
-    its lock taken, and the other thread waits for it for ever. Nothing is lost by leaving instead: no answer has begun.
+    its lock taken, and the other thread waits for it indefinitely. Nothing is lost by leaving: no answer has begun.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield  # ignored in a background job, or the caller's own
