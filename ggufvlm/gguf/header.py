@@ -35,11 +35,11 @@ _MISTAKEN = {
 }
 
 _U64, _ARRAY, _PREAMBLE = Struct("<Q"), Struct("<IQ"), Struct("<4xIqq")
-_STRING_TYPE, _ARRAY_TYPE = 8, 9
+STRING_TYPE, ARRAY_TYPE = 8, 9
 # enum gguf_type: number in the file -> name, struct code
-_SCALARS = {0: ("uint8", "B"), 1: ("int8", "b"), 2: ("uint16", "H"), 3: ("int16", "h"), 4: ("uint32", "I")}
-_SCALARS |= {5: ("int32", "i"), 6: ("float32", "f"), 7: ("bool", "?"), 10: ("uint64", "Q"), 11: ("int64", "q")}
-_SCALARS |= {12: ("float64", "d")}
+SCALAR_TYPES = {0: ("uint8", "B"), 1: ("int8", "b"), 2: ("uint16", "H"), 3: ("int16", "h"), 4: ("uint32", "I")}
+SCALAR_TYPES |= {5: ("int32", "i"), 6: ("float32", "f"), 7: ("bool", "?")}
+SCALAR_TYPES |= {10: ("uint64", "Q"), 11: ("int64", "q"), 12: ("float64", "d")}
 # enum ggml_type of ggml.h -> elements in a block, bytes of a block (sizes from ggml-common.h)
 _BLOCKS = {
     ggml_type: (block, n_bytes)
@@ -108,7 +108,6 @@ class GGUFHeader:
 
     @property
     def is_projector(self) -> bool:
-        """Whether the file is a projector, for images or sound."""
         return self.architecture == "clip" or self.text("general.type") == "mmproj"
 
     @property
@@ -270,7 +269,7 @@ def _read(cursor: _Cursor, stop_at_vocabulary: bool) -> GGUFHeader:
     alignment = _alignment(cursor, metadata, types)
     tensors = _tensors(cursor, n_tensors) if complete else {}
     _check_layout(cursor.name, tensors, alignment)
-    end_of_header = _padded(cursor.offset, alignment) if tensors else cursor.offset
+    end_of_header = padded(cursor.offset, alignment) if tensors else cursor.offset
     return GGUFHeader(
         name=cursor.name,
         version=version,
@@ -312,7 +311,7 @@ def _fill(metadata: dict[str, Value], types: dict[str, str], cursor: _Cursor, n:
         if not key or key in metadata:
             cursor.damaged(f"the key {_shown(key)} a second time" if key else "a key without a name")
         number = cursor.u32()
-        if number != _ARRAY_TYPE:
+        if number != ARRAY_TYPE:
             types[key], metadata[key] = _scalar(cursor, number, key)
             continue
         element, count = _ARRAY.unpack(cursor.take(12))
@@ -323,26 +322,26 @@ def _fill(metadata: dict[str, Value], types: dict[str, str], cursor: _Cursor, n:
 
 
 def _scalar(cursor: _Cursor, number: int, key: str) -> tuple[str, Scalar]:
-    if number == _STRING_TYPE:
+    if number == STRING_TYPE:
         return "string", cursor.string(_MAX_STRING)
-    if number not in _SCALARS:
+    if number not in SCALAR_TYPES:
         cursor.damaged(f"the key {_shown(key)} has the unknown type {number}")
-    word, code = _SCALARS[number]
+    word, code = SCALAR_TYPES[number]
     struct = Struct(f"<{code}")
     value: Scalar = struct.unpack(cursor.keep(struct.size))[0]
     return word, value
 
 
 def _array(cursor: _Cursor, number: int, count: int, key: str) -> tuple[str, Value]:
-    if number == _STRING_TYPE:
+    if number == STRING_TYPE:
         if count > MAX_KEPT_ELEMENTS:
             cursor.skip_strings(count)
             return "[string]", BigArray(element_type="string", count=count)
         return "[string]", tuple(cursor.string(_MAX_STRING) for _ in range(count))
-    if number not in _SCALARS:
-        what = "is an array of arrays" if number == _ARRAY_TYPE else f"is an array of the unknown type {number}"
+    if number not in SCALAR_TYPES:
+        what = "is an array of arrays" if number == ARRAY_TYPE else f"is an array of the unknown type {number}"
         cursor.damaged(f"the key {_shown(key)} {what}")
-    word, code = _SCALARS[number]
+    word, code = SCALAR_TYPES[number]
     if count > MAX_KEPT_ELEMENTS:
         cursor.skip(count * Struct(f"<{code}").size)
         return f"[{word}]", BigArray(element_type=word, count=count)
@@ -388,10 +387,11 @@ def _check_layout(name: str, tensors: Mapping[str, TensorInfo], alignment: int) 
         if row % block[0] or tensor.offset != expected:
             why = f"has rows of {row}" if row % block[0] else f"starts at {tensor.offset} instead of {expected}"
             raise ModelError(f"{name}: damaged: the tensor {_shown(title)} {why}", hint=_AGAIN)
-        expected = _padded(expected + (tensor.n_bytes or 0), alignment)
+        expected = padded(expected + (tensor.n_bytes or 0), alignment)
 
 
-def _padded(n: int, alignment: int) -> int:
+def padded(n: int, alignment: int) -> int:
+    """A number of bytes, rounded up to a multiple of the alignment."""
     return -(-n // alignment) * alignment
 
 

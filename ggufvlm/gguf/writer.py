@@ -12,17 +12,14 @@ from struct import pack, unpack_from
 from typing import BinaryIO, TypeAlias
 
 from ggufvlm.errors import ModelError
-from ggufvlm.gguf.header import GGUFHeader, TensorInfo, read_header
+from ggufvlm.gguf.header import ARRAY_TYPE, SCALAR_TYPES, STRING_TYPE, GGUFHeader, TensorInfo, padded, read_header
 
 Pairs: TypeAlias = dict[str, bytes]
 """Key -> type and value as they stand in a file, without the key."""
 
 ALIGNMENT = 32
 _VERSION = 3
-_ARRAY, _STRING = 9, 8
-_CODES = {"uint8": (0, "B"), "int8": (1, "b"), "uint16": (2, "H"), "int16": (3, "h"), "uint32": (4, "I")}
-_CODES |= {"int32": (5, "i"), "float32": (6, "f"), "bool": (7, "?"), "uint64": (10, "Q"), "int64": (11, "q")}
-_CODES |= {"float64": (12, "d")}
+_CODES = {word: (number, code) for number, (word, code) in SCALAR_TYPES.items()}
 _SIZES = {number: len(pack(f"<{code}", 0)) for number, code in _CODES.values()}
 
 
@@ -47,13 +44,13 @@ class NewTensor:
 def encode_value(word: str, value: object) -> bytes:
     """Type and value for :data:`Pairs`; ``word`` is spelled as in ``GGUFHeader.types``: ``uint32``, ``[int32]``."""
     if not word.startswith("["):
-        number = _STRING if word == "string" else _CODES[word][0]
+        number = STRING_TYPE if word == "string" else _CODES[word][0]
         return pack("<I", number) + _encode(word, value)
     if not isinstance(value, Sequence):
         raise TypeError(f"an array is wanted, not {value!r}")
     element = word[1:-1]
-    number = _STRING if element == "string" else _CODES[element][0]
-    return pack("<IIQ", _ARRAY, number, len(value)) + b"".join(_encode(element, item) for item in value)
+    number = STRING_TYPE if element == "string" else _CODES[element][0]
+    return pack("<IIQ", ARRAY_TYPE, number, len(value)) + b"".join(_encode(element, item) for item in value)
 
 
 def _encode(word: str, value: object) -> bytes:
@@ -95,10 +92,10 @@ def _end_of_value(data: bytes, position: int) -> int:
     (number,) = unpack_from("<I", data, position)
     position += 4
     count = 1
-    if number == _ARRAY:
+    if number == ARRAY_TYPE:
         number, count = unpack_from("<IQ", data, position)
         position += 12
-    if number != _STRING:
+    if number != STRING_TYPE:
         return position + count * _SIZES[number]
     for _ in range(count):
         position += 8 + unpack_from("<Q", data, position)[0]
@@ -121,9 +118,9 @@ def encode_header(pairs: Mapping[str, bytes], tensors: Sequence[NewTensor], alig
     for tensor in tensors:
         sides = len(tensor.shape)
         parts.append(_string(tensor.name) + pack(f"<I{sides}qiQ", sides, *tensor.shape, tensor.ggml_type, offset))
-        offset += _padded(tensor.n_bytes, alignment)
+        offset += padded(tensor.n_bytes, alignment)
     head = b"".join(parts)
-    return head.ljust(_padded(len(head), alignment), b"\0")
+    return head.ljust(padded(len(head), alignment), b"\0")
 
 
 def write_gguf(
@@ -149,7 +146,7 @@ def write_gguf(
         if n_bytes != tensor.n_bytes:
             raise ValueError(f"{tensor.name}: {n_bytes} bytes of data, and {tensor.n_bytes} are due")
         file.write(data)
-        file.write(bytes(_padded(n_bytes, alignment) - n_bytes))
+        file.write(bytes(padded(n_bytes, alignment) - n_bytes))
         if progress is not None:
             progress(done, len(tensors))
 
@@ -157,10 +154,6 @@ def write_gguf(
 def _alignment(pairs: Mapping[str, bytes]) -> int:
     value = pairs.get("general.alignment")
     return ALIGNMENT if value is None else int.from_bytes(value[4:8], "little")
-
-
-def _padded(n: int, alignment: int) -> int:
-    return -(-n // alignment) * alignment
 
 
 def copied(path: Path, header: GGUFHeader, names: Iterable[str] | None = None) -> list[NewTensor]:

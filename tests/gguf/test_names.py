@@ -42,6 +42,9 @@ REAL = [
     ("model-fp16.GGUF", "F16", ""),
     ("BF16/Qwen3-VL-235B-BF16-00001-of-00010.gguf", "BF16", "qwen3vl235b"),
     ("Q8_0/Qwen3-VL-235B-00002-of-00005.gguf", "Q8_0", "qwen3vl235b"),
+    ("Holo3-35B-A3B-APEX-I-Balanced.gguf", None, "holo335ba3bapexibalanced"),
+    ("Qwen3-VL-Reranker-2B.i1-Q4_K_M.gguf", "Q4_K_M", "qwen3vlreranker2bi1"),
+    ("mmproj-gemma-4-12b-it-qat-q4_0.gguf", "Q4_0", "gemma412bitqat"),
     ("ud_q3_k_xl-thing.gguf", "UD-Q3_K_XL", "thing"),
 ]
 

@@ -47,6 +47,9 @@ def pick(parts: Iterable[FilePart], repo: str, revision: str | None, quant: str 
     """The model and its projectors among the files of a repository.
 
     Args:
+        parts: the repository's GGUF files.
+        repo: ``USER/REPO``; of several models the one that is called like it is taken.
+        revision: the commit, if it is known.
         quant: matched as a whole, so that ``F16`` is never ``BF16``; ``None`` takes Q4_K_M or the nearest there is.
 
     Raises:
