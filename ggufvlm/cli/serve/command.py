@@ -95,7 +95,7 @@ def serve(
 
 
 def _require_extra() -> None:
-    if not all(map(find_spec, ("fastapi", "uvicorn"))):
+    if not all(map(find_spec, ("fastapi", "uvicorn", "prometheus_client"))):
         raise MissingExtra("serve", "serve")
 
 

@@ -189,7 +189,7 @@ class Served:
         )
         await process.start()
         self._process = process
-        self._metrics.loads.add(1, self.name)
+        self._metrics.loads.labels(self.name).inc()
         _log.info("loaded %s in %.1f s", self.name, time.monotonic() - began)
         self._settle()
 
@@ -234,7 +234,7 @@ class Served:
         if process is not self._process:
             return
         _log.error("the process of %s ended: %s", self.name, reason)
-        self._metrics.crashes.add(1, self.name)
+        self._metrics.crashes.labels(self.name).inc()
         self._suspects.crashed()
         self._process = None
         if process.n_answered:

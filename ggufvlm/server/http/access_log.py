@@ -45,9 +45,9 @@ class AccessLog:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")  # as it was declared: paths would be endless
-        self._metrics.requests.add(1, route, str(status))
+        self._metrics.requests.labels(route, str(status)).inc()
         if status == HUNG_UP:
-            self._metrics.hangups.add(1, route)
+            self._metrics.hangups.labels(route).inc()
         level = logging.DEBUG if route in _QUIET else logging.INFO
         path = scope["path"][:100].encode("unicode_escape").decode()
         _log.log(level, "%s %s %s %.2fs", scope["method"], path, status, seconds)
