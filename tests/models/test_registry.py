@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from ggufvlm.config import SamplingParams
 from ggufvlm.errors import ModelError, UsageError
 from ggufvlm.models.registry import (
     FilePart,
+    ImageFacts,
     ModelFile,
     ModelSpec,
     Registry,
@@ -18,6 +20,7 @@ from ggufvlm.models.registry import (
     config_dir,
     load_registry,
 )
+from ggufvlm.models.schema import read_model
 
 
 def _words(text: str) -> frozenset[str]:
@@ -451,3 +454,15 @@ def test_size_of_a_split_model_needs_every_part():
 def test_unset_sampling_is_not_given():
     assert SamplingDefaults(temperature=0.0).given() == {"temperature": 0.0}
     assert {item.name for item in fields(SamplingDefaults)} <= {item.name for item in fields(SamplingParams)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "table"),
+    [(ModelSpec, None), (ImageFacts, "image"), (SamplingDefaults, "sampling")],
+    ids=["model", "image", "sampling"],
+)
+def test_every_value_of_an_entry_is_refused_by_name_if_it_is_of_another_type(kind: Any, table: str | None) -> None:
+    for key in {item.name for item in fields(kind)} - {"id", "origin", "files", "projectors", "sampling", "image"}:
+        entry = {key: {"a": "table"}}
+        with pytest.raises(UsageError, match=rf"\b{key} must be "):
+            read_model("m", {table: entry} if table else entry, "[models.m]", origin="user")
