@@ -472,7 +472,7 @@ SPLIT = ACCENT.index(b"\xc3") + 1
         (
             (said("So so"), said("", finish_reason="length", stop_reason="repetition"), END),
             "So so",
-            "Stopped: it ran in circles.",
+            "Stopped: it was in a repetition loop.",
         ),
         ((ACCENT[:SPLIT], ACCENT[SPLIT:], END), "Caf\u00e9.", None),
         ((b": a comment\r\n", said("Lines").replace(b"\n", b"\r\n"), END), "Lines", None),

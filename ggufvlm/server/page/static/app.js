@@ -68,7 +68,7 @@ function remarksOn(finish, usage, milliseconds) {
   const seconds = (milliseconds / 1000).toFixed(milliseconds < 9950 ? 1 : 0);
   const remarks = usage ? [`${usage.completion_tokens} tokens in ${seconds} s`] : [];
   if (finish === "length") remarks.push("Cut at the limit of its length.");
-  if (finish === "repetition") remarks.push("Stopped: it ran in circles.");
+  if (finish === "repetition") remarks.push("Stopped: it was in a repetition loop.");
   return remarks;
 }
 
