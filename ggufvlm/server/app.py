@@ -82,7 +82,7 @@ def make_app(engines: Engines, rules: Rules, metrics: Metrics, *, n_at_a_time: i
         engines: its models.
         rules: who may ask what.
         metrics: what the pool counts with too.
-        n_at_a_time: requests with a body that are in hand at a time.
+        n_at_a_time: requests with a body that are in flight at a time.
     """
     app = FastAPI(
         title="ggufvlm",

@@ -2,7 +2,7 @@
 
 ::
 
-    stream = engines.ask(Asked(model="demo", messages=messages))
+    stream = engines.ask(ClientQuestion(model="demo", messages=messages))
     async for event in until_hangup(request.receive, stream):  # ends, and frees the slot, if the client leaves
         ...  # Begun, then Piece after Piece, then Done
 """
@@ -18,7 +18,7 @@ from ggufvlm.engine.sequence import TokenLogprob
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.vlm.answer import Answer
 
-FOR_EVER = -1.0
+INDEFINITELY = -1.0
 """A ``keep_alive`` that never ends."""
 
 
@@ -35,7 +35,7 @@ class ClientQuestion:
         raw_prompt: a text to be continued without a chat template, in place of messages.
         raw_images: bytes of image files that come before ``raw_prompt``.
         settings: over the model's defaults; what makes no sense is refused with a UsageError.
-        keep_alive: seconds for which the model is kept after this answer, :data:`FOR_EVER`, 0 to unload it at once;
+        keep_alive: seconds for which the model is kept after this answer, :data:`INDEFINITELY`, 0 to unload it at once;
             ``None`` is the server's own rule.
     """
 
@@ -92,7 +92,7 @@ class ModelCard:
         box_scale: the number that stands for the whole width where it writes boxes; ``None`` if it writes none, or
             pixels of what it sees.
         is_loaded: whether it is in memory.
-        expires: when it will be unloaded, in seconds since 1970; ``None`` while it answers, if it is kept for ever,
+        expires: when it will be unloaded, in seconds since 1970; ``None`` while it answers, if it is kept indefinitely,
             or if it is not loaded.
     """
 

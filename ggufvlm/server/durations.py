@@ -6,7 +6,7 @@ import math
 import re
 
 from ggufvlm.errors import UsageError
-from ggufvlm.server.contract import FOR_EVER
+from ggufvlm.server.contract import INDEFINITELY
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h|d)", re.ASCII)
@@ -15,7 +15,7 @@ _MOST = 10.0 * 366 * 86400
 
 
 def parse_duration(value: str | float) -> float:
-    """Seconds; a number without a unit is seconds, a negative one is :data:`~ggufvlm.server.contract.FOR_EVER`.
+    """Seconds; a number without a unit is seconds, a negative one is :data:`~ggufvlm.server.contract.INDEFINITELY`.
 
     Raises:
         UsageError: it is no length of time.
@@ -23,7 +23,7 @@ def parse_duration(value: str | float) -> float:
     seconds = _parse(value.strip().lower()) if isinstance(value, str) else float(value)
     if not math.isfinite(seconds):
         raise UsageError(f"not a length of time: {value!r}; for example 30s, 5m or 1h30m")
-    return FOR_EVER if seconds < 0 else min(seconds, _MOST)
+    return INDEFINITELY if seconds < 0 else min(seconds, _MOST)
 
 
 def _parse(text: str) -> float:

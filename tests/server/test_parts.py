@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from prometheus_client import parser
 
 from ggufvlm.errors import ImageError, UsageError
-from ggufvlm.server.contract import FOR_EVER, ClientQuestion
+from ggufvlm.server.contract import INDEFINITELY, ClientQuestion
 from ggufvlm.server.durations import parse_duration
-from ggufvlm.server.engines.crash_quarantine import Suspects
+from ggufvlm.server.engines.crash_quarantine import CrashQuarantine
 from ggufvlm.server.engines.images import Decoder
-from ggufvlm.server.engines.memory_budget import Memory
+from ggufvlm.server.engines.memory_budget import MemoryBudget
 from ggufvlm.server.http.faults import fault_of
 from ggufvlm.server.metrics import Metrics
 from tests.support.running import SCENE, encoded
@@ -24,8 +24,16 @@ from tests.support.running import SCENE, encoded
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        *(("5m", 300), ("30s", 30), ("1h30m", 5400), ("250ms", 0.25), ("0", 0), ("-1", FOR_EVER), ("-5m", FOR_EVER)),
-        *((90, 90), (0, 0), (-3, FOR_EVER), ("1.5h", 5400), (" 2M ", 120), ("1d", 86400)),
+        *(
+            ("5m", 300),
+            ("30s", 30),
+            ("1h30m", 5400),
+            ("250ms", 0.25),
+            ("0", 0),
+            ("-1", INDEFINITELY),
+            ("-5m", INDEFINITELY),
+        ),
+        *((90, 90), (0, 0), (-3, INDEFINITELY), ("1.5h", 5400), (" 2M ", 120), ("1d", 86400)),
     ],
 )
 def test_lengths_of_time(text: str | float, seconds: float) -> None:
@@ -44,7 +52,7 @@ def test_any_text_is_a_length_of_time_or_an_error(text: str) -> None:
         seconds = parse_duration(text)
     except UsageError:
         return
-    assert seconds == FOR_EVER or 0 <= seconds < math.inf
+    assert seconds == INDEFINITELY or 0 <= seconds < math.inf
 
 
 @given(st.text())
@@ -76,40 +84,40 @@ def test_images_are_counted_by_their_headers() -> None:
 
 def test_models_are_reckoned_with_each_other() -> None:
     free = [1000]
-    memory = Memory(lambda: free[0])
+    memory = MemoryBudget(lambda: free[0])
     assert memory.fits(400, loaded=0)
     free[0] = 990  # its weights are mapped from a file: the system calls their pages free
     assert memory.fits(400, loaded=400)
     assert not memory.fits(700, loaded=400)
     free[0] = 300  # something else has taken it
     assert not memory.fits(400, loaded=0)
-    assert Memory(lambda: None).fits(10**15, loaded=10**15)
+    assert MemoryBudget(lambda: None).fits(10**15, loaded=10**15)
 
 
 def test_a_suspect_is_blamed_only_if_it_was_alone() -> None:
     bad = ClientQuestion(messages=[{"role": "user", "content": "bad"}])
     good = ClientQuestion(messages=[{"role": "user", "content": "good"}])
 
-    async def ask(suspects: Suspects, asked: ClientQuestion, crash: bool) -> None:
-        async with suspects.watch(asked):
+    async def ask(quarantine: CrashQuarantine, asked: ClientQuestion, crash: bool) -> None:
+        async with quarantine.watch(asked):
             if crash:
-                suspects.crashed()
+                quarantine.crashed()
             else:
-                suspects.answered(asked)
+                quarantine.answered(asked)
 
     async def run() -> None:
-        suspects = Suspects()
-        async with suspects.watch(good):
-            await ask(suspects, bad, crash=True)
+        quarantine = CrashQuarantine()
+        async with quarantine.watch(good):
+            await ask(quarantine, bad, crash=True)
         again = ClientQuestion(messages=[{"role": "user", "content": "bad"}])
-        async with suspects.watch(good):  # it waits its turn, and is not there together with the other
+        async with quarantine.watch(good):  # it waits its turn, and is not there together with the other
             with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(ask(suspects, again, crash=True), 0.05)
-            suspects.answered(good)
-        await ask(suspects, again, crash=True)
+                await asyncio.wait_for(ask(quarantine, again, crash=True), 0.05)
+            quarantine.answered(good)
+        await ask(quarantine, again, crash=True)
         with pytest.raises(UsageError, match="twice"):
-            await ask(suspects, bad, crash=False)
-        await ask(suspects, good, crash=False)
+            await ask(quarantine, bad, crash=False)
+        await ask(quarantine, good, crash=False)
 
     asyncio.run(run())
 

@@ -15,7 +15,7 @@ import ggufvlm
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import UsageError
 from ggufvlm.models.resolve import find_model
-from ggufvlm.server.contract import FOR_EVER, Begun, ClientQuestion, Done, EngineGone, Limits, Piece, UnknownModel
+from ggufvlm.server.contract import INDEFINITELY, Begun, ClientQuestion, Done, EngineGone, Limits, Piece, UnknownModel
 from ggufvlm.server.engines.messages import Load
 from ggufvlm.server.engines.pool import EnginePool
 from ggufvlm.server.metrics import Metrics
@@ -101,7 +101,7 @@ def in_pool(
     async def run() -> None:
         config = EngineConfig(n_slots=2, use_cache=False)
         loads = [Load(files=find_model(str(path)), config=config, limits=Limits()) for path in copies]
-        pool = EnginePool(loads, Metrics(), keep_alive=FOR_EVER, free_memory=free)
+        pool = EnginePool(loads, Metrics(), keep_alive=INDEFINITELY, free_memory=free)
         try:
             await work(pool)
         finally:

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.server.engines.messages import AskQuestion, Cancel, EngineReady, Load
-from ggufvlm.server.engines.request_worker import Desk, EngineEnded
+from ggufvlm.server.engines.request_worker import EngineEnded, RequestWorker
 from ggufvlm.workers.framing import Failure
 from ggufvlm.workers.parent import Parent
 
@@ -29,7 +29,7 @@ def main() -> None:
 def _serve(load: Load, parent: Parent) -> None:
     from ggufvlm.vlm.vlm import VLM
 
-    ready: Future[Desk] = Future()
+    ready: Future[RequestWorker] = Future()
 
     def take(message: AskQuestion | Cancel) -> None:
         if isinstance(message, Cancel):
@@ -43,10 +43,10 @@ def _serve(load: Load, parent: Parent) -> None:
         logging.getLogger("PIL").setLevel(logging.WARNING)
     vlm = VLM(load.files, load.config, raw=load.raw)
     vlm.wait_until_loaded()
-    desk = Desk(vlm, load.config.n_slots, load.limits, parent.send)
-    ready.set_result(desk)
+    worker = RequestWorker(vlm, load.config.n_slots, load.limits, parent.send)
+    ready.set_result(worker)
     parent.send(EngineReady())
     try:
-        desk.hand_on()
+        worker.relay()
     except EngineEnded as error:
         sys.stderr.write(f"error: {error}\n")

@@ -1,4 +1,4 @@
-"""Questions that were being answered when the engine's process ended, so that one of them cannot end it for ever.
+"""Questions that were being answered when the engine's process ended, so that one of them cannot end it indefinitely.
 
 Clients send what failed again. A question that was there is answered only while no other such question is; if the
 process ends again, it was this one, and it is refused from then on. What is answered is cleared of suspicion.
@@ -18,8 +18,8 @@ from ggufvlm.server.contract import ClientQuestion
 _MOST = 256
 
 
-class Suspects:
-    """Of one model."""
+class CrashQuarantine:
+    """Keeps requests that may have crashed one model away from others, and refuses those that did."""
 
     def __init__(self) -> None:
         self._crashes: OrderedDict[bytes, int] = OrderedDict()

@@ -17,7 +17,7 @@ from ggufvlm.workers.prefetch import Budget
 T = TypeVar("T")
 
 TOGETHER = 4
-"""All images of a request, or of all requests in hand, may have this many times the pixels of one."""
+"""All images of a request, or of all requests in flight, may have this many times the pixels of one."""
 BYTES_PER_PIXEL = 3
 _LOW_SHARE = 4
 _DEFAULT_BUDGET = 1024

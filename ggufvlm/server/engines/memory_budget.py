@@ -25,7 +25,7 @@ def memory_needed(files: ModelFiles, config: EngineConfig) -> int:
     return predict(headers, projector, replace(config, n_ctx=n_ctx)).total + PROCESS
 
 
-class Memory:
+class MemoryBudget:
     """What the machine has for models.
 
     What the system calls free counts the pages of a loaded model's file as free too, so the models are also reckoned

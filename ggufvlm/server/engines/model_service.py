@@ -13,8 +13,8 @@ from typing import Any
 
 from ggufvlm.config import SamplingParams
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.server.contract import FOR_EVER, Busy, ClientQuestion, Done, Event, ModelCard, Piece, TooSlow
-from ggufvlm.server.engines.crash_quarantine import Suspects
+from ggufvlm.server.contract import INDEFINITELY, Busy, ClientQuestion, Done, Event, ModelCard, Piece, TooSlow
+from ggufvlm.server.engines.crash_quarantine import CrashQuarantine
 from ggufvlm.server.engines.memory_budget import memory_needed
 from ggufvlm.server.engines.messages import Load
 from ggufvlm.server.engines.model_info import make_card
@@ -27,18 +27,18 @@ _LONGEST_RETRY = 60
 _MEMORY_OF_MEAN = 0.9
 
 
-class Served:
+class ModelService:
     """A model.
 
     Args:
         load: its files and settings.
-        keep_alive: seconds to stay after an answer; :data:`~ggufvlm.server.contract.FOR_EVER`; 0 for none.
+        keep_alive: seconds to stay after an answer; :data:`~ggufvlm.server.contract.INDEFINITELY`; 0 for none.
         make_ready: has it loaded when it returns; calls :meth:`start`.
         on_idle: called when its process has let go of its last question, and when one got in.
 
     Attributes:
         last_used: when it last answered, by ``time.monotonic``.
-        n_at_door: questions that wait for it to be loaded.
+        n_waiting_for_load: questions that wait for it to be loaded.
     """
 
     def __init__(
@@ -46,18 +46,18 @@ class Served:
         load: Load,
         keep_alive: float,
         metrics: Metrics,
-        make_ready: Callable[[Served], Awaitable[None]],
+        make_ready: Callable[[ModelService], Awaitable[None]],
         on_idle: Callable[[], None],
     ) -> None:
         self.name = load.files.name
         self.last_used = 0.0
-        self.n_at_door = 0
+        self.n_waiting_for_load = 0
         self._load = load
         self._keep_alive = self._usual_keep_alive = keep_alive
         self._metrics = metrics
         self._make_ready = make_ready
         self._on_idle = on_idle
-        self._suspects = Suspects()
+        self._quarantine = CrashQuarantine()
         self._process: EngineProcess | None = None
         self._n_waiting = 0
         self._mean_seconds = 1.0
@@ -117,7 +117,7 @@ class Served:
 
     # -- answering
 
-    async def ask(self, asked: ClientQuestion) -> AsyncGenerator[Event, None]:
+    async def answer(self, asked: ClientQuestion) -> AsyncGenerator[Event, None]:
         """See :meth:`Engines.ask <ggufvlm.server.contract.Engines.ask>`."""
         self._check(asked)
         limits, began = self._load.limits, time.monotonic()
@@ -125,11 +125,11 @@ class Served:
         self._n_waiting += 1
         is_waiting, first = True, None
         try:
-            async with self._suspects.watch(asked):
+            async with self._quarantine.watch(asked):
                 process = await self._ready(deadline)
                 # from here on to the process without a pause: nothing can be unloaded in between
                 self._n_waiting, is_waiting = self._n_waiting - 1, False
-                async with aclosing(process.ask(asked, self.name, deadline)) as events:
+                async with aclosing(process.stream(asked, self.name, deadline)) as events:
                     async for event in events:
                         if first is None and isinstance(event, Piece):
                             first = time.monotonic() - began
@@ -154,7 +154,7 @@ class Served:
 
     async def _ready(self, deadline: float) -> EngineProcess:
         """Raises: TooSlow, ModelError, EngineError."""
-        self.n_at_door += 1
+        self.n_waiting_for_load += 1
         try:
             while self._process is None or self._process.gone.done():
                 left = deadline - asyncio.get_running_loop().time()
@@ -163,11 +163,11 @@ class Served:
         except asyncio.TimeoutError:
             raise TooSlow("the model was not loaded in the time this server allows for an answer") from None
         finally:
-            self.n_at_door -= 1
+            self.n_waiting_for_load -= 1
             self._on_idle()
 
     def _count(self, asked: ClientQuestion, first: float | None, seconds: float) -> None:
-        self._suspects.answered(asked)
+        self._quarantine.answered(asked)
         self._metrics.count_times(self.name, first, seconds)
         self._mean_seconds = _MEMORY_OF_MEAN * self._mean_seconds + (1 - _MEMORY_OF_MEAN) * seconds
 
@@ -213,7 +213,7 @@ class Served:
                 self._on_idle()
             return
         self.last_used = time.monotonic()
-        if self._keep_alive != FOR_EVER:
+        if self._keep_alive != INDEFINITELY:
             loop = asyncio.get_running_loop()
             self._alarm = loop.call_later(self._keep_alive, lambda: self._begin(self._expire()))
             self._expires = time.time() + self._keep_alive
@@ -235,7 +235,7 @@ class Served:
             return
         _log.error("the process of %s ended: %s", self.name, reason)
         self._metrics.crashes.labels(self.name).inc()
-        self._suspects.crashed()
+        self._quarantine.crashed()
         self._process = None
         if process.n_answered:
             self._begin(self._restart())

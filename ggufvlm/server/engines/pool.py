@@ -10,9 +10,9 @@ from contextlib import aclosing
 from ggufvlm.errors import GGUFVLMError, UsageError
 from ggufvlm.hardware.system import available_memory
 from ggufvlm.server.contract import ClientQuestion, EngineGone, Event, ModelCard, UnknownModel
-from ggufvlm.server.engines.memory_budget import Memory
+from ggufvlm.server.engines.memory_budget import MemoryBudget
 from ggufvlm.server.engines.messages import Load
-from ggufvlm.server.engines.model_service import Served
+from ggufvlm.server.engines.model_service import ModelService
 from ggufvlm.server.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -43,18 +43,18 @@ class EnginePool:
         max_loaded: int | None = None,
         free_memory: Callable[[], int | None] = available_memory,
     ) -> None:
-        self._models: dict[str, Served] = {}
+        self._models: dict[str, ModelService] = {}
         for load in loads:
             name = load.files.name
             if _key(name) in self._models:
                 raise UsageError(f"two models are called {name}", hint="rename one of the files")
-            self._models[_key(name)] = Served(load, keep_alive, metrics, self._make_ready, self._note_change)
+            self._models[_key(name)] = ModelService(load, keep_alive, metrics, self._make_ready, self._note_change)
         self._max_loaded = max_loaded
-        self._memory = Memory(free_memory)
+        self._memory = MemoryBudget(free_memory)
         self._one_at_a_time = asyncio.Lock()
         self._loading: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._draining: Served | None = None
+        self._draining: ModelService | None = None
         self._changed = asyncio.Event()
         self._is_stopping = False
         models = self._models.values()
@@ -88,7 +88,7 @@ class EnginePool:
     async def ask(self, asked: ClientQuestion) -> AsyncGenerator[Event, None]:
         """See :meth:`Engines.ask <ggufvlm.server.contract.Engines.ask>`."""
         self._refuse_if_stopping()
-        async with aclosing(self._find(asked.model).ask(asked)) as events:
+        async with aclosing(self._find(asked.model).answer(asked)) as events:
             async for event in events:
                 yield event
 
@@ -100,7 +100,7 @@ class EnginePool:
             await self._make_ready(served)
         served.hold(keep_alive)
 
-    def _find(self, name: str | None) -> Served:
+    def _find(self, name: str | None) -> ModelService:
         if name is None:
             return next(iter(self._models.values()))
         found = self._models.get(_key(name))
@@ -114,7 +114,7 @@ class EnginePool:
 
     # -- loading
 
-    async def _make_ready(self, served: Served) -> None:
+    async def _make_ready(self, served: ModelService) -> None:
         """Raises: ModelError, EngineError."""
         while True:
             self._refuse_if_stopping()
@@ -127,21 +127,21 @@ class EnginePool:
                 self._begin_to_load(served)
             await asyncio.shield(self._loading[served.name])  # goes on for others if this one gives up
 
-    def _begin_to_load(self, served: Served) -> None:
+    def _begin_to_load(self, served: ModelService) -> None:
         loaded = self._loading[served.name] = asyncio.get_running_loop().create_future()
         loaded.add_done_callback(_look_at)
         task = asyncio.create_task(self._load(served, loaded))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _load(self, served: Served, loaded: asyncio.Future[None]) -> None:
+    async def _load(self, served: ModelService, loaded: asyncio.Future[None]) -> None:
         try:
             async with self._one_at_a_time:
                 await self._make_room(served)
                 await served.start()
                 del self._loading[served.name]
                 loaded.set_result(None)
-                while served.is_loaded and served.n_at_door:  # before another one takes its room
+                while served.is_loaded and served.n_waiting_for_load:  # before another one takes its room
                     await self._change()
         except GGUFVLMError as error:
             loaded.set_exception(error)
@@ -154,7 +154,7 @@ class EnginePool:
         self._changed.clear()
         await self._changed.wait()
 
-    async def _make_room(self, served: Served) -> None:
+    async def _make_room(self, served: ModelService) -> None:
         """Unload what was not used longest until the model fits. One that is answering ends its answers first."""
         while True:
             others = [model for model in self._models.values() if model.is_loaded and model is not served]
@@ -167,7 +167,7 @@ class EnginePool:
             _log.info("unloading %s to make room for %s", leaving.name, served.name)
             await self._drain(leaving)
 
-    async def _drain(self, leaving: Served) -> None:
+    async def _drain(self, leaving: ModelService) -> None:
         """Unload a model once it answers nobody; who asks it meanwhile waits."""
         self._draining = leaving
         try:

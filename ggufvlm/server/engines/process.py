@@ -100,7 +100,7 @@ class EngineProcess:
             await self.kill()
             raise
 
-    async def ask(self, asked: ClientQuestion, name: str, deadline: float) -> AsyncGenerator[Event, None]:
+    async def stream(self, asked: ClientQuestion, name: str, deadline: float) -> AsyncGenerator[Event, None]:
         """Answer a question; closing the iteration cancels it.
 
         Args:

@@ -62,7 +62,7 @@ class EngineEnded(EngineError):  # noqa: N818 - reads as what happened
     """The engine cannot answer anything any more."""
 
 
-class Desk:
+class RequestWorker:
     """Takes questions, says what comes of them.
 
     Args:
@@ -131,8 +131,8 @@ class Desk:
 
     # -- answering
 
-    def hand_on(self) -> None:
-        """Tell what the engine says, for ever.
+    def relay(self) -> None:
+        """Tell what the engine says, indefinitely.
 
         Raises:
             EngineEnded: it has failed for good.

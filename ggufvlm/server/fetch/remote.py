@@ -60,11 +60,11 @@ async def resolve(host: str, port: int) -> list[str]:
     """
     import socket
 
-    def ask() -> list[str]:
+    def look_up() -> list[str]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
-    return await asyncio.get_running_loop().run_in_executor(_resolvers(), ask)
+    return await asyncio.get_running_loop().run_in_executor(_resolvers(), look_up)
 
 
 @lru_cache(maxsize=1)

@@ -23,7 +23,7 @@ class BodyLimit:
 
     Args:
         limit: in bytes.
-        n_at_a_time: requests with a body that are in hand at a time; one more is refused before it is read.
+        n_at_a_time: requests with a body that are in flight at a time; one more is refused before it is read.
     """
 
     def __init__(self, app: ASGIApp, limit: int, n_at_a_time: int) -> None:

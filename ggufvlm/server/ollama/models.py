@@ -7,7 +7,7 @@ from typing import Any
 from ggufvlm.server.contract import ModelCard
 from ggufvlm.server.ollama.reply import time_text
 
-_FOR_EVER = "9999-12-31T23:59:59Z"
+_NEVER_EXPIRES = "9999-12-31T23:59:59Z"
 
 
 def tag_of(card: ModelCard) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def tag_of(card: ModelCard) -> dict[str, Any]:
 
 def running_of(card: ModelCard) -> dict[str, Any]:
     """A loaded model in the list of ``/api/ps``."""
-    expires = _FOR_EVER if card.expires is None else time_text(card.expires)
+    expires = _NEVER_EXPIRES if card.expires is None else time_text(card.expires)
     return {
         "name": card.name,
         "model": card.name,

@@ -19,7 +19,7 @@ _COMMON: dict[str, Any] = {
     "stream": {"type": "boolean", "default": True},
     "format": {"description": '"json", or a JSON Schema that the answer is forced to fit'},
     "options": {"type": "object", "additionalProperties": True},
-    "keep_alive": {"description": 'such as "5m", or seconds; 0 unloads the model, -1 keeps it for ever'},
+    "keep_alive": {"description": 'such as "5m", or seconds; 0 unloads the model, -1 keeps it indefinitely'},
     "logprobs": {"type": "boolean"},
     "top_logprobs": {"type": "integer", "minimum": 0, "maximum": 20},
 }

@@ -12,7 +12,7 @@ from ggufvlm.server.contract import Begun, Event
 Numbered = tuple[int, Event]
 
 
-async def together(streams: Sequence[AsyncGenerator[Event, None]]) -> AsyncGenerator[Numbered, None]:
+async def merge_streams(streams: Sequence[AsyncGenerator[Event, None]]) -> AsyncGenerator[Numbered, None]:
     """The events of all, each with its stream's place. All have begun before anything else is told.
 
     Raises: what the first stream raises that fails; the others are closed.

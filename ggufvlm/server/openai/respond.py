@@ -16,7 +16,7 @@ from ggufvlm.server.http.faults import fault_of
 from ggufvlm.server.http.hangup import until_hangup
 from ggufvlm.server.http.sse import DONE, EventStream, event
 from ggufvlm.server.openai.answer import Kind, LogprobWriter, ResponseFrame, choice, delta, ending, usage_of
-from ggufvlm.server.openai.merge_streams import Numbered, together
+from ggufvlm.server.openai.merge_streams import Numbered, merge_streams
 from ggufvlm.vlm.answer import Answer
 
 
@@ -49,7 +49,7 @@ async def respond(engines: Engines, wanted: ResponseWishes, request: Request) ->
     Raises: as :meth:`Engines.ask <ggufvlm.server.contract.Engines.ask>`; ClientGone. Errors that come when a stream
         has begun are sent within it.
     """
-    events = until_hangup(request.receive, together([engines.ask(asked) for asked in wanted.questions]))
+    events = until_hangup(request.receive, merge_streams([engines.ask(asked) for asked in wanted.questions]))
     try:
         _, begun = await anext(events)
         assert isinstance(begun, Begun)
