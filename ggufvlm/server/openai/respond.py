@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -78,26 +79,57 @@ async def _whole(
 async def _chunks(
     events: AsyncGenerator[Numbered, None], wanted: ResponseWishes, reply: ResponseFrame, path: str
 ) -> AsyncGenerator[bytes, None]:
-    kind, answers = wanted.kind, dict[int, Answer]()
-    writers = [LogprobWriter(kind, len(wanted.prefix(index))) for index in range(len(wanted.questions))]
-    more = {"usage": None} if wanted.usage else {}
+    writer = _ChunkWriter(wanted, reply)
     async with aclosing(events):
-        for index in range(len(wanted.questions)):
-            if kind == "chat" or wanted.prefix(index):
-                yield event({**reply.chunk([delta(kind, index, wanted.prefix(index), role=True)]), **more})
+        for opening in writer.openings():
+            yield opening
         try:
             async for index, item in events:
                 if isinstance(item, Piece):
-                    logprobs = writers[index].write(item.logprobs) if item.logprobs else None
-                    yield event({**reply.chunk([delta(kind, index, item.text, logprobs)]), **more})
+                    yield writer.piece(index, item)
                 elif isinstance(item, Done):
-                    answers[index] = item.answer
-                    last = {**delta(kind, index, None), **ending(item.answer)}
-                    yield event({**reply.chunk([last]), **more})
+                    yield writer.end(index, item.answer)
         except GGUFVLMError as error:
             yield event(fault_body(fault_of(error), path))
         else:
             if wanted.usage:
-                ordered = [answers[index] for index in sorted(answers)]
-                yield event({**reply.chunk([]), "usage": usage_of(ordered, wanted.n_prompts)})
+                yield writer.usage()
     yield DONE
+
+
+class _ChunkWriter:
+    """Writes the chunks of one streamed response as server-sent events."""
+
+    def __init__(self, wanted: ResponseWishes, reply: ResponseFrame) -> None:
+        self._wanted = wanted
+        self._reply = reply
+        self._answers: dict[int, Answer] = {}
+        self._logprobs = [
+            LogprobWriter(wanted.kind, len(wanted.prefix(index))) for index in range(len(wanted.questions))
+        ]
+
+    def openings(self) -> Iterator[bytes]:
+        """What comes before the model's own text: the role in a chat, the prompt where it is to be echoed."""
+        for index in range(len(self._wanted.questions)):
+            prefix = self._wanted.prefix(index)
+            if self._wanted.kind == "chat" or prefix:
+                yield self._chunk(delta(self._wanted.kind, index, prefix, role=True))
+
+    def piece(self, index: int, piece: Piece) -> bytes:
+        """Some text of one answer."""
+        logprobs = self._logprobs[index].write(piece.logprobs) if piece.logprobs else None
+        return self._chunk(delta(self._wanted.kind, index, piece.text, logprobs))
+
+    def end(self, index: int, answer: Answer) -> bytes:
+        """The end of one answer, which is kept for the token counts."""
+        self._answers[index] = answer
+        return self._chunk({**delta(self._wanted.kind, index, None), **ending(answer)})
+
+    def usage(self) -> bytes:
+        """The token counts of all answers, without a choice, as OpenAI sends them."""
+        ordered = [self._answers[index] for index in sorted(self._answers)]
+        return event({**self._reply.chunk([]), "usage": usage_of(ordered, self._wanted.n_prompts)})
+
+    def _chunk(self, choice_delta: dict[str, Any]) -> bytes:
+        more = {"usage": None} if self._wanted.usage else {}
+        return event({**self._reply.chunk([choice_delta]), **more})
