@@ -97,7 +97,7 @@ class ModelService:
 
     @property
     def pid(self) -> int | None:
-        """Of its process."""
+        """The id of the process that holds the model; ``None`` while there is none."""
         return self._process.pid if self._process else None
 
     @property

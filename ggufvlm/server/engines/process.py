@@ -64,7 +64,7 @@ class EngineProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the process, while there is one."""
+        """The id of the process; ``None`` before it starts and after it ends."""
         return None if self._worker is None or self.gone.done() else self._worker.pid
 
     @property

@@ -40,7 +40,7 @@ class ResponseWishes:
     prefixes: Sequence[str] = ()
 
     def prefix(self, index: int) -> str:
-        """Of one answer."""
+        """The text to put before one answer; empty for most."""
         return self.prefixes[index] if self.prefixes else ""
 
 
