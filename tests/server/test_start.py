@@ -12,7 +12,7 @@ import pytest
 
 import ggufvlm
 from tests.support.require_all import NO_IPV6
-from tests.support.running import question, started, wait_until
+from tests.support.running import question, started
 
 DEMO = Path(ggufvlm.__file__).parent / "demo"
 
@@ -23,7 +23,6 @@ def serve(folder: Path, *arguments: str, **environment: str) -> subprocess.Compl
         capture_output=True,
         cwd=folder,
         env={**os.environ, "GGUFVLM_MODEL": "demo", **environment},
-        timeout=60,
         check=False,
     )
 
@@ -94,7 +93,8 @@ def test_quiet(tmp_path: Path) -> None:
     with started(tmp_path, "--host", "localhost") as loud:
         assert loud.url.startswith("http://127.0.0.1:")
         loud.get("/v1/models")
-        wait_until(lambda: "GET /v1/models 200" in loud.text())
+        assert loud.stop() == 0
+        assert "GET /v1/models 200" in loud.text()
     with started(tmp_path, "-q") as quiet:
         quiet.get("/v1/models")
         quiet.post(question())
