@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from ggufvlm.config import SamplingParams
@@ -27,17 +28,56 @@ _LONGEST_RETRY = 60
 _MEMORY_OF_MEAN = 0.9
 
 
+class KeepAlive:
+    """The clock that unloads a model nobody asks.
+
+    Args:
+        seconds: to stay after an answer; :data:`~ggufvlm.server.contract.INDEFINITELY`; 0 for none.
+        expire: unloads it.
+
+    Attributes:
+        expires: when that will be, in seconds of ``time.time``; ``None`` while the clock stands.
+        last_used: when the clock was last set, by ``time.monotonic``.
+    """
+
+    def __init__(self, seconds: float, expire: Callable[[], None]) -> None:
+        self._usual = self._seconds = seconds
+        self._expire = expire
+        self._alarm: asyncio.TimerHandle | None = None
+        self.expires: float | None = None
+        self.last_used = 0.0
+
+    def choose(self, seconds: float | None) -> None:
+        """Stay so long from the next answer on; ``None``: as long as usual."""
+        self._seconds = self._usual if seconds is None else seconds
+
+    def begin(self) -> None:
+        """Nobody is being answered any more."""
+        self.stop()
+        self.last_used = time.monotonic()
+        if self._seconds != INDEFINITELY:
+            self._alarm = asyncio.get_running_loop().call_later(self._seconds, self._expire)
+            self.expires = time.time() + self._seconds
+
+    def stop(self) -> None:
+        """Somebody is, or there is nothing to unload."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self.expires = None
+
+
 class ModelService:
-    """A model.
+    """A model: unloaded, loading, at work, or idle until its clock has run down.
 
     Args:
         load: its files and settings.
-        keep_alive: seconds to stay after an answer; :data:`~ggufvlm.server.contract.INDEFINITELY`; 0 for none.
+        keep_alive: as of :class:`KeepAlive`.
+        metrics: counts what happens.
         make_ready: has it loaded when it returns; calls :meth:`start`.
         on_idle: called when its process has let go of its last question, and when one got in.
 
     Attributes:
-        last_used: when it last answered, by ``time.monotonic``.
+        clock: how long it stays.
         n_waiting_for_load: questions that wait for it to be loaded.
     """
 
@@ -50,10 +90,9 @@ class ModelService:
         on_idle: Callable[[], None],
     ) -> None:
         self.name = load.files.name
-        self.last_used = 0.0
+        self.clock = KeepAlive(keep_alive, lambda: self._begin(self._expire()))
         self.n_waiting_for_load = 0
         self._load = load
-        self._keep_alive = self._usual_keep_alive = keep_alive
         self._metrics = metrics
         self._make_ready = make_ready
         self._on_idle = on_idle
@@ -61,11 +100,7 @@ class ModelService:
         self._process: EngineProcess | None = None
         self._n_waiting = 0
         self._mean_seconds = 1.0
-        self._alarm: asyncio.TimerHandle | None = None
-        self._expires: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._card: ModelCard | None = None
-        self._needed: int | None = None
 
     # -- what there is to know
 
@@ -76,20 +111,20 @@ class ModelService:
         Raises:
             ModelError: its file is damaged, or gone.
         """
-        if self._card is None:
-            self._card = make_card(self._load.files)
-        return replace(self._card, is_loaded=self.is_loaded, expires=self._expires)
+        return replace(self._fixed_card, is_loaded=self.is_loaded, expires=self.clock.expires)
 
-    @property
+    @cached_property
+    def _fixed_card(self) -> ModelCard:
+        return make_card(self._load.files)
+
+    @cached_property
     def needed(self) -> int:
         """Bytes of memory it takes.
 
         Raises:
             ModelError: its file is damaged, or gone.
         """
-        if self._needed is None:
-            self._needed = memory_needed(self._load.files, self._load.config)
-        return self._needed
+        return memory_needed(self._load.files, self._load.config)
 
     @property
     def is_loaded(self) -> bool:
@@ -138,8 +173,7 @@ class ModelService:
                         yield event
         finally:
             self._n_waiting -= is_waiting
-            self._keep_alive = self._usual_keep_alive if asked.keep_alive is None else asked.keep_alive
-            self._settle()
+            self.hold(asked.keep_alive)
 
     def _check(self, asked: ClientQuestion) -> None:
         """Raises: Busy, UsageError."""
@@ -195,34 +229,24 @@ class ModelService:
 
     def hold(self, keep_alive: float | None) -> None:
         """Set how long it stays from now on, if nobody asks."""
-        self._keep_alive = self._usual_keep_alive if keep_alive is None else keep_alive
+        self.clock.choose(keep_alive)
         self._settle()
 
     async def unload(self) -> None:
         """Free its memory. What it was answering is lost."""
-        self._cancel_alarm()
+        self.clock.stop()
         process, self._process = self._process, None
         if process is not None:
             await process.close()
 
     def _settle(self) -> None:
         """Set the clock if nobody is being answered, stop it if somebody is."""
-        self._cancel_alarm()
-        if not self.is_loaded or self.n_open:
-            if not self.n_in_process:
-                self._on_idle()
-            return
-        self.last_used = time.monotonic()
-        if self._keep_alive != INDEFINITELY:
-            loop = asyncio.get_running_loop()
-            self._alarm = loop.call_later(self._keep_alive, lambda: self._begin(self._expire()))
-            self._expires = time.time() + self._keep_alive
-        self._on_idle()
-
-    def _cancel_alarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = self._expires = None
+        if self.is_loaded and not self.n_open:
+            self.clock.begin()
+        else:
+            self.clock.stop()
+        if not self.n_in_process:
+            self._on_idle()
 
     async def _expire(self) -> None:
         if not self.n_open:

@@ -163,7 +163,7 @@ class EnginePool:
             if (self._memory.fits(served.needed, loaded) and few_enough) or not others:
                 return
             idle = [model for model in others if not model.n_open]
-            leaving = min(idle or others, key=lambda model: model.last_used)
+            leaving = min(idle or others, key=lambda model: model.clock.last_used)
             _log.info("unloading %s to make room for %s", leaving.name, served.name)
             await self._drain(leaving)
 
