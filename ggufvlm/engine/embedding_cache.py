@@ -33,7 +33,13 @@ class DiskEmbeddings:
         self._n_embd_inp = n_embd_inp
 
     def get(self, image_id: str, ordinal: int, n_cells: int) -> NDArray[np.float32] | None:
-        """The kept embeddings [n_cells, n_embd_inp], or ``None``."""
+        """The kept embeddings [n_cells, n_embd_inp], or ``None``.
+
+        Args:
+            image_id: identity of the image.
+            ordinal: which of its pieces.
+            n_cells: how many rows there are to be.
+        """
         entry = self._store.get(self._key(image_id, ordinal, n_cells))
         shape = [n_cells, self._n_embd_inp]
         if entry is None or entry.meta.get("shape") != shape or entry.payload.nbytes != 4 * n_cells * self._n_embd_inp:
@@ -44,7 +50,13 @@ class DiskEmbeddings:
         return rows if np.isfinite(rows).all() else None
 
     def has(self, image_id: str, ordinal: int, n_cells: int) -> bool:
-        """Whether there is something, which :meth:`get` may still find damaged."""
+        """Whether there is something, which :meth:`get` may still find damaged.
+
+        Args:
+            image_id: identity of the image.
+            ordinal: which of its pieces.
+            n_cells: how many rows there are to be.
+        """
         return self._store.contains(self._key(image_id, ordinal, n_cells))
 
     def put(self, image_id: str, ordinal: int, embeddings: NDArray[np.float32]) -> None:

@@ -116,7 +116,13 @@ def _n_reserved(sequence: Sequence) -> int:
 
 
 def overflow(prompt: Prompt, limit: int, *, can_grow: bool) -> ContextOverflow:
-    """The error of a prompt that is longer than the context: what takes how much, and what would help."""
+    """The error of a prompt that is longer than the context: what takes how much, and what would help.
+
+    Args:
+        prompt: the prompt.
+        limit: cells of the largest context.
+        can_grow: whether the model was trained for more.
+    """
     takes: Counter[str] = Counter()
     for chunk, part in prompt.images.values():
         takes[part.source] += chunk.n_cells

@@ -96,7 +96,13 @@ class PrefixCache:
         self._hold(slot, [_Run(count_cells(segments))] if segments else [])
 
     def copy(self, source: int, target: int, prefix: Sequence[Segment]) -> None:
-        """The empty slot ``target`` now shares the cells of ``prefix``, which begins the contents of ``source``."""
+        """The empty slot ``target`` now shares the cells of ``prefix``, which begins the contents of ``source``.
+
+        Args:
+            source: the slot that has the cells.
+            target: an empty slot.
+            prefix: the segments that are shared.
+        """
         self._contents[target] = list(prefix)
         self._hold(target, self._first_runs(source, count_cells(prefix)))
 

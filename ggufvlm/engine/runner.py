@@ -185,7 +185,13 @@ class Runner:
             self._context.clear(slot)
 
     def share(self, source: int, target: int, position: int) -> None:
-        """Let a slot begin with the cells of another up to ``position``; where memory cannot be cut, with all."""
+        """Let a slot begin with the cells of another up to ``position``; where memory cannot be cut, with all.
+
+        Args:
+            source: the slot that has the cells.
+            target: an empty slot.
+            position: where the shared part ends.
+        """
         self.context.clear(target)
         self.context.copy(source, target)
         if self.model.can_cut_memory:
@@ -211,6 +217,11 @@ class Runner:
         """Take a slot with recurrent layers back to ``position``, where ``state`` of these was exported.
 
         False leaves it empty.
+
+        Args:
+            slot: the slot.
+            position: where it is to end.
+            state: of its recurrent layers, exported there.
         """
         if self.context.import_slot(slot, state, only_recurrent=True) and self.context.cut(slot, position):
             return True
@@ -233,6 +244,11 @@ class Runner:
 
     def embeddings(self, prompt: Prompt, index: int, on_layer: OnLayer) -> tuple[NDArray[np.float32], bool]:
         """Embeddings [n_cells, n_embd_inp] of an image segment, and whether it had to be encoded.
+
+        Args:
+            prompt: the prompt.
+            index: of the image segment in it.
+            on_layer: called between two layers of the encoder.
 
         Raises: EncodeAborted, EngineError.
         """

@@ -64,7 +64,14 @@ class Task:
 
     @classmethod
     def make(cls, request: Request, prompt: Prompt, sampler: Sampler | GivenTokens, added_at: float) -> Task:
-        """The task of a request."""
+        """The task of a request.
+
+        Args:
+            request: what is asked.
+            prompt: its tokens and images.
+            sampler: chooses the tokens.
+            added_at: when it came, in seconds of ``time.perf_counter``.
+        """
         return cls(
             prompt=prompt,
             sampler=sampler,
@@ -79,6 +86,11 @@ class Task:
 
     def choose(self, runner: Runner, sequence: Sequence, row: int) -> int:
         """The token that follows a row of the last step; what is wanted of its probability is noted.
+
+        Args:
+            runner: has the logits.
+            sequence: the sequence that goes on.
+            row: of the last token step.
 
         Raises:
             EngineError: its constraint cannot be followed further.

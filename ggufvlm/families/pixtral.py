@@ -15,6 +15,11 @@ def round_up(width: int, height: int, *, factor: int, longest_edge: int) -> tupl
     """Sides that are multiples of ``factor``, none above ``longest_edge``; images are never made larger than that.
 
     The formula is ``get_resize_output_image_size`` of Transformers' ``image_processing_pixtral.py``.
+
+    Args:
+        width, height: of the image, in pixels.
+        factor: pixels of a token's side.
+        longest_edge: the most pixels of a side.
     """
     ratio = max(width, height) / longest_edge
     if ratio > 1:

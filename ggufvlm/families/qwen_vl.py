@@ -19,6 +19,11 @@ def smart_resize(width: int, height: int, *, factor: int, min_pixels: int, max_p
 
     The formula is ``smart_resize`` of Qwen's ``image_processing_qwen2_vl.py``. Returns (width, height) in pixels.
 
+    Args:
+        width, height: of the image, in pixels.
+        factor: pixels of a token's side.
+        min_pixels, max_pixels: bounds of the area.
+
     Raises:
         ImageError: one side is more than 200 times the other, which the reference refuses too.
     """

@@ -15,6 +15,10 @@ def long_size(width: int, height: int, *, longest_edge: int) -> tuple[int, int]:
     """The longer side brought to ``longest_edge``, the other one even.
 
     The formula is ``_resize_output_size_rescale_to_max_len`` of Transformers' ``image_processing_smolvlm.py``.
+
+    Args:
+        width, height: of the image, in pixels.
+        longest_edge: what the longer side becomes.
     """
     aspect = width / height
     if width >= height:
@@ -25,7 +29,12 @@ def long_size(width: int, height: int, *, longest_edge: int) -> tuple[int, int]:
 
 
 def tiled_size(width: int, height: int, *, tile: int) -> tuple[int, int]:
-    """Both sides made up to whole tiles (``resize_for_vision_encoder``)."""
+    """Both sides made up to whole tiles (``resize_for_vision_encoder``).
+
+    Args:
+        width, height: of the image, in pixels.
+        tile: a tile's side.
+    """
     return -(-width // tile) * tile, -(-height // tile) * tile
 
 

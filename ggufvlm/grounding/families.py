@@ -60,7 +60,13 @@ def _refusal(name: str) -> UsageError:
 
 
 def with_enough_tokens(config: EngineConfig, files: ModelFiles, convention: Convention) -> EngineConfig:
-    """The settings with images large enough for reliable boxes, unless they say how large, or the model is small."""
+    """The settings with images large enough for reliable boxes, unless they say how large, or the model is small.
+
+    Args:
+        config: the user's settings.
+        files: the model, with its registry entry.
+        convention: how it writes boxes.
+    """
     if config.image_min_tokens is not None or config.image_max_tokens is not None:
         return config
     image = files.spec.image if files.spec else None

@@ -49,7 +49,12 @@ def grid_of(projector: GGUFHeader, budget: tuple[int | None, int | None]) -> Gri
 
 
 def canvas_size(width: int, height: int, grid: Grid) -> tuple[int, int]:
-    """Sides of the canvas for an image, in pixels."""
+    """Sides of the canvas for an image, in pixels.
+
+    Args:
+        width, height: of the image, in pixels.
+        grid: the canvas' steps and bounds.
+    """
     step = grid.step
     w, h = (max(step, _to_steps(side, step, _round)) for side in (width, height))
     if grid.max_pixels > 0 and w * h > grid.max_pixels:
@@ -64,7 +69,10 @@ def canvas_size(width: int, height: int, grid: Grid) -> tuple[int, int]:
 def letterbox(width: int, height: int, canvas: tuple[int, int], image: tuple[int, int] | None = None) -> View:
     """An image of this size in the middle of the canvas, as large as it can be with its aspect kept.
 
-    ``image`` are the sides before it was brought to ``width`` x ``height``, if it was.
+    Args:
+        width, height: of the image as libmtmd gets it, in pixels.
+        canvas: sides of the canvas, from :func:`canvas_size`.
+        image: its sides before it was brought to ``width`` x ``height``, if it was.
     """
     scale = min(_single(canvas[0] / width), _single(canvas[1] / height))
     shown = [min(math.ceil(_single(side * scale)), limit) for side, limit in zip((width, height), canvas, strict=True)]

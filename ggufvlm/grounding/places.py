@@ -115,7 +115,13 @@ def _to_pixels(first: float, second: float, convention: Convention, view: View) 
 
 
 def written(x: float, y: float, convention: Convention, view: View) -> tuple[float, float]:
-    """The two numbers that a convention has for a point of the image: the inverse of :func:`place`."""
+    """The two numbers that a convention has for a point of the image: the inverse of :func:`place`.
+
+    Args:
+        x, y: the point, in pixels of the image.
+        convention: how numbers are written.
+        view: what the model sees of the image.
+    """
     canvas = canvas_of(convention, view)
     x, y = canvas.to_canvas(x, y)
     if convention.scale is not None:

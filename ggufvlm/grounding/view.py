@@ -52,6 +52,10 @@ def of_plan(width: int, height: int, plan: ImagePlan) -> View:
     """What :func:`~ggufvlm.media.pixels.prepare.prepare` makes of an image of this size.
 
     Scaling stretches, also by way of another size. A square has the image in its middle, an odd rest at the end.
+
+    Args:
+        width, height: of the image, in pixels.
+        plan: what is done with it before the projector gets it.
     """
     if plan.pad_color is None:
         return View(

@@ -38,7 +38,14 @@ class TokenBatch:
     def fill(
         self, tokens: Sequence[int], positions: Sequence[int], slots: Sequence[int], outputs: Sequence[bool]
     ) -> Any:
-        """The native batch with these rows; valid until the next call."""
+        """The native batch with these rows; valid until the next call.
+
+        Args:
+            tokens: token ids.
+            positions: the position of each.
+            slots: the slot of each.
+            outputs: whether its logits are wanted.
+        """
         count = len(tokens)
         self._tokens[:count] = tokens
         self._positions[:count] = positions

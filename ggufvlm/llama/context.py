@@ -128,6 +128,12 @@ class Context:
     ) -> None:
         """Compute token rows, at most ``n_batch`` of them; rows with ``outputs`` get logits.
 
+        Args:
+            tokens: token ids.
+            positions: the position of each.
+            slots: the slot of each.
+            outputs: whether its logits are wanted.
+
         Raises:
             DecodeAborted: the abort flag was set.
             NoRoom: the cache has no free cells.
@@ -141,6 +147,12 @@ class Context:
         self, embeddings: NDArray[np.float32], positions: NDArray[np.int32], slot: int, *, causal: bool
     ) -> None:
         """Compute rows of one image: ``embeddings`` [rows, n_embd_inp], ``positions`` [sections, rows].
+
+        Args:
+            embeddings: float32 [rows, n_embd_inp].
+            positions: int32 [sections, rows].
+            slot: the slot of all rows.
+            causal: whether a row sees only those before it.
 
         Raises: as :meth:`decode_tokens`.
         """
@@ -213,7 +225,13 @@ class Context:
         return _filled(size, lambda buffer: llama.llama_state_seq_get_data_ext(self.handle, buffer, size, slot, flags))
 
     def import_slot(self, slot: int, state: bytes | memoryview, *, only_recurrent: bool = False) -> bool:
-        """Fill an empty slot from :meth:`export_slot`; False leaves it empty."""
+        """Fill an empty slot from :meth:`export_slot`; False leaves it empty.
+
+        Args:
+            slot: an empty slot.
+            state: from :meth:`export_slot`.
+            only_recurrent: whether it holds the recurrent layers alone.
+        """
         flags = int(only_recurrent)
         return bool(llama.llama_state_seq_set_data_ext(self.handle, _native(state), len(state), slot, flags))
 

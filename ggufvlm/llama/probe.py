@@ -31,6 +31,12 @@ def library_fingerprint() -> str:
 def encode_image(model: Path, mmproj: Path, width: int, height: int, rgb: bytes) -> NDArray[np.float32]:
     """Embeddings of one image, on the CPU; of the language model only its shape is loaded.
 
+    Args:
+        model: the language model's file.
+        mmproj: the projector's.
+        width, height: of the image, in pixels.
+        rgb: its pixels, 3 bytes each, row by row.
+
     Raises:
         ModelError, PairingError: llama.cpp refuses a file, or the pair.
         EngineError: the image cannot be encoded, or becomes more than one piece.

@@ -65,6 +65,12 @@ class QuantizeJob:
 def prepare(source: Path, target: Path, type_name: str, *, force: bool = False) -> QuantizeJob:
     """Check everything that can be checked before the work begins.
 
+    Args:
+        source: the file to make smaller.
+        target: where the new one goes.
+        type_name: its type, as llama-quantize spells it.
+        force: whether an existing file may be replaced.
+
     Raises:
         UsageError: an unknown type, or a target that exists or is the source itself.
         ModelError: the source is missing, damaged or not a model.

@@ -50,7 +50,13 @@ def explained(source: str, name: str) -> Iterator[None]:
 
 
 def refusal(error: BaseException, source: str, name: str) -> ImageError:
-    """The ImageError for what a decoder raised while it read ``source`` as format ``name``."""
+    """The ImageError for what a decoder raised while it read ``source`` as format ``name``.
+
+    Args:
+        error: what the decoder raised.
+        source: what the user named the image by.
+        name: of the format.
+    """
     if isinstance(error, MemoryError):
         return ImageError(f"{source}: not enough memory for this image", hint=TOO_LARGE)
     if not isinstance(error, DAMAGE):

@@ -64,6 +64,11 @@ def _checked(text: str, name: str) -> str:
 def flag_of(fields: Mapping[str, Any], name: str, default: bool) -> bool:
     """true or false.
 
+    Args:
+        fields: the body.
+        name: of the field.
+        default: its value where it is missing.
+
     Raises:
         UsageError: it is something else.
     """

@@ -38,7 +38,13 @@ class OllamaReply:
         return {**self._head(piece.text), **_logprobs(piece.logprobs), "done": False}
 
     def end(self, answer: Answer, text: str = "", logprobs: Iterable[TokenLogprob] = ()) -> dict[str, Any]:
-        """The last object of a stream, or with the whole text the only one. Durations are nanoseconds."""
+        """The last object of a stream, or with the whole text the only one. Durations are nanoseconds.
+
+        Args:
+            answer: the answer.
+            text: what is told with it.
+            logprobs: of the tokens of that text.
+        """
         usage, times = answer.usage, answer.times
         return {
             **self._head(text),

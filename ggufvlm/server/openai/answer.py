@@ -44,7 +44,14 @@ class ResponseFrame:
 
 
 def choice(kind: Kind, index: int, answer: Answer, prefix: str = "") -> dict[str, Any]:
-    """A whole answer; ``prefix`` is put before its text."""
+    """A whole answer; ``prefix`` is put before its text.
+
+    Args:
+        kind: of the interface.
+        index: which of the answers.
+        answer: what was said.
+        prefix: text before it.
+    """
     logprobs = None if answer.logprobs is None else LogprobWriter(kind, len(prefix)).write(answer.logprobs)
     text = prefix + answer.text
     said = {"text": text} if kind == "text" else {"message": {"role": "assistant", "content": text, "refusal": None}}
@@ -52,7 +59,15 @@ def choice(kind: Kind, index: int, answer: Answer, prefix: str = "") -> dict[str
 
 
 def delta(kind: Kind, index: int, text: str | None, logprobs: Any = None, *, role: bool = False) -> dict[str, Any]:
-    """A piece of an answer; ``None`` is no text at all."""
+    """A piece of an answer; ``None`` is no text at all.
+
+    Args:
+        kind: of the interface.
+        index: which of the answers.
+        text: the new text; ``None`` at the end.
+        logprobs: of its tokens, if they were asked for.
+        role: whether the role is told with it.
+    """
     if kind == "text":
         return {"index": index, "text": text or "", "logprobs": logprobs, "finish_reason": None}
     content = {} if text is None else {"content": text}

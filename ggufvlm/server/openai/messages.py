@@ -21,6 +21,11 @@ _URLS = ("http://", "https://")
 async def read_dialogue(messages: Sequence[ChatMessage], rules: RemoteRules, limits: Limits) -> list[dict[str, Any]]:
     """A client's dialogue.
 
+    Args:
+        messages: as the client sent them.
+        rules: of URLs.
+        limits: of images.
+
     Raises:
         NotServed: a role or a part that is not served; too many images; an image that is no data URI.
         ImageError: a data URI is damaged, or a URL cannot be fetched.

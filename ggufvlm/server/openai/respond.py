@@ -47,6 +47,11 @@ class ResponseWishes:
 async def respond(engines: Engines, wanted: ResponseWishes, request: Request) -> Response:
     """Answer.
 
+    Args:
+        engines: answer.
+        wanted: the questions, and how the client wants its answers.
+        request: the client's, which may hang up.
+
     Raises: as :meth:`Engines.ask <ggufvlm.server.contract.Engines.ask>`; ClientGone. Errors that come when a stream
         has begun are sent within it.
     """

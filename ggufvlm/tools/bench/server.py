@@ -53,6 +53,12 @@ class LlamaServer:
     def ask(self, png: bytes | None, prompt: str, n_tokens: int, *, slot: int | None = None) -> ServerReply:
         """Ask for exactly ``n_tokens``, always the most probable one.
 
+        Args:
+            png: the image, if there is one.
+            prompt: the question.
+            n_tokens: of the answer.
+            slot: where the server is to answer; ``None`` leaves it to the server.
+
         Raises:
             EngineError: the server refused.
         """
