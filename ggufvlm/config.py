@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 FlashAttention = Literal["auto", "on", "off"]
 Priority = Literal["latency", "throughput"]
 MAX_SLOTS = 256  # llama.cpp's LLAMA_MAX_SEQ
+MAX_THREADS = 512  # ggml's GGML_MAX_N_THREADS: far more of them end the process
 MAX_LOGPROBS = 100
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
 
@@ -61,7 +62,8 @@ class EngineConfig:
     def __post_init__(self) -> None:
         _require(self.n_ctx is None or self.n_ctx > 0, f"the context size must be positive, not {self.n_ctx}")
         _require(1 <= self.n_ubatch <= self.n_batch, "n_ubatch must lie between 1 and n_batch")
-        _require(self.n_threads is None or self.n_threads > 0, f"threads must be positive, not {self.n_threads}")
+        threads = self.n_threads
+        _require(threads is None or 0 < threads <= MAX_THREADS, f"threads: 1 to {MAX_THREADS}, not {threads}")
         _require(1 <= self.n_slots <= MAX_SLOTS, f"slots must lie between 1 and {MAX_SLOTS}, not {self.n_slots}")
         layers = self.n_gpu_layers
         _require(layers is None or layers >= -1, f"GPU layers must be -1 (all) or a count, not {layers}")
@@ -127,6 +129,7 @@ class SamplingParams:
         _require(self.penalty_last_n >= -1, f"penalty_last_n must be -1 or a count: {self.penalty_last_n}")
         # the largest 32-bit number means "draw one" to llama.cpp
         _require(self.seed is None or 0 <= self.seed < 2**32 - 1, f"the seed must lie below 2**32 - 1: {self.seed}")
+        _require(all(isinstance(text, str) for text in self.stop), f"stop strings must be texts: {self.stop!r:.80}")
         _require(all(self.stop), "a stop string must not be empty")
         n = self.logprobs
         _require(n is None or 0 <= n <= MAX_LOGPROBS, f"logprobs must lie between 0 and {MAX_LOGPROBS}, not {n}")

@@ -25,6 +25,8 @@ from ggufvlm.models.schema import SamplingDefaults
         {"seed": -1},
         {"seed": 2**32 - 1},
         {"stop": ("",)},
+        {"stop": (b"x",)},
+        {"stop": (1,)},
         {"penalty_last_n": -2},
     ],
 )
@@ -39,6 +41,8 @@ def test_sampling_settings_that_make_no_sense(settings: dict[str, Any]) -> None:
         {"n_ctx": 0},
         {"n_batch": 10, "n_ubatch": 20},
         {"n_threads": 0},
+        {"n_threads": 513},
+        {"n_threads": 100_000},
         {"n_gpu_layers": -2},
         {"image_max_tokens": 0},
         {"image_min_tokens": 20, "image_max_tokens": 10},

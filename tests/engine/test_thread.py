@@ -11,7 +11,7 @@ import pytest
 
 from ggufvlm.engine.request import Request
 from ggufvlm.engine.thread import EngineThread, Ticket
-from ggufvlm.errors import EngineError, UsageError
+from ggufvlm.errors import EngineError
 from tests.support.engines import GREEDY, image, make_engine, prompt
 
 QUESTION = prompt((image(1), "What is on the left?"))
@@ -44,16 +44,6 @@ def within(seconds: float, function: Callable[[], object]) -> list[BaseException
     thread.join(seconds)
     assert came, "it still waits"
     return came
-
-
-@pytest.mark.parametrize("stop", [(b"x",), (1,), (None,)])
-def test_a_setting_of_the_wrong_kind_is_the_error_of_its_request_alone(
-    worker: EngineThread, stop: tuple[Any, ...]
-) -> None:
-    right = ask(worker)
-    (error,) = within(30, lambda: ask(worker, stop=stop))
-    assert isinstance(error, (EngineError, UsageError, TypeError))
-    assert ask(worker) == right
 
 
 def test_what_breaks_while_a_token_is_chosen_spares_the_other_answers(

@@ -9,6 +9,7 @@ import typer
 
 from ggufvlm.cli.options.shared import OutputOptions
 from ggufvlm.cli.terminal import console
+from ggufvlm.config import MAX_THREADS
 
 
 def quantize(
@@ -24,7 +25,10 @@ def quantize(
     ],
     force: Annotated[bool, typer.Option("-f", "--force", help="Overwrite OUT.", show_default=False)] = False,
     threads: Annotated[
-        int | None, typer.Option("-t", "--threads", min=1, help="CPU threads. [physical cores]", show_default=False)
+        int | None,
+        typer.Option(
+            "-t", "--threads", min=1, max=MAX_THREADS, help="CPU threads. [physical cores]", show_default=False
+        ),
     ] = None,
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="No progress and no warnings.", show_default=False)
