@@ -46,12 +46,6 @@ _FOREIGN: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
     for pattern, kind, hint in (
         (rb"%PDF-", "a PDF, not an image", "its pages can be asked about: ggufvlm describe FILE.pdf"),
         (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript is not read", _TO_IMAGE),
-        (rb"(<\?xml[^>]*>|<!--.*?-->|<!doctype svg.*?>|\s)*<svg[\s>]", "an SVG drawing, not an image", _TO_IMAGE),
-        (
-            rb"(<\?xml[^>]*>|<!--.*?-->|\s)*<(!doctype html|html|head|body)[\s>]",
-            "a web page (HTML), not an image",
-            "it may be an error page or a preview page: save the image itself",
-        ),
         (rb"version https://git-lfs", "a Git LFS pointer, not the image itself", "git lfs pull"),
         (
             rb"....ftyp(isom|iso\d|mp4\d|m4v |avc1|qt  |3g..|dash)|\x1a\x45\xdf\xa3|\0\0\x01[\xb3\xba]|RIFF....AVI ",
@@ -63,10 +57,41 @@ _FOREIGN: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
 )
 
 
+_SVG = ("an SVG drawing, not an image", _TO_IMAGE)
+_WEB_PAGE = (
+    "a web page (HTML), not an image",
+    "it may be an error page or a preview page: save the image itself",
+)
+_ELEMENT = re.compile(rb"<(svg|!doctype html|html|head|body)[\s>]")
+_BEFORE_AN_ELEMENT = ((b"<?xml", b">"), (b"<!--", b"-->"), (b"<!doctype svg", b">"))
+
+
 def foreign_kind(data: bytes) -> tuple[str, str] | None:
     """Recognise common files that are no images: ``(what it is, what to do)``, or None."""
     start = data[:2048].removeprefix(b"\xef\xbb\xbf")
     for pattern, kind, hint in _FOREIGN:
         if pattern.match(start):
             return kind, hint
-    return None
+    element = _first_element(start)
+    if element is None:
+        return None
+    return _SVG if element == b"svg" else _WEB_PAGE
+
+
+def _first_element(data: bytes) -> bytes | None:
+    """The name of the element that markup begins with, behind declarations and comments.
+
+    Each byte is looked at once: a pattern for the same takes time without end on a few comments in a row.
+    """
+    data, at = data.lower(), 0
+    while True:
+        while data[at : at + 1].isspace():
+            at += 1
+        skipped = next((pair for pair in _BEFORE_AN_ELEMENT if data.startswith(pair[0], at)), None)
+        if skipped is None:
+            found = _ELEMENT.match(data, at)
+            return found[1] if found else None
+        end = data.find(skipped[1], at + len(skipped[0]))
+        if end < 0:
+            return None
+        at = end + len(skipped[1])
