@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.families.base import DEFAULT_MAX_TOKENS, ChatHandler, ModelFacts
-from ggufvlm.families.registry import choose_family
+from ggufvlm.families.registry import find_family
 from ggufvlm.gguf.header import read_header
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.pairing import PairReport
@@ -34,10 +34,7 @@ def make_handler(
     """
     spec = files.spec
     image = spec.image if spec else None
-    names = (spec.id if spec else "", files.name, files.model.name)
-    family = choose_family(
-        report.projector_type, architecture=report.architecture, word=spec.handler if spec else None, names=names
-    )
+    family = find_family(files, report.projector_type)
     facts = ModelFacts(
         builtin_template=spec.template if spec else None,
         patch_size=report.patch_size or 14,

@@ -78,16 +78,20 @@ def choose_family(
     return next(iter(ordinary or fitting), GENERIC)
 
 
-def find_family(files: ModelFiles) -> Family:
+def find_family(files: ModelFiles, projector_type: str | None = None) -> Family:
     """The family of a model on disk, from its headers, its names and the registry.
+
+    Args:
+        files: the model.
+        projector_type: of a projector whose file may not name it; ``None`` reads the file, ``mlp`` if it is silent.
 
     Raises:
         ModelError: the files are damaged, or the registry's entry contradicts them.
     """
-    model, projector = read_header(files.model, stop_at_vocabulary=True), read_header(files.mmproj)
+    model = read_header(files.model, stop_at_vocabulary=True)
     names = (files.spec.id if files.spec else "", model.text("general.name") or "", files.name, files.model.name)
     return choose_family(
-        projector_type_of(projector),
+        projector_type or projector_type_of(read_header(files.mmproj)) or "mlp",
         architecture=model.architecture,
         word=files.spec.handler if files.spec else None,
         names=names,

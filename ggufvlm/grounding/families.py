@@ -7,10 +7,8 @@ from dataclasses import replace
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import UsageError
 from ggufvlm.families.convention import Convention
-from ggufvlm.families.registry import choose_family, find_convention
-from ggufvlm.gguf.header import read_header
+from ggufvlm.families.registry import find_convention, find_family
 from ggufvlm.models.files import ModelFiles
-from ggufvlm.models.pairing import projector_type_of
 from ggufvlm.models.registry import ModelSpec, load_registry
 
 # With equal bounds small images may end a little below the least: room for whole rows of tokens on both sides.
@@ -21,7 +19,7 @@ def convention_of(files: ModelFiles, name: str | None = None) -> Convention:
     """How a model writes boxes.
 
     Args:
-        files: the model; only the projector's header is read.
+        files: the model; its headers are read.
         name: the convention that the user says it has.
 
     Raises:
@@ -32,11 +30,10 @@ def convention_of(files: ModelFiles, name: str | None = None) -> Convention:
         return find_convention(name)
     if files.spec is not None:
         return convention_of_entry(files.spec)
-    projector_type = projector_type_of(read_header(files.mmproj)) or "mlp"
-    convention = choose_family(projector_type).convention
-    if convention is None:
-        raise _refusal(f"{files.name} (projector: {projector_type})")
-    return convention
+    family = find_family(files)
+    if family.convention is None:
+        raise _refusal(f"{files.name} ({family.name})")
+    return family.convention
 
 
 def convention_of_entry(spec: ModelSpec) -> Convention:

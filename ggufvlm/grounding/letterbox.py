@@ -12,9 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ggufvlm.families.registry import choose_family
+from ggufvlm.families.family import CanvasRule
 from ggufvlm.grounding.view import View
-from ggufvlm.models.pairing import projector_type_of
 
 if TYPE_CHECKING:
     from ggufvlm.gguf.header import GGUFHeader
@@ -29,14 +28,14 @@ class Grid:
     max_pixels: int
 
 
-def grid_of(projector: GGUFHeader, budget: tuple[int | None, int | None]) -> Grid | None:
+def grid_of(projector: GGUFHeader, rule: CanvasRule | None, budget: tuple[int | None, int | None]) -> Grid | None:
     """How libmtmd sizes the canvas for a projector; ``None`` if it makes no bars.
 
     Args:
         projector: its header.
+        rule: of its family; ``None``: libmtmd makes no bars.
         budget: least and most tokens of an image that libmtmd was told; ``None``: its own.
     """
-    rule = choose_family(projector_type_of(projector)).canvas
     patch = projector.integer("clip.vision.patch_size")
     if rule is None or not patch:
         return None

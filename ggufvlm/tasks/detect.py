@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ggufvlm.config import SamplingSettings
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.families.convention import Ask, Convention, own_question
+from ggufvlm.families.registry import find_family
 from ggufvlm.gguf.header import read_header
 from ggufvlm.grounding.answers import Reading, read_answer
 from ggufvlm.grounding.detections import Detections
@@ -175,7 +176,7 @@ class Detector:
 def viewer(vlm: VLM) -> Callable[[int, int], View]:
     """What a loaded model sees of an image of some width and height: the resize or letterbox that really happens."""
     handler = vlm.handler
-    grid = grid_of(read_header(vlm.files.mmproj), handler.library_budget)
+    grid = grid_of(read_header(vlm.files.mmproj), find_family(vlm.files).canvas, handler.library_budget)
 
     def see(width: int, height: int) -> View:
         plan = handler.image_plan(width, height)

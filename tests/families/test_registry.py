@@ -11,13 +11,14 @@ from types import ModuleType
 import pytest
 
 from ggufvlm import VLM, EngineConfig
-from ggufvlm.errors import ModelError
+from ggufvlm.errors import ModelError, UsageError
 from ggufvlm.families import Message, lfm2, registry
 from ggufvlm.families.convention import PLAIN_JSON
 from ggufvlm.families.facts import make_handler
 from ggufvlm.families.family import Family
 from ggufvlm.families.registry import ANY_FAMILY, CONVENTIONS, FAMILIES, GENERIC, choose_family, find_family
 from ggufvlm.gguf.header import read_header
+from ggufvlm.grounding.families import convention_of
 from ggufvlm.media import Image
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.pairing import VISION_PROJECTORS, check_pair
@@ -118,7 +119,7 @@ def test_a_new_family_is_one_file_one_entry_and_one_parity_case(exercise: Module
     assert choose_family(spec.projector_type, word=spec.handler) is family
 
     # grounding and reading follow without another word
-    assert family.convention is PLAIN_JSON
+    assert convention_of(stranger) is PLAIN_JSON
     assert page_budget(stranger) is None
 
     # the parity case: what the dry run tells is what the loaded model does, and the answer is the copied family's
@@ -130,3 +131,12 @@ def test_a_new_family_is_one_file_one_entry_and_one_parity_case(exercise: Module
         seen = vlm.measure([Message("user", (image, "Hi"))]).n_images
     assert (handler.n_tokens(500, 300),) == seen
     assert read_header(mmproj).text("clip.projector_type") == "lfm2"
+
+
+def test_a_stranger_known_by_its_name_alone_is_asked_in_its_family_s_way() -> None:
+    mmproj, model = sorted((DATA / "smolvlm").glob("*.gguf"))
+    docling = ModelFiles(name="granite-docling-258M-Q8_0", model=model, mmproj=mmproj)
+    assert find_family(docling).name == "DocTags"
+    assert convention_of(docling).name == "doctags"
+    with pytest.raises(UsageError, match=r"SmolVLM-500M \(SmolVLM\) cannot say where things are"):
+        convention_of(ModelFiles(name="SmolVLM-500M", model=model, mmproj=mmproj))

@@ -62,7 +62,7 @@ def test_a_stranger_is_known_by_its_projector() -> None:
 
 def test_a_stranger_of_a_family_without_boxes_is_refused(data: Path) -> None:
     projector = next((data / "llava").glob("mmproj*.gguf"))
-    with pytest.raises(UsageError, match=r"mine \(projector: mlp\)"):
+    with pytest.raises(UsageError, match=r"mine \(LLaVA\)"):
         convention_of(ModelFiles(name="mine", model=projector, mmproj=projector))
 
 

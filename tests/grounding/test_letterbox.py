@@ -13,6 +13,7 @@ from PIL import Image
 
 import ggufvlm
 from ggufvlm.config import EngineConfig
+from ggufvlm.families.registry import choose_family
 from ggufvlm.gguf.header import GGUFHeader
 from ggufvlm.grounding.letterbox import Grid, canvas_size, grid_of, letterbox
 from ggufvlm.llama.chunks import ImageInput
@@ -90,22 +91,26 @@ def header(kind: str, **keys: int) -> GGUFHeader:
     )
 
 
+def grid_for(kind: str, budget: tuple[int | None, int | None], **keys: int) -> Grid | None:
+    return grid_of(header(kind, **keys), choose_family(kind).canvas, budget)
+
+
 def test_the_bounds_of_each_family() -> None:
     def tokens(low: int, high: int, side: int) -> Grid:
         return Grid(side, low * side * side, high * side * side)
 
-    assert grid_of(header("glm4v", patch_size=14, spatial_merge_size=2), (None, None)) == tokens(8, 4096, 28)
-    assert grid_of(header("glm4v", patch_size=14), (None, 1024)) == tokens(8, 1024, 28)
-    assert grid_of(header("gemma4v", patch_size=16), (256, None)) == tokens(256, 1120, 48)
+    assert grid_for("glm4v", (None, None), patch_size=14, spatial_merge_size=2) == tokens(8, 4096, 28)
+    assert grid_for("glm4v", (None, 1024), patch_size=14) == tokens(8, 1024, 28)
+    assert grid_for("gemma4v", (256, None), patch_size=16) == tokens(256, 1120, 48)
     scaled = {"patch_size": 14, "projector.scale_factor": 2}
-    assert grid_of(header("kimivl", **scaled), (None, None)) == tokens(8, 1024, 28)
+    assert grid_for("kimivl", (None, None), **scaled) == tokens(8, 1024, 28)
     pixels = {"image_min_pixels": 3136, "image_max_pixels": 11289600}
-    assert grid_of(header("dots_ocr", **scaled, **pixels), (5, 6)) == Grid(28, 3136, 11289600)
+    assert grid_for("dots_ocr", (5, 6), **scaled, **pixels) == Grid(28, 3136, 11289600)
 
 
 def test_families_whose_handler_sizes_images_have_no_bars() -> None:
     for kind in ("qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger", "internvl", "gemma3", "idefics3"):
-        assert grid_of(header(kind, patch_size=14), (None, None)) is None
+        assert grid_for(kind, (None, None), patch_size=14) is None
 
 
 def test_1080p_is_as_large_as_users_saw_it() -> None:
