@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ggufvlm.cli.models import show
 from ggufvlm.errors import ModelError, PairingError
 from ggufvlm.gguf.header import read_header
 from ggufvlm.gguf.names import split_parts
@@ -347,3 +348,11 @@ def test_the_models_own_projector_is_damaged(folder: Path) -> None:
     broken.write_bytes(broken.read_bytes()[:-5])
     with pytest.raises(ModelError, match=r"mmproj-alpha-F16\.gguf: truncated"):
         find_projector(m)
+
+
+def test_show_tells_what_llama_cpp_computes_otherwise(folder: Path) -> None:
+    projector(folder / "mmproj.gguf", "qwen3vl_merger", {"mm.2.bias": (64,)})
+    model(folder / "m.gguf", "qwen3vl")
+    facts = show.gather(str(folder / "m.gguf"), folder / "mmproj.gguf")
+    assert facts["known_faults"] == ["two of 64 rotary pairs of the vision tower turn otherwise than the reference's"]
+    assert "in llama.cpp  two of 64 rotary pairs" in show._text(facts)

@@ -74,6 +74,7 @@ def gather(name: str, mmproj: Path | None = None) -> dict[str, Any]:
 
 
 def _of_files(files: ModelFiles) -> dict[str, Any]:
+    from ggufvlm.families.registry import find_family
     from ggufvlm.gguf.names import quant_of
     from ggufvlm.models.hub.cache import checksum_of, origin_of
     from ggufvlm.models.inventory import files_of
@@ -87,7 +88,9 @@ def _of_files(files: ModelFiles) -> dict[str, Any]:
         shown.append(ModelFile(quant=quant_of(name) or "UNKNOWN", parts=(part,), repo=repo, revision=commit))
         paths[name] = str(path)
     report = check_pair(files.model, files.mmproj, allow_untyped=True)
-    return {**_facts(files.name, files.spec, shown, paths, _pair(report)), **_changes(report, files)}
+    facts = _facts(files.name, files.spec, shown, paths, _pair(report))
+    known_faults = list(find_family(files, report.projector_type).known_faults)
+    return {**facts, **_changes(report, files), "known_faults": known_faults}
 
 
 def _changes(report: PairReport, files: ModelFiles) -> dict[str, str | None]:
@@ -182,6 +185,7 @@ def _text(facts: dict[str, Any]) -> str:
         rows.append(("repaired", facts["repair"]))
     if facts.get("projector"):
         rows.append(("computed in", facts["projector"]))
+    rows += [("in llama.cpp", fault) for fault in facts.get("known_faults", [])]
     rows += [("note", note) for note in facts.get("notes", [])]
     return columns([item for item in rows if item is not None])
 
