@@ -60,14 +60,14 @@ def main() -> None:
     except GGUFVLMError as error:
         if "--debug" in sys.argv:
             raise
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {streams.one_line(str(error))}", err=True)
         if error.hint:
-            typer.echo(f"hint: {error.hint}", err=True)
+            typer.echo(f"hint: {streams.one_line(error.hint)}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:  # of a stream: files are told apart where they are written
         if "--debug" in sys.argv:
             raise
-        typer.echo(f"error: {streams.sentence(error)}", err=True)
+        typer.echo(f"error: {streams.one_line(streams.sentence(error))}", err=True)
         streams.let_go()
         sys.exit(ExitCode.FAILED)
     except (Interrupted, KeyboardInterrupt) as interruption:

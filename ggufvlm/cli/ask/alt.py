@@ -127,6 +127,15 @@ def _answers(
             yield image, result.answer.text
 
 
+def _print_diff(diff: bytes) -> None:
+    """To a pipe as it is, for ``patch``; a page may be in any encoding, and may hold what a terminal obeys."""
+    if sys.stdout.isatty():
+        sys.stdout.write(diff.decode("utf-8", "replace"))
+    else:
+        sys.stdout.buffer.write(diff)
+    sys.stdout.flush()
+
+
 def _show(found: Survey, answers: dict[Path | str, str], max_length: int, *, apply: bool) -> int:
     """Print the diff, or write the files; returns how many gaps were filled."""
     n_filled = 0
@@ -143,8 +152,7 @@ def _show(found: Survey, answers: dict[Path | str, str], max_length: int, *, app
                 continue
             console.say(f"{file.path}: {len(words)} written")
         else:
-            sys.stdout.buffer.write(file.diff(new))
-            sys.stdout.buffer.flush()
+            _print_diff(file.diff(new))
         n_filled += len(words)
     return n_filled
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ggufvlm.cli.terminal.console import say
+from ggufvlm.cli.options.shared import OutputOptions
+from ggufvlm.cli.terminal.console import make_console, say
 from ggufvlm.cli.terminal.interruption import Interrupted
 from ggufvlm.errors import DownloadError
 
@@ -101,7 +102,6 @@ class Bar:
         self._bars.update(self._task, completed=done, description=what)
 
     def _start(self) -> None:
-        from rich.console import Console
         from rich.progress import (
             BarColumn,
             DownloadColumn,
@@ -117,7 +117,7 @@ class Bar:
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=make_console(OutputOptions(), stderr=True),
             transient=True,
         )
         # what is here already does not count for the speed

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ggufvlm.cli.options.shared import OutputOptions, Switch
+from ggufvlm.cli.terminal.streams import drawing
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -31,10 +32,12 @@ def can_draw(output: OutputOptions, *, stderr: bool = False) -> bool:
 
 def make_console(output: OutputOptions, *, stderr: bool = False) -> Console:
     """A Rich console for a stream; ``NO_COLOR`` is honoured by Rich."""
-    from rich.console import Console
+    from ggufvlm.cli.terminal.filtered_console import FilteredConsole
 
     forced = True if output.color is Switch.ON else None
-    return Console(stderr=stderr, force_terminal=forced, no_color=output.color is Switch.OFF or None, highlight=False)
+    stream = drawing(sys.stderr if stderr else sys.stdout)
+    no_color = output.color is Switch.OFF or None
+    return FilteredConsole(file=stream, force_terminal=forced, no_color=no_color, highlight=False)
 
 
 def say(text: str) -> None:

@@ -8,7 +8,7 @@ import sys
 from typing import Literal
 
 from ggufvlm.cli.options.shared import OutputOptions
-from ggufvlm.cli.terminal import console
+from ggufvlm.cli.terminal import console, streams
 from ggufvlm.media import Image, resize, to_png, to_sixel
 
 Protocol = Literal["kitty", "iterm2", "sixel", "blocks"]
@@ -49,8 +49,9 @@ def draw(image: Image, output: OutputOptions) -> None:
     else:
         sequence = kitty_sequence if protocol == "kitty" else iterm2_sequence
         drawing = sequence(to_png(_at_most(image, columns * _CELL[0] * 2)), columns, rows)
-    sys.stderr.write(drawing + "\n")
-    sys.stderr.flush()
+    stream = streams.drawing(sys.stderr)
+    stream.write(drawing + "\n")
+    stream.flush()
 
 
 def _cells(image: Image, output: OutputOptions) -> tuple[int, int]:
