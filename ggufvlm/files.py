@@ -8,11 +8,57 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
-from ggufvlm.errors import ModelError
+from ggufvlm.errors import ModelError, UsageError
 
 _unfinished: set[Path] = set()
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """``path`` with ``~`` put in full; as it is for a user without a home, as containers have them."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def personal_folder(kind: Literal["cache", "config", "state"]) -> Path:
+    """Where the system keeps the user's files of this kind; without a home, in the folder for temporary files.
+
+    Raises:
+        UsageError: without a home, and somebody else has made the folder.
+    """
+    import platformdirs
+
+    find = {
+        "cache": platformdirs.user_cache_path,
+        "config": platformdirs.user_config_path,
+        "state": platformdirs.user_state_path,
+    }[kind]
+    try:
+        return find("ggufvlm", appauthor=False)
+    except RuntimeError:
+        return temporary_home() / kind
+
+
+def temporary_home() -> Path:
+    """A folder for a user without a home: the same for every process of this user.
+
+    Raises:
+        UsageError: somebody else has made it.
+    """
+    import tempfile
+
+    folder = Path(tempfile.gettempdir(), f"ggufvlm-{os.getuid() if hasattr(os, 'getuid') else 0}")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        is_ours = not folder.is_symlink() and (not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid())
+    except OSError:
+        is_ours = False
+    if not is_ours:
+        raise UsageError(f"no home, and {folder} is not this user's", hint="HOME=FOLDER names one")
+    return folder
 
 
 @contextmanager

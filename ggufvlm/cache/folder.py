@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from ggufvlm.errors import ModelError
+from ggufvlm.files import expanded, personal_folder
 
 CACHE_VARIABLE = "GGUFVLM_CACHE_DIR"
 ANOTHER_FOLDER = f"{CACHE_VARIABLE}=FOLDER puts it elsewhere"
@@ -17,10 +18,8 @@ def cache_dir() -> Path:
     """``GGUFVLM_CACHE_DIR``, or where the system keeps such things."""
     folder = os.environ.get(CACHE_VARIABLE)
     if folder:
-        return Path(folder).expanduser()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("ggufvlm", appauthor=False)
+        return expanded(folder)
+    return personal_folder("cache")
 
 
 def private_folder(name: str) -> Path:

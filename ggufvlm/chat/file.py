@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from ggufvlm.chat.turn import ChatImage, MissingImage, Turn
 from ggufvlm.engine.sequence import FinishReason
 from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
+from ggufvlm.files import expanded
 from ggufvlm.media import Image, load, to_png
 from ggufvlm.version import __version__
 
@@ -49,7 +50,7 @@ class SavedDialogue:
         Raises:
             UsageError: the file exists and is no saved dialogue, or cannot be written.
         """
-        path = path.expanduser()
+        path = expanded(path)
         if path.exists():
             _check_that_it_is_ours(path)
         written: list[Path] = []
@@ -152,7 +153,7 @@ def read_dialogue(path: Path, sampling: SamplingParams) -> SavedDialogue:
     Raises:
         InputError: the file cannot be read or is no saved dialogue.
     """
-    path = path.expanduser()
+    path = expanded(path)
     state = _read_state(path)
     folder = path.absolute().parent
     files: dict[str, Path] = {}
@@ -180,7 +181,7 @@ def saved_model(path: Path) -> str:
     Raises:
         InputError: the file cannot be read or is no saved dialogue.
     """
-    return str(_read_state(path.expanduser()).get("model", ""))
+    return str(_read_state(expanded(path)).get("model", ""))
 
 
 def _read_state(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.errors import InputError, UsageError
+from ggufvlm.files import expanded
 
 
 def schema_given(value: str, folder: Path | None = None) -> Constraint:
@@ -60,7 +61,7 @@ def grammar_given(value: str, folder: Path | None = None) -> Constraint:
 
 def _path(name: str, folder: Path | None) -> Path:
     try:
-        path = Path(name).expanduser()
+        path = expanded(name)
     except RuntimeError:  # ~ and a name that no user has
         path = Path(name)
     return (folder or Path()) / path

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from ggufvlm.errors import ModelError, UsageError
+from ggufvlm.files import expanded, personal_folder
 from ggufvlm.gguf.names import model_key, parse_quant
 from ggufvlm.models.schema import (
     PROJECTOR_PREFERENCE,
@@ -143,10 +144,8 @@ def config_dir() -> Path:
     """The folder of the user's own settings: ``GGUFVLM_CONFIG_DIR``, or where the system keeps such things."""
     folder = os.environ.get("GGUFVLM_CONFIG_DIR")
     if folder:
-        return Path(folder).expanduser()
-    from platformdirs import user_config_path
-
-    return user_config_path("ggufvlm", appauthor=False)
+        return expanded(folder)
+    return personal_folder("config")
 
 
 @cache

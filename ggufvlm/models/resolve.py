@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ggufvlm.errors import DownloadError, ModelError, UsageError
+from ggufvlm.files import expanded
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.registry import Registry, config_dir, load_registry
 from ggufvlm.models.schema import FilePart, ModelFile, ModelSpec
@@ -94,7 +95,7 @@ def find_model(
     if mmproj is not None and not mmproj.is_file():
         raise ModelError(f"{mmproj}: no such file")
     if is_path(name):
-        return _local(Path(name).expanduser(), mmproj, registry)
+        return _local(expanded(name), mmproj, registry)
     wanted = parse_name(name, registry)
     found = _builtin(wanted, mmproj) or on_disk(wanted, mmproj)
     if found is not None:
@@ -116,7 +117,7 @@ def find_model(
 
 def is_path(name: str) -> bool:
     """Whether a model is named by its file."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     return path.suffix.lower() == ".gguf" or path.is_file()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ggufvlm.errors import GGUFVLMError
+from ggufvlm.files import expanded
 from ggufvlm.version import __version__
 
 Status = Literal["ok", "warn", "bad"]
@@ -215,7 +216,7 @@ def _default_model() -> Finding:
 
     try:
         name = default_model()
-        path = Path(name).expanduser()
+        path = expanded(name)
         if path.is_file():
             return Finding(topic="default model", status="ok", text=str(path))
         registry = load_registry()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from ggufvlm.cli.chat.commands import COMMANDS
 from ggufvlm.cli.chat.settings import names
+from ggufvlm.files import expanded
 from ggufvlm.media.decoding.formats import is_document_name, is_image_name
 
 _LAST_WORD = re.compile(r"(?:\\.|\S)*\Z")
@@ -60,7 +60,7 @@ def _files(begun: str, ending: str | None = None) -> Iterator[Completion]:
     typed = begun.lstrip("\"'")
     folder, slash, start = re.sub(r"\\(.)", r"\1", typed).rpartition("/")
     try:
-        entries = sorted(Path(f"{folder}{slash}" or ".").expanduser().iterdir())[:_MOST_ENTRIES]
+        entries = sorted(expanded(f"{folder}{slash}" or ".").iterdir())[:_MOST_ENTRIES]
     except (OSError, ValueError, RuntimeError):
         return
     for entry in entries:

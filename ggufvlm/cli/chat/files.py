@@ -7,6 +7,7 @@ from pathlib import Path
 from ggufvlm.cli.chat.session import ChatSession, counted
 from ggufvlm.cli.chat.words import words
 from ggufvlm.errors import UsageError
+from ggufvlm.files import expanded
 from ggufvlm.media import Image
 
 MARK = "<!-- a dialogue written by ggufvlm chat -->"
@@ -96,4 +97,4 @@ def _path(rest: str, example: str) -> Path:
     found = list(words(rest))
     if not found:
         raise UsageError("which file?", hint=example)
-    return Path(found[0].meaning if len(found) == 1 else rest.strip()).expanduser()
+    return expanded(found[0].meaning if len(found) == 1 else rest.strip())

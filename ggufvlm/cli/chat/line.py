@@ -17,6 +17,7 @@ from prompt_toolkit.styles import Style
 from ggufvlm.cli.chat.completion import ChatCompleter
 from ggufvlm.cli.chat.words import is_open
 from ggufvlm.cli.options.shared import OutputOptions, Switch
+from ggufvlm.files import personal_folder
 
 NO_HISTORY = "GGUFVLM_NOHISTORY"
 _STYLE = Style.from_dict({"prompt": "bold", "bottom-toolbar": "noreverse italic", "bottom-toolbar.text": "noreverse"})
@@ -107,9 +108,7 @@ def _bindings() -> KeyBindings:
 
 def history_file() -> Path:
     """Where messages of earlier chats are kept."""
-    from platformdirs import user_state_path
-
-    return user_state_path("ggufvlm", appauthor=False) / "chat_history"
+    return personal_folder("state") / "chat_history"
 
 
 def _history() -> History:

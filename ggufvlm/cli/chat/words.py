@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ggufvlm.errors import ImageError
+from ggufvlm.files import expanded
 from ggufvlm.media import local_path
 from ggufvlm.media.decoding.formats import is_document_name, is_image_name
 from ggufvlm.media.sources.data_uri import is_data_uri
@@ -71,7 +72,7 @@ def understand(line: str) -> ChatLine:
     if stripped.startswith(QUOTES):
         return ChatLine(stripped.removeprefix(QUOTES).removesuffix(QUOTES).strip("\n"))
     whole = _unescaped(stripped)
-    if _is_file(whole) and (_is_named_so(whole) or Path(whole).expanduser().is_absolute()):
+    if _is_file(whole) and (_is_named_so(whole) or expanded(whole).is_absolute()):
         return ChatLine("", [whole])
     said, at = ChatLine(""), 0
     for word in words(stripped):
@@ -114,7 +115,7 @@ def _name(source: str) -> str:
 
 def _is_file(name: str) -> bool:
     try:
-        return bool(name) and Path(name).expanduser().is_file()
+        return bool(name) and expanded(name).is_file()
     except (OSError, ValueError, RuntimeError):
         return False
 

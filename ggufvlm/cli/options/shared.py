@@ -14,6 +14,7 @@ import typer
 
 from ggufvlm.config import EngineConfig, SamplingSettings, settings_in
 from ggufvlm.errors import InputError, UsageError
+from ggufvlm.files import expanded
 
 ASSUME_YES = "GGUFVLM_ASSUME_YES"
 
@@ -238,7 +239,7 @@ def text_or_file(value: str) -> str:
     """
     if not value.startswith("@"):
         return value
-    path = Path(value[1:]).expanduser()
+    path = expanded(value[1:])
     try:
         return path.read_text(encoding="utf-8").removesuffix("\n")
     except OSError as error:

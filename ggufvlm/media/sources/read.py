@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ggufvlm.errors import ImageError
+from ggufvlm.files import expanded
 from ggufvlm.media.sources.clipboard import NAME as CLIPBOARD_NAME
 from ggufvlm.media.sources.clipboard import read_clipboard
 from ggufvlm.media.sources.data_uri import data_uri_name, is_data_uri, read_data_uri
@@ -75,7 +76,7 @@ def name_of(source: str) -> str:
 def expand_user(text: str) -> Path:
     """A path with ``~`` replaced by the home folder, where there is one."""
     try:
-        return Path(text).expanduser()
+        return expanded(text)
     except (RuntimeError, ValueError):  # ~somebody, who does not exist here
         return Path(text)
 
