@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from ggufvlm.cli.terminal.interruption import Interrupted
+from ggufvlm.cli.terminal.interruption import Interrupted, leaving_at_once, wants_quiet
 
 COMMANDS = {
     "describe": ("ask.describe:describe", "Ask about images, pages of a PDF, frames of a video."),
@@ -46,7 +46,9 @@ class _LazyCommands(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in self._built:
             module, _, function = COMMANDS[name][0].partition(":")
-            self._built[name] = _build(name, getattr(import_module(f"ggufvlm.cli.{module}"), function))
+            with leaving_at_once(quiet=wants_quiet()):
+                command = getattr(import_module(f"ggufvlm.cli.{module}"), function)
+            self._built[name] = _build(name, command)
         return self._built[name]
 
     def __iter__(self) -> Iterator[str]:

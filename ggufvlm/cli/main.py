@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
 import sys
 import warnings
@@ -19,7 +18,7 @@ import typer
 
 from ggufvlm.cli.commands import LazyGroup
 from ggufvlm.cli.terminal import streams
-from ggufvlm.cli.terminal.interruption import Interrupted
+from ggufvlm.cli.terminal.interruption import Interrupted, wants_quiet
 from ggufvlm.errors import ExitCode, GGUFVLMError
 from ggufvlm.version import __version__
 
@@ -72,7 +71,7 @@ def main() -> None:
         sys.exit(ExitCode.FAILED)
     except (Interrupted, KeyboardInterrupt) as interruption:
         text = str(interruption) if isinstance(interruption, Interrupted) else "interrupted"
-        if text and not any(re.fullmatch(r"--quiet|-[a-z]*q[a-z]*", argument) for argument in sys.argv):
+        if text and not wants_quiet():
             typer.echo(text, err=True)
         sys.exit(ExitCode.INTERRUPTED)
 

@@ -15,6 +15,7 @@ from ggufvlm.cli.open_model import find_files
 from ggufvlm.cli.options.models import PlainOptions
 from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, grouped, text_or_file
 from ggufvlm.cli.serve.options import AccessOptions, LimitOptions, StayOptions
+from ggufvlm.cli.terminal.interruption import leaving_at_once
 from ggufvlm.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
@@ -60,10 +61,11 @@ def serve(
     Models are loaded when they are first asked, and leave after --keep-alive. Reachable from other machines only with
     --host and a key.
     """
-    _require_extra()
-    from ggufvlm.server.durations import parse_duration
-    from ggufvlm.server.http.address import bind, is_loopback
-    from ggufvlm.server.run import Plan, serve_until_stopped
+    with leaving_at_once(quiet=plain.quiet):
+        _require_extra()
+        from ggufvlm.server.durations import parse_duration
+        from ggufvlm.server.http.address import bind, is_loopback
+        from ggufvlm.server.run import Plan, serve_until_stopped
 
     _log_to_stderr(quiet=plain.quiet, debug=plain.debug)
     key = text_or_file(access.api_key).strip() if access.api_key else None
@@ -91,7 +93,8 @@ def serve(
         if not plain.quiet or not port:  # a port that was not chosen has to be told
             typer.echo(f"listening on {address.url}", err=True)
 
-    serve_until_stopped(make, Plan(address=address, grace=grace, preload=stay.preload, on_listening=say))
+    with leaving_at_once(quiet=plain.quiet):  # until the server has its own way with signals
+        serve_until_stopped(make, Plan(address=address, grace=grace, preload=stay.preload, on_listening=say))
 
 
 def _require_extra() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -20,12 +21,18 @@ class Interrupted(Exception):  # noqa: N818 - reads as what happened
         super().__init__(text)
 
 
+def wants_quiet() -> bool:
+    """Whether ``-q`` stands in the command line, for what is told before it is parsed."""
+    return any(re.fullmatch(r"--quiet|-[a-z]*q[a-z]*", argument) for argument in sys.argv)
+
+
 @contextmanager
 def leaving_at_once(*, quiet: bool) -> Iterator[None]:
     """Within this block Ctrl-C ends the process on the spot.
 
-    Two threads import modules while a model is loaded. A KeyboardInterrupt that is raised inside an import can leave
-    its lock taken, and the other thread waits for it indefinitely. Nothing is lost by leaving: no answer has begun.
+    A KeyboardInterrupt that is raised inside an import is lost with a traceback where Python's own bookkeeping runs,
+    and can leave a lock taken for which another thread waits indefinitely. Nothing is lost by leaving: no answer has
+    begun.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield  # ignored in a background job, or the caller's own
