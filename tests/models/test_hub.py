@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants, hf_hub_download, scan_cache_dir, try_to_load_from_cache
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ggufvlm.errors import DownloadError, ModelError, PairingError
 from ggufvlm.models.hub.cache import partial_path
+from ggufvlm.models.hub.client import read_repository
 from ggufvlm.models.hub.plan import DownloadProgress
 from ggufvlm.models.resolve import find_model
 from tests.support.hub_server import COMMIT, MODEL, PROJECTOR, padded, run, sha256, start
@@ -525,3 +532,89 @@ def test_cache_that_cannot_be_written_to(hub, monkeypatch, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
     assert "download failed" in str(fails())
+
+
+# ---- a Hub that lies
+
+ODD = st.sampled_from(
+    [
+        None,
+        True,
+        "",
+        "x",
+        "\ud800",
+        "a/\x1b]0;t\x07",
+        "../../x",
+        "9" * 4000,
+        -1,
+        0,
+        1e308,
+        10**4000,
+        [],
+        {},
+        [[]],
+        {"a": []},
+    ]
+)
+ANSWERS = st.recursive(ODD, lambda inner: st.lists(inner, max_size=3), max_leaves=4)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    changed=st.dictionaries(st.sampled_from(["id", "sha", "siblings", "cardData", "gated", "lastModified"]), ANSWERS),
+    of_file=st.dictionaries(st.sampled_from(["rfilename", "size", "lfs", "blobId"]), ANSWERS),
+    of_lfs=st.dictionaries(st.sampled_from(["sha256", "size", "pointerSize"]), ANSWERS),
+)
+def test_whatever_a_hub_says_is_a_repository_or_our_error(hub, changed, of_file, of_lfs) -> None:
+    hub.add(REPO, {"Tiny-Q8_0.gguf": MODEL})
+    lfs = {"sha256": "a" * 64, "size": 5, "pointerSize": 134, **of_lfs}
+    file = {"rfilename": "Tiny-Q8_0.gguf", "size": 5, "lfs": lfs, **of_file}
+    answer = {"id": REPO, "sha": COMMIT, "siblings": [file], "cardData": {}, **changed}
+    with _long_numbers():
+        hub.says = json.dumps(answer).encode()
+    _is_read_or_refused()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"5" * 5000,
+        b"[" * 50_000,
+        b'{"a":' * 50_000,
+        b'{"sha": "\\ud800"}',
+        b"\xff\xfe{}",
+        b'{"id": NaN}',
+    ],
+    ids=lambda answer: f"{answer[:12]!r}x{len(answer)}",
+)
+def test_what_is_no_answer_of_a_hub_is_told(hub, answer) -> None:
+    hub.add(REPO, {"Tiny-Q8_0.gguf": MODEL})
+    hub.says = answer
+    with pytest.raises(DownloadError, match="does not come from a Hub"):
+        read_repository(REPO)
+
+
+def _is_read_or_refused() -> None:
+    try:
+        repository = read_repository(REPO)
+    except DownloadError:
+        return
+    assert re.fullmatch("[0-9a-f]{40}", repository.commit)
+    for name, part in repository.files.items():
+        assert name.isprintable()
+        assert ".." not in name
+        assert part.size is None or 0 < part.size < 1 << 50
+
+
+@contextmanager
+def _long_numbers() -> Iterator[None]:
+    """A server in another language writes numbers that Python refuses to."""
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        yield
+    finally:
+        sys.set_int_max_str_digits(before)

@@ -76,6 +76,7 @@ class HubServer:
         hold: share after which such an answer waits for `release`.
         corrupt: how many such answers have a wrong byte.
         elsewhere: redirect of everything, as a network's login page does.
+        says: the whole of what the Hub says about a repository.
     """
 
     repos: dict[str, Repo] = field(default_factory=dict)
@@ -88,6 +89,7 @@ class HubServer:
     corrupt: int = 0
     ranges: bool = True
     login_page: bool = False
+    says: bytes | None = None
     tokens: set[str] = field(default_factory=set)
     held: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
@@ -179,6 +181,8 @@ class HubHandler(_Handler):
         return self._information(name, repo, commit, api[2]) if api else self._resolve(repo, commit, file[3])  # type: ignore[index]
 
     def _information(self, name: str, repo: Repo, commit: str, what: str | None) -> None:
+        if self.hub.says is not None:
+            return self._answer(200, self.hub.says, Content_Type="application/json")
         entries = []
         for path, content in repo.commits[commit].items():
             lfs = {"sha256": sha256(content), "oid": sha256(content), "size": len(content), "pointerSize": 134}
@@ -194,7 +198,7 @@ class HubHandler(_Handler):
         else:
             card = {"license": repo.license} if repo.license else {}
             answer = {"id": name, "sha": commit, "siblings": entries, "cardData": card, "gated": repo.gated and "auto"}
-        self._answer(200, json.dumps(answer).encode(), Content_Type="application/json")
+        return self._answer(200, json.dumps(answer).encode(), Content_Type="application/json")
 
     def _resolve(self, repo: Repo, commit: str, path: str) -> None:
         if repo.gated:

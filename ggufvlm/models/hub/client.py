@@ -6,6 +6,7 @@ Only this folder imports huggingface_hub. The user's settings (``HF_HOME``, ``HF
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,11 @@ from ggufvlm.models.schema import FilePart
 DELAYS: tuple[float, ...] = (0.5, 1, 2, 4, 8)
 """Seconds between two tries of the same request."""
 _LONGEST_WAIT = 60.0
+_COMMIT, _REPO = r"[0-9a-f]{40}", r"[\w.-]+/[\w.-]+"
+_LONGEST_NAME = 255  # bytes; file systems take no more
+_LARGEST_FILE = 1 << 50
+_NO_ANSWER = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What the client raises for JSON that is none, or is not the Hub's."""
 
 _Answer = TypeVar("_Answer")
 
@@ -70,30 +76,48 @@ def read_repository(repo: str, revision: str | None = None) -> Repository:
     with explained(repo, revision):
         try:
             info = patiently(lambda: api.model_info(repo, revision=revision, files_metadata=True, timeout=timeout))
+            return _checked(repo, info)
         except http_error():
             raise
-        except (KeyError, TypeError, ValueError) as error:
+        except _NO_ANSWER as error:
             if type(error).__name__ == "HFValidationError":
                 raise
             raise not_a_hub(repo) from error
-    if not info.sha or info.siblings is None:
-        raise not_a_hub(repo)
-    card: Any = info.card_data
+
+
+def _checked(repo: str, info: Any) -> Repository:
+    """The answer without what cannot be true: the client takes every number and text as it comes.
+
+    Raises:
+        ValueError, TypeError, AttributeError: it does not come from a Hub.
+    """
+    if not re.fullmatch(_COMMIT, info.sha) or not re.fullmatch(_REPO, info.id):
+        raise ValueError
+    license_name = str(getattr(info.card_data, "license", None) or "")
     return Repository(
         id=repo,
         commit=info.sha,
         files={part.name: part for part in map(_part, info.siblings) if part},
         moved_to=info.id if info.id.lower() != repo.lower() else None,
-        license=str(card.license) if getattr(card, "license", None) else None,
+        license=license_name[:_LONGEST_NAME] if license_name.isprintable() and license_name else None,
     )
 
 
 def _part(sibling: Any) -> FilePart | None:
+    """A GGUF file that could lie in a folder; what cannot be its size or checksum counts as not known."""
     name = sibling.rfilename
-    if not name.endswith(".gguf") or ":" in name or {"", ".", ".."} & set(name.replace("\\", "/").split("/")):
+    folders = name.replace("\\", "/").split("/")
+    if not name.endswith(".gguf") or ":" in name or {"", ".", ".."} & set(folders) or not name.isprintable():
+        return None
+    if max(len(folder.encode()) for folder in folders) > _LONGEST_NAME:
         return None
     lfs = sibling.lfs
-    return FilePart(name=name, size=(lfs.size if lfs else sibling.size) or None, sha256=lfs.sha256 if lfs else None)
+    size, sha256 = (lfs.size, lfs.sha256) if lfs else (sibling.size, None)
+    return FilePart(
+        name=name,
+        size=size if type(size) is int and 0 < size < _LARGEST_FILE else None,
+        sha256=sha256 if isinstance(sha256, str) and re.fullmatch(r"[0-9a-f]{64}", sha256) else None,
+    )
 
 
 def patiently(ask: Callable[[], _Answer], *, tries: int = 3) -> _Answer:
@@ -202,7 +226,11 @@ class RemoteSource:
 def _total(response: Any) -> int | None:
     if response.status_code == 206:
         total = response.headers.get("Content-Range", "").rpartition("/")[2]
-        return int(total) if total.isdecimal() else None
+        return _size(total)
     length = response.headers.get("Content-Length", "")
     # Whole answers serve as well where only the beginning is wanted.
-    return int(length) if length.isdecimal() else None
+    return _size(length)
+
+
+def _size(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) <= 15 else None
