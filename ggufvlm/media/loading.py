@@ -5,21 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, TypeGuard, Union
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeGuard, Union
 
 from ggufvlm.errors import ImageError
+from ggufvlm.media.arrays import SupportsArray, from_array, is_array
 from ggufvlm.media.decoding.decode import MAX_PIXELS, decode, finish
 from ggufvlm.media.decoding.headers import decoded_bytes
 from ggufvlm.media.image import Image
+from ggufvlm.media.sources.labels import label
 from ggufvlm.media.sources.read import read_source
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import PIL.Image
 
 ImageSource: TypeAlias = Union[
-    str, "os.PathLike[str]", bytes, bytearray, Image, "PIL.Image.Image", "npt.NDArray[np.uint8]"
+    str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryIO, Image, "PIL.Image.Image", SupportsArray
 ]
 """What ``load`` takes."""
 
@@ -28,10 +28,11 @@ def load(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image:
     """Read and decode an image, upright, transparency on white.
 
     Args:
-        source: a path, ``file://`` or http(s) URL, data URI, ``-`` (standard input) or ``clipboard:``; the bytes of a
-            image file; an ``Image``, which is returned as it is; a Pillow image; or a numpy array of uint8 RGB
-            with shape (height, width, 3). A Pillow image as opened from a file is turned upright like the file
-            itself, one derived from it (``convert``, ``rotate``) is taken as it stands.
+        source: a path, ``file://`` or http(s) URL, data URI, ``-`` (standard input) or ``clipboard:``; the bytes of an
+            image file, or such a file, open for reading bytes; an ``Image``, which is returned as it is; a Pillow
+            image; or an array or tensor, see :func:`~ggufvlm.media.arrays.from_array`. A Pillow image as opened from
+            a file is turned upright like the file itself, one derived from it (``convert``, ``rotate``) is taken as
+            it stands.
         max_pixels: largest width times height that is decoded.
 
     Raises:
@@ -63,8 +64,10 @@ def read(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> ReadImage:
     """
     if isinstance(source, (str, os.PathLike)):
         data, name = read_source(source)
-    elif isinstance(source, (bytes, bytearray)):
+    elif isinstance(source, (bytes, bytearray, memoryview)):
         data, name = bytes(source), "<bytes>"
+    elif _is_file(source):
+        data, name = _read_file(source)
     else:
         image = _of_memory(source, max_pixels)
         return ReadImage(len(image.rgb), lambda: image)
@@ -76,22 +79,18 @@ def _of_memory(source: object, max_pixels: int) -> Image:
         return source
     if _is_pillow(source):
         return finish(source, _pillow_name(source), max_pixels=max_pixels)
-    if _is_array(source):
-        return _from_array(source)
+    if is_array(source):
+        return from_array(source, max_pixels=max_pixels)
     raise TypeError(f"cannot make an image of {type(source).__name__}")
 
 
+def _is_file(source: object) -> TypeGuard[BinaryIO]:
+    return hasattr(source, "read") and not _is_pillow(source)
+
+
 def _is_pillow(source: object) -> TypeGuard[PIL.Image.Image]:
-    return _comes_from(source, "PIL")
-
-
-def _is_array(source: object) -> TypeGuard[npt.NDArray[np.uint8]]:
-    return _comes_from(source, "numpy") and hasattr(source, "dtype")
-
-
-def _comes_from(source: object, package: str) -> bool:
     # Asks for the package without importing it: whoever passes its objects has imported it already.
-    return any(cls.__module__.partition(".")[0] == package for cls in type(source).__mro__)
+    return any(cls.__module__.partition(".")[0] == "PIL" for cls in type(source).__mro__)
 
 
 def _pillow_name(image: PIL.Image.Image) -> str:
@@ -99,12 +98,18 @@ def _pillow_name(image: PIL.Image.Image) -> str:
     return name if isinstance(name, str) and name else "<image>"
 
 
-def _from_array(array: npt.NDArray[np.uint8]) -> Image:
-    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != "uint8" or array.size == 0:
-        shape = "x".join(str(side) for side in array.shape)
-        raise ImageError(
-            f"<array>: {array.dtype} of shape {shape} is no RGB image",
-            hint="pass uint8 of shape (height, width, 3)",
-        )
-    height, width, _ = array.shape
-    return Image.from_rgb(width, height, array.tobytes(), "<array>")
+def _read_file(file: BinaryIO) -> tuple[bytes, str]:
+    """What is left of an open file, and its name."""
+    given = getattr(file, "name", None)
+    name = label(given) if isinstance(given, str) else "<file>"
+    try:
+        data = file.read()
+    except OSError as error:
+        raise ImageError(f"{name}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise ImageError(f"{name}: cannot be read ({error})") from error
+    if not isinstance(data, bytes):
+        raise ImageError(f"{name}: is open as text", hint='open(path, "rb")')
+    if not data:
+        raise ImageError(f"{name}: nothing is left to read", hint="file.seek(0) goes back to its beginning")
+    return data, name

@@ -73,20 +73,6 @@ def test_heif_images_are_pillow_images():
     assert media.load(pillow_heif.HeifImageFile(encoded)).original_format == "HEIF"
 
 
-@pytest.mark.parametrize(
-    "array",
-    [
-        np.zeros((4, 4), np.uint8),
-        np.zeros((4, 4, 4), np.uint8),
-        np.zeros((4, 4, 3), np.float32),
-        np.zeros((0, 4, 3), np.uint8),
-    ],
-)
-def test_arrays_must_be_rgb(array):
-    with pytest.raises(ImageError, match=r"^<array>: "):
-        media.load(array)
-
-
 def test_views_of_arrays_are_copied_in_order():
     flipped = np.asarray(halves())[:, ::-1]
     image = media.load(flipped)
