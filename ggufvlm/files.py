@@ -108,7 +108,7 @@ def replacing_durably(target: Path) -> Iterator[IO[bytes]]:
     """
     partial = _beside(target)
     with unfinished(partial):
-        with partial.open("wb") as file:
+        with partial.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -140,3 +140,28 @@ def test_a_folder_that_cannot_be_made_ends_the_run(folder: Path) -> None:
     Path("out").touch()
     with pytest.raises(OutputError, match="out"):
         embed(COPIES, "a.jpg")
+
+
+def test_an_image_that_cannot_be_written_is_counted_and_the_next_one_is_described(folder: Path) -> None:
+    long = "n" * 248 + ".jpg"  # there is no room for .orig behind it
+    draw("a.jpg", long, "z.jpg")
+    original = Path(long).read_bytes()
+    done = embed(IN_PLACE, "a.jpg", long, "z.jpg")
+    assert (done.n_written, done.n_failed) == (2, 1)
+    assert (caption("z.jpg"), Path(long).read_bytes()) == ("a caption", original)
+    Path("out/d").mkdir(parents=True)
+    Path("out/d/a.jpg").mkdir()
+    draw("d/a.jpg", "d/b.jpg")
+    done = embed(COPIES, "d/a.jpg", "d/b.jpg")
+    assert (done.n_written, done.n_failed) == (1, 1)
+
+
+def test_a_file_system_without_permissions_takes_descriptions(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    draw("a.jpg")
+    monkeypatch.setattr("os.fchmod", refuse)
+    monkeypatch.setattr("shutil.copystat", refuse)
+    assert embed(IN_PLACE, "a.jpg").n_written == 1
+    assert caption("a.jpg") == "a caption"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import shutil
 import subprocess
@@ -13,12 +14,13 @@ from typing import Any
 import pytest
 
 from ggufvlm.batch.item import Item
+from ggufvlm.batch.journal.durable_write import TargetError, as_target_error
 from ggufvlm.batch.journal.journal import Journal
 from ggufvlm.batch.journal.rows import COLUMNS, Row
 from ggufvlm.batch.outputs.gallery import write_gallery
 from ggufvlm.batch.outputs.sidecar import Sidecars, SidecarStyle
 from ggufvlm.batch.outputs.writers import find_writer, journal_path
-from ggufvlm.errors import UsageError
+from ggufvlm.errors import OutputError, UsageError
 from tests.batch.conftest import draw_scenes
 
 NASTY = 'a "quoted", comma;\nnew line\t\u2028 <script>alert(1)</script> \N{CAT} =1+1'
@@ -123,6 +125,30 @@ def test_text_sidecars(folder: Path, style: dict[str, Any], before: str | None, 
 
 def test_errors_leave_sidecars_alone(folder: Path) -> None:
     assert sidecar(folder, "old", answer=None) == "old"
+
+
+def test_a_sidecar_that_cannot_be_written_is_counted_and_the_next_one_is_made(folder: Path) -> None:
+    (folder / "a.txt").mkdir()
+    told: list[str] = []
+    with Journal(folder / "j.jsonl") as journal:
+        write_it = Sidecars(SidecarStyle(kind="txt"), journal)
+        write_it.on_problem = told.append
+        for name in ("a", "b" * 252, "gone/c", "d"):
+            write_it(Item(id=name, path=name, sources=(folder / f"{name}.jpg",)), row(name, "A cat."))
+    assert (write_it.n_written, write_it.n_failed) == (1, 3)
+    assert (folder / "d.txt").read_text() == "A cat.\n"
+    assert "a.txt" in told[0]
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("number", "ends_the_run"),
+    [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EIO, True), (errno.EPERM, False), (errno.ENAMETOOLONG, False)],
+)
+def test_only_a_disk_that_is_full_or_fails_says_something_about_other_files(number: int, ends_the_run: bool) -> None:
+    with pytest.raises(OutputError, match=r"photo\.txt: cannot be written") as told, as_target_error("photo.txt"):
+        raise OSError(number, "no")
+    assert isinstance(told.value, TargetError) is not ends_the_run
 
 
 def test_json_sidecars(folder: Path) -> None:

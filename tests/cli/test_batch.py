@@ -236,6 +236,15 @@ def test_answers_go_into_copies_and_into_the_images(run: Run, shots: Path, folde
     assert b"0 answered, 6 there before" in again.stderr
 
 
+def test_one_target_that_cannot_be_written_is_counted_and_stops_nothing(run: Run, shots: Path, folder: Path) -> None:
+    (shots / "s001.txt").mkdir()
+    done = run("batch", "shots", "-p", PROMPT, "-o", "out.jsonl", "--sidecar", "txt")
+    assert done.returncode == 5, done.stderr
+    assert len(answers(folder / "out.jsonl")) == 6
+    assert sum((shots / f"s00{n}.txt").is_file() for n in range(6)) == 5
+    assert b"s001.txt" in done.stderr
+
+
 def test_pages_and_frames_are_rows_and_a_killed_run_goes_on(shots: Path, folder: Path) -> None:
     images = [scene(number).draw(196, 140) for number in range(120)]
     write_pdf(folder / "long.pdf", images)

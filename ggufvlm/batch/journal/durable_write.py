@@ -13,7 +13,12 @@ from ggufvlm.errors import OutputError, UsageError
 
 RESTART = "--restart begins anew and keeps the old file as .bak"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENXIO, errno.ENODEV)
 _TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+
+
+class TargetError(OutputError):
+    """One of many files cannot be written; that says nothing about the others."""
 
 
 @contextmanager
@@ -28,6 +33,23 @@ def as_output_error(name: str) -> Iterator[None]:
     except OSError as error:
         hint = "make room and run the same command again: it goes on from here" if error.errno in _FULL else None
         raise OutputError(f"{name}: cannot be written: {error.strerror or error}", hint=hint) from error
+
+
+@contextmanager
+def as_target_error(name: str) -> Iterator[None]:
+    """As :func:`as_output_error`, for one of many files.
+
+    Raises:
+        TargetError: this file cannot be read or written.
+        OutputError: the disk is full, or fails: no other file can be written, either.
+    """
+    try:
+        with as_output_error(name):
+            yield
+    except OutputError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno not in _OF_THE_DISK:
+            raise TargetError(str(error), hint=error.hint) from error.__cause__
+        raise
 
 
 def lock(handle: int, name: str) -> None:

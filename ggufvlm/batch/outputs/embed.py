@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ggufvlm.batch.item import Item, shown
-from ggufvlm.batch.journal.durable_write import as_output_error
+from ggufvlm.batch.journal.durable_write import TargetError, as_output_error, as_target_error
 from ggufvlm.batch.journal.rows import Row
 from ggufvlm.errors import ImageError
 from ggufvlm.files import replacing_durably
@@ -37,12 +38,18 @@ class Embedder:
 
     Attributes:
         n_written: files that have their description now.
-        n_failed: files that cannot have one.
+        n_failed: files that cannot have one, or cannot be written.
         n_without_file: answers about what is no image file of its own: URLs, pages, frames, several images.
         on_problem: told, in a line, of each file that cannot have its description.
+
+    Raises:
+        OutputError: the folder for copies cannot be made.
     """
 
     def __init__(self, style: EmbedStyle, answer_of: Callable[[str], Row | None]) -> None:
+        if style.folder is not None:
+            with as_output_error(shown(style.folder)):
+                style.folder.mkdir(parents=True, exist_ok=True)
         self._style = style
         self._answer_of = answer_of
         self._targets: dict[Path, str] = {}
@@ -66,22 +73,23 @@ class Embedder:
             return
         try:
             self._embed(source, item, row["answer"].strip())
-        except ImageError as error:
+        except (ImageError, TargetError) as error:
             self.n_failed += 1
             hint = f"; {error.hint}" if error.hint else ""
             self.on_problem(f"not embedded: {error}{hint}")
 
     def _embed(self, source: Path, item: Item, text: str) -> None:
         name = shown(source)
-        with as_output_error(name):
+        with as_target_error(name):
             before = source.read_bytes()
         if self._style.folder is None:
             if not self._is_described(before, text, name):
-                self._write_in_place(source.resolve(), before, describe_file(before, text, self._style.fields, name))
+                after = describe_file(before, text, self._style.fields, name)
+                self._write_in_place(Path(os.path.realpath(source)), before, after)
             self.n_written += 1
             return
         target = self._target(source, item)
-        with as_output_error(shown(target)):
+        with as_target_error(shown(target)):
             old = target.read_bytes() if target.exists() else None
             if old is not None and not is_same_image(old, before):
                 raise ImageError(f"{shown(target)}: another image is there already")
@@ -97,7 +105,7 @@ class Embedder:
         """The copy's place: below the folder as the image lies below the one that was named, else as it was named."""
         assert self._style.folder is not None
         target = self._style.folder / (item.below or _as_named(source))
-        if target.resolve() == source.resolve():
+        if os.path.realpath(target) == os.path.realpath(source):
             raise ImageError(f"{shown(source)}: the copy would replace it", hint="--embed-in-place keeps a backup")
         owner = self._targets.setdefault(target, item.id)
         if owner != item.id:
@@ -106,7 +114,7 @@ class Embedder:
 
     @staticmethod
     def _write_in_place(path: Path, before: bytes, after: bytes) -> None:
-        with as_output_error(shown(path)):
+        with as_target_error(shown(path)):
             _keep(path, before)
             _write(path, after, like=path)
 
@@ -120,7 +128,8 @@ def _write(target: Path, data: bytes, *, like: Path) -> None:
     with replacing_durably(target) as file:
         file.write(data)
         if hasattr(os, "fchmod"):
-            os.fchmod(file.fileno(), mode)
+            with contextlib.suppress(OSError):  # FAT and the like, which have no permissions to lose
+                os.fchmod(file.fileno(), mode)
 
 
 def _keep(path: Path, data: bytes) -> None:
@@ -133,8 +142,8 @@ def _keep(path: Path, data: bytes) -> None:
         if is_same_image(backup.read_bytes(), data):
             return
         number += 1
-    partial = backup.with_name(f".{backup.name[:100]}.partial")
-    shutil.copy2(path, partial)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(backup)
+    with replacing_durably(backup) as file:
+        file.write(data)
+        file.flush()
+        with contextlib.suppress(OSError):
+            shutil.copystat(path, file.name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ggufvlm.batch.item import Item, shown
-from ggufvlm.batch.journal.durable_write import as_output_error
+from ggufvlm.batch.journal.durable_write import TargetError, as_target_error
 from ggufvlm.batch.journal.journal import Journal
 from ggufvlm.batch.journal.rows import Row
 from ggufvlm.files import replacing_durably
@@ -60,7 +60,7 @@ class Sidecars:
 
     Attributes:
         n_written: how many.
-        n_failed: XMP files that are there and cannot be read.
+        n_failed: those that cannot be written, and XMP files that are there and cannot be read.
         on_problem: told of each of these, in a line.
 
     Two images of one name and different endings share a text file: the later one finds it there.
@@ -77,30 +77,38 @@ class Sidecars:
         """Write the sidecar of a row.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the disk is full, or fails.
         """
         source = item.sources[0] if item.sources else None
         if not isinstance(source, Path):
             return
         target = beside(item, source, self._style.kind)
+        try:
+            with as_target_error(shown(target)):
+                self._consider(item, row, target)
+        except Damaged as error:
+            self._fail(f"{shown(target)}: {error}")
+        except TargetError as error:
+            self._fail(str(error))
+
+    def _fail(self, text: str) -> None:
+        self.n_failed += 1
+        self.on_problem(f"not written: {text}")
+
+    def _consider(self, item: Item, row: Row | None, target: Path) -> None:
         if row is None:  # the row was there before: so is its sidecar, unless the run was ended in between
             place = self._journal.index.place_of_id(item.id)
             if place is None or target.exists():
                 return
             row = self._journal.read(place)
         if row["error"] is None and not (self._style.existing == "skip" and target.exists()):
-            try:
-                self._write(target, row)
-            except Damaged as error:
-                self.n_failed += 1
-                self.on_problem(f"not written: {shown(target)}: {error}")
+            self._write(target, row)
 
     def _write(self, target: Path, row: Row) -> None:
-        with as_output_error(shown(target)):
-            before = target.read_bytes() if target.exists() else b""
-            data = self._packet(before, row) if self._style.kind == "xmp" else self._lines(before, row)
-            with replacing_durably(target) as file:
-                file.write(data)
+        before = target.read_bytes() if target.exists() else b""
+        data = self._packet(before, row) if self._style.kind == "xmp" else self._lines(before, row)
+        with replacing_durably(target) as file:
+            file.write(data)
         self.n_written += 1
 
     def _packet(self, before: bytes, row: Row) -> bytes:

@@ -243,6 +243,8 @@ def _report(session: Session, rows: RowOptions, output: OutputOptions) -> None:
     parts += [f"{progress.kept} there before"] if progress.kept else []
     parts += [f"{progress.copied} same as another"] if progress.copied else []
     parts += [f"{progress.errors} errors"] if progress.errors else []
+    n_unwritten = session.n_failed - progress.errors
+    parts += [f"{n_unwritten} not written beside or into their images"] if n_unwritten else []
     seconds = time.monotonic() - progress.began
     console.say(f"{rows.out}: {', '.join(parts)}; {duration(seconds)}, {rate(progress):.2f} images/s")
     if embedder is not None:

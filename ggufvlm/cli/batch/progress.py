@@ -61,10 +61,16 @@ class BatchProgress:
         """Name what went wrong, the first few times."""
         if row is None or row["error"] is None or self._quiet or self._json:
             return
+        text = row["error"]["text"]
+        self.on_problem(text if row["id"] in text else f"{row['id']}: {text}")
+
+    def on_problem(self, text: str) -> None:
+        """Name what could not be done with an answer, the first few times."""
+        if self._quiet or self._json:
+            return
         self._n_errors_shown += 1
         if self._n_errors_shown <= _MOST_ERRORS_SHOWN:
-            text = row["error"]["text"]
-            self.say(f"error: {text}" if row["id"] in text else f"error: {row['id']}: {text}")
+            self.say(f"error: {text}")
         elif self._n_errors_shown == _MOST_ERRORS_SHOWN + 1:
             self.say("more errors are not shown: see the output")
 
@@ -72,11 +78,6 @@ class BatchProgress:
         """The last state, as JSON if that was asked for."""
         if self._json:
             console.say(json.dumps(_state(progress) | {"finished": finished}))
-
-    def on_problem(self, text: str) -> None:
-        """Say what could not be done with an answer."""
-        if not (self._quiet or self._json):
-            self.say(f"error: {text}")
 
     def say(self, text: str) -> None:
         """A line on stderr, above the bar."""
