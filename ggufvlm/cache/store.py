@@ -77,7 +77,7 @@ class Store:
                 entry = _read(file, key)  # whole, not mapped: a file that shrinks under a mapping ends the process
         except FileNotFoundError:
             return None
-        except ValueError:  # not JSON
+        except (ValueError, RecursionError):  # not JSON, or nested without end
             entry = None
         except OSError as error:
             logger.warning("%s: cannot be read: %s", path, error)

@@ -171,6 +171,26 @@ def test_bad_rows_are_errors_of_their_own(folder: Path) -> None:
     assert [item.error is None for item in short] == [False, True]
 
 
+@pytest.mark.parametrize("depth", [5, 900, 100_000])
+def test_a_line_nested_without_end_is_an_error_of_its_own(folder: Path, depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    lines = [f'{{"image": {deep}}}', f'{{"image": "a.png", "prompt": {deep}}}', deep, '{"image": "b.png"}']
+    found = items(table("t.jsonl", "\n".join(lines)))
+    assert [item.error is None for item in found] == [False, False, False, True]
+    assert found[3].path == "b.png"
+
+
+def test_a_pipe_that_a_list_names_is_not_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo("p.png")
+    uri = Path("p.png").absolute().as_uri()
+    lines = ["p.png", json.dumps({"image": uri}), json.dumps({"images": [{"path": "p.png"}]}), "a.png"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(lines).encode())))
+    found = list(Inputs(["-"]))
+    assert ["not a regular file" in str(item.error) for item in found] == [True, True, True, False]
+    assert "p.png" in str(found[0].error)
+    assert "not a regular file" in str(items("*.png")[0].error)
+
+
 @pytest.mark.parametrize("name", ["x" * 300 + ".png", "a\0b.png", "loop/a.png", "~nobody-of-this-name/a.png"])
 def test_names_that_cannot_be_are_errors_of_their_rows(folder: Path, name: str) -> None:
     Path("loop").symlink_to("loop")

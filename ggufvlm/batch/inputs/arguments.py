@@ -11,11 +11,12 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import IO
 
 from ggufvlm.batch.inputs.cells import Columns, item_of
 from ggufvlm.batch.inputs.expand import DocumentReading, expand, kind_of_file, n_parts, require_readers
 from ggufvlm.batch.inputs.tables import Row, Table, is_table, read_mixed_lines
-from ggufvlm.batch.inputs.walk import Filter, FoundFile, walk
+from ggufvlm.batch.inputs.walk import Filter, FoundFile, regular, walk
 from ggufvlm.batch.item import Item, false_on_oserror, shown
 from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
 from ggufvlm.media.decoding.formats import is_document_name
@@ -152,7 +153,7 @@ class Inputs:
             if false_on_oserror(path.is_dir):
                 yield from walk(path, self._wanted) if "**" not in pattern else ()
             elif self._wanted.takes(path, path.parent):
-                yield FoundFile(path)
+                yield regular(path)
 
     def _some(self, found: list[FoundFile], argument: str) -> list[FoundFile]:
         if not found:
@@ -196,7 +197,7 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.normpath(path.absolute()))
 
 
-def _stdin() -> Iterable[bytes]:
+def _stdin() -> IO[bytes]:
     if sys.stdin is None or sys.stdin.isatty():
         raise InputError("<stdin>: nothing is piped in", hint="for example: find . -name '*.jpg' | ggufvlm batch -")
     return sys.stdin.buffer

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ggufvlm.batch.item import Item, Source, clean, false_on_oserror, shown
-from ggufvlm.errors import GGUFVLMError, InputError, UsageError
+from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
 from ggufvlm.media.sources.data_uri import is_data_uri
 from ggufvlm.media.sources.labels import label, url_label
-from ggufvlm.media.sources.read import expand_user, is_file_url, is_url
+from ggufvlm.media.sources.read import expand_user, is_file_url, is_url, local_path
 
 _IMAGE = (
     *("image", "images", "image_path", "path", "file", "file_path", "filepath", "filename", "file_name", "image_file"),
@@ -25,6 +25,7 @@ _PROMPT = ("prompt", "question", "instruction", "query")
 _SYSTEM = ("system", "system_prompt")
 _ID = ("id", "image_id", "uuid", "key")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]{64,}={0,2}\s*")
+_DEEPEST = 3  # lists in lists
 _SHORT = 200  # characters: longer cells are no use in a prompt
 
 
@@ -77,9 +78,11 @@ def item_of(row: Mapping[str, Any], columns: Columns, *, folder: Path, origin: s
     fields = {name: text for name, value in row.items() if (text := _text(value)) is not None}
     error: GGUFVLMError | None = None
     sources: tuple[Source, ...] = ()
+    texts: dict[str, str | None] = {}
     try:
         columns = columns.of(row, where=origin)
         assert columns.image is not None
+        texts = {name: _cell(row, getattr(columns, name)) for name in ("id", "prompt", "system")}
         sources = tuple(_sources(row[columns.image], columns.image, folder))
         if not sources:
             error = InputError(f"{origin}: no image in column {columns.image!r}")
@@ -87,18 +90,20 @@ def item_of(row: Mapping[str, Any], columns: Columns, *, folder: Path, origin: s
         error = refusal
     path = _name(sources[0]) if sources else None
     return Item(
-        id=_cell(row, columns.id) or path or origin,
+        id=texts.get("id") or path or origin,
         path=path,
         sources=sources,
         fields=fields,
-        prompt=_cell(row, columns.prompt),
-        system=_cell(row, columns.system),
+        prompt=texts.get("prompt"),
+        system=texts.get("system"),
         error=error,
     )
 
 
 def _cell(row: Mapping[str, Any], column: str | None) -> str | None:
     value = row.get(column) if column else None
+    if isinstance(value, (list, dict, bytes)):
+        raise InputError(f"column {column!r} holds no text but a {type(value).__name__}")
     return clean(str(value)) if value not in (None, "") else None
 
 
@@ -109,16 +114,20 @@ def _text(value: Any) -> str | None:
     return text if text and (len(text) <= _SHORT or not _BASE64.fullmatch(text)) else None
 
 
-def _sources(value: Any, column: str, folder: Path) -> Iterable[Source]:
+def _sources(value: Any, column: str, folder: Path, depth: int = 0) -> Iterable[Source]:
     if isinstance(value, dict):  # as Hugging Face's datasets keep images
         value = next((value[key] for key in ("bytes", "path", "url") if value.get(key)), None)
     if isinstance(value, (bytes, bytearray)) and value:
         yield bytes(value)
     elif isinstance(value, (list, tuple)):
         for part in value:
-            yield from _sources(part, column, folder)
+            if depth == _DEEPEST:
+                raise InputError(f"column {column!r} is nested too deeply")
+            yield from _sources(part, column, folder, depth + 1)
     elif isinstance(value, str) and value.strip():
-        yield _source(value.strip(), column, folder)
+        source = _source(value.strip(), column, folder)
+        _refuse_pipe(source)
+        yield source
     elif value not in (None, "", b"") and not isinstance(value, str):
         raise InputError(f"column {column!r} holds no image but a {type(value).__name__}")
 
@@ -133,6 +142,13 @@ def _source(text: str, column: str, folder: Path) -> Source:
     path = expand_user(text) if text.startswith("~") else Path(text)
     beside = folder / path
     return path if not false_on_oserror(beside.exists) and false_on_oserror(path.exists) else beside
+
+
+def _refuse_pipe(source: Source) -> None:
+    """Nobody may ever write into a pipe that a list names: reading it would wait indefinitely."""
+    path = None if isinstance(source, bytes) else local_path(source)
+    if path is not None and false_on_oserror(path.is_fifo):
+        raise ImageError(f"{shown(path)}: not a regular file")
 
 
 def _decoded(text: str) -> bytes | None:

@@ -15,6 +15,7 @@ from ggufvlm.errors import GGUFVLMError, InputError, MissingExtra
 Row: TypeAlias = "Mapping[str, Any] | GGUFVLMError"
 _SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq")
 _LARGEST_CELL = 2**31 - 1  # characters: images in base64
+_LONGEST_LINE = 256 << 20  # bytes: some devices never end a line
 _AT_A_TIME = 32  # rows of a Parquet file, which may hold whole images
 
 
@@ -114,25 +115,31 @@ class Table:
 def read_json_lines(lines: Iterable[str]) -> Iterator[Row]:
     """Rows of JSON objects, one a line; a line with a string is an image."""
     for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            yield InputError(f"line {number} is not JSON: {error}")
-            continue
-        if isinstance(row, str):
-            row = {"image": row}
-        yield row if isinstance(row, dict) else InputError(f"line {number} is no JSON object")
+        if line.strip():
+            yield _json_row(line, number)
 
 
-def read_mixed_lines(lines: Iterable[bytes]) -> Iterator[Row]:
+def _json_row(line: str, number: int) -> Row:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        return InputError(f"line {number} is not JSON: {error}")
+    except RecursionError:
+        return InputError(f"line {number} is nested too deeply")
+    if isinstance(row, str):
+        row = {"image": row}
+    return row if isinstance(row, dict) else InputError(f"line {number} is no JSON object")
+
+
+def read_mixed_lines(lines: IO[bytes]) -> Iterator[Row]:
     """Rows from standard input: JSON objects or plain paths, one a line.
 
     Raises:
         InputError: these are no lines but an image, or paths with NUL characters between them.
     """
-    for number, data in enumerate(lines, 1):
+    for number, data in enumerate(iter(lambda: lines.readline(_LONGEST_LINE), b""), 1):
+        if len(data) == _LONGEST_LINE:
+            raise InputError(f"<stdin>: line {number} has more than {_LONGEST_LINE >> 20} MiB")
         if b"\0" in data or data.startswith(b"\x89PNG"):
             hint = "one path a line; an image itself goes to: ggufvlm describe -"
             raise InputError("<stdin>: no list of images", hint=hint)
@@ -140,7 +147,6 @@ def read_mixed_lines(lines: Iterable[bytes]) -> Iterator[Row]:
         if not line.strip():
             continue
         if line.lstrip()[:1] == b"{":
-            for row in read_json_lines([line.decode("utf-8", "surrogateescape")]):
-                yield InputError(f"line {number} is not JSON") if isinstance(row, GGUFVLMError) else row
+            yield _json_row(line.decode("utf-8", "surrogateescape"), number)
         else:
             yield {"image": os.fsdecode(line)}

@@ -81,15 +81,15 @@ def walk(root: Path, wanted: Filter) -> Iterator[FoundFile]:
         folder_names = {entry.name for entry in found if false_on_oserror(entry.is_dir)}
         below = [Path(entry.path) for entry in found if entry.name in folder_names]
         files = [e for e in found if e.name not in folder_names and wanted.takes(Path(e.path), root)]
-        yield from (_checked(entry, root) for entry in files)
+        yield from (regular(Path(entry.path), Path(entry.path).relative_to(root)) for entry in files)
         if not files and not below and folder != root and wanted.takes(folder, root):
             yield FoundFile(folder)
         folders += [path for path in reversed(below) if not wanted.excludes(path, root)]
 
 
-def _checked(entry: os.DirEntry[str], root: Path) -> FoundFile:
-    path = Path(entry.path)
+def regular(path: Path, below: Path | None = None) -> FoundFile:
+    """A file that was come across; an error if it is a pipe, a device or the like, which nobody has named."""
     is_dangling = not false_on_oserror(path.exists)  # which is told when it is read
-    if false_on_oserror(entry.is_file) or is_dangling:
-        return FoundFile(path, below=path.relative_to(root))
+    if false_on_oserror(path.is_file) or is_dangling:
+        return FoundFile(path, below=below)
     return FoundFile(path, ImageError(f"{shown(path)}: not a regular file"))
