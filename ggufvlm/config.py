@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal, TypedDict, cast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
 from ggufvlm.errors import UsageError
 
@@ -19,9 +22,46 @@ MAX_LOGPROBS = 100
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
 
 
+_LARGEST = 2**31 - 1  # llama.cpp counts in 32 bits, and ctypes would cut off the rest without a word
+_GREEDY_BELOW = 1e-6  # logits over less are beyond 32-bit floats, and the answer would be random text
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise UsageError(message)
+
+
+def _settle_whole(settings: object, *names: str, or_none: tuple[str, ...] = ()) -> None:
+    """Make these fields ints, if they are whole numbers of any kind; some may be ``None``."""
+    for name in (*names, *or_none):
+        value = getattr(settings, name)
+        if value is None and name in or_none:
+            continue
+        is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+        _require(is_whole, f"{name} must be a whole number, not {value!r:.80}")
+        _require(abs(int(value)) <= _LARGEST or name == "seed", f"{name} must lie below 2**31: {int(value):.3g}")
+        object.__setattr__(settings, name, int(value))
+
+
+def _settle_real(settings: object, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        _require(is_number, f"{name} must be a number, not {value!r:.80}")
+        _require(abs(value) <= _LARGEST and math.isfinite(value), f"{name} must be a finite number below 2**31")
+        object.__setattr__(settings, name, float(value))
+
+
+def _require_switches(settings: object, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        _require(isinstance(value, bool), f"{name} must be True or False, not {value!r:.80}")
+
+
+def _require_words(settings: object, **words: tuple[str, ...]) -> None:
+    for name, known in words.items():
+        value = getattr(settings, name)
+        _require(value in known, f"{name} must be one of {', '.join(known)}, not {value!r:.80}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +100,12 @@ class EngineConfig:
     use_cache: bool = True
 
     def __post_init__(self) -> None:
+        chosen = ("n_ctx", "n_threads", "n_gpu_layers", "image_min_tokens", "image_max_tokens")
+        _settle_whole(self, "n_batch", "n_ubatch", "n_slots", or_none=chosen)
+        _require_switches(self, "mmproj_offload", "use_cache")
+        caches = get_args(CacheType)
+        _require_words(self, flash_attention=get_args(FlashAttention), cache_type_k=caches, cache_type_v=caches)
+        _require_words(self, priority=get_args(Priority))
         _require(self.n_ctx is None or self.n_ctx > 0, f"the context size must be positive, not {self.n_ctx}")
         _require(1 <= self.n_ubatch <= self.n_batch, "n_ubatch must lie between 1 and n_batch")
         threads = self.n_threads
@@ -118,18 +164,26 @@ class SamplingParams:
     ignore_eos: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "top_p", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty"):
-            _require(math.isfinite(getattr(self, name)), f"{name} must be a finite number")
+        _settle_whole(self, "max_tokens", "top_k", "penalty_last_n", or_none=("seed", "logprobs"))
+        _settle_real(self, "temperature", "top_p", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty")
+        _require_switches(self, "repetition_guard", "show_special", "ignore_eos")
+        object.__setattr__(self, "stop", _texts(self.stop))
+        if self.constraint is not None:
+            from ggufvlm.constraints.constraint import Constraint
+
+            _require(isinstance(self.constraint, Constraint), f"no constraint: {self.constraint!r:.80}")
         _require(self.max_tokens == -1 or self.max_tokens > 0, f"max tokens must be positive, not {self.max_tokens}")
         _require(self.temperature >= 0, f"temperature must not be negative: {self.temperature}")
         _require(self.top_k >= 0, f"top-k must not be negative: {self.top_k}")
         _require(0 < self.top_p <= 1, f"top-p must lie above 0 and at most at 1: {self.top_p}")
         _require(0 <= self.min_p <= 1, f"min-p must lie between 0 and 1: {self.min_p}")
-        _require(self.repeat_penalty > 0, f"the repeat penalty must be above 0: {self.repeat_penalty}")
+        if self.temperature < _GREEDY_BELOW:
+            object.__setattr__(self, "temperature", 0.0)
+        penalty = self.repeat_penalty
+        _require(0.01 <= penalty <= 100, f"the repeat penalty must lie between 0.01 and 100: {penalty}")
         _require(self.penalty_last_n >= -1, f"penalty_last_n must be -1 or a count: {self.penalty_last_n}")
         # the largest 32-bit number means "draw one" to llama.cpp
         _require(self.seed is None or 0 <= self.seed < 2**32 - 1, f"the seed must lie below 2**32 - 1: {self.seed}")
-        _require(all(isinstance(text, str) for text in self.stop), f"stop strings must be texts: {self.stop!r:.80}")
         _require(all(self.stop), "a stop string must not be empty")
         n = self.logprobs
         _require(n is None or 0 <= n <= MAX_LOGPROBS, f"logprobs must lie between 0 and {MAX_LOGPROBS}, not {n}")
@@ -139,6 +193,13 @@ class SamplingParams:
         """Whether recent tokens change the choice."""
         penalties = (self.repeat_penalty, self.frequency_penalty, self.presence_penalty)
         return penalties != (1.0, 0.0, 0.0) and self.penalty_last_n != 0
+
+
+def _texts(stop: object) -> tuple[str, ...]:
+    """One stop string, or several."""
+    texts = (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, Iterable) else (stop,)
+    _require(all(isinstance(text, str) for text in texts), f"stop strings must be texts: {stop!r:.80}")
+    return cast("tuple[str, ...]", texts)
 
 
 class SamplingSettings(TypedDict, total=False):
@@ -160,6 +221,20 @@ class SamplingSettings(TypedDict, total=False):
     logprobs: int | None
     show_special: bool
     ignore_eos: bool
+
+
+def with_settings(sampling: SamplingParams, settings: Mapping[str, Any]) -> SamplingParams:
+    """``sampling`` with other values for some of its fields.
+
+    Raises:
+        UsageError: there is no such setting, or it makes no sense.
+    """
+    known = SamplingSettings.__annotations__
+    for name in settings:
+        close = get_close_matches(str(name), known, n=1)
+        if name not in known:
+            raise UsageError(f"no such setting: {name}", hint=f"did you mean {close[0]}?" if close else None)
+    return replace(sampling, **settings)
 
 
 _NEVER_TEXT = ("constraint", "ignore_eos")

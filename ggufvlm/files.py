@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal
 
-from ggufvlm.errors import ModelError, UsageError
+from ggufvlm.errors import InputError, ModelError, UsageError
 
 _unfinished: set[Path] = set()
 
@@ -40,6 +41,38 @@ def personal_folder(kind: Literal["cache", "config", "state"]) -> Path:
         return find("ggufvlm", appauthor=False)
     except RuntimeError:
         return temporary_home() / kind
+
+
+def is_pipe_of_shell(path: Path) -> bool:
+    """Whether it is what ``<(command)`` gives: a pipe that somebody writes into."""
+    return str(path).startswith(("/dev/fd/", "/proc/self/fd/"))
+
+
+def read_text(path: Path, *, max_bytes: int = 16_000_000) -> str:
+    """A text file that somebody named.
+
+    Args:
+        path: of a file, or a pipe of the shell: who reads another pipe, or a device, may wait indefinitely.
+        max_bytes: the largest that is read; no prompt and no grammar comes near it.
+
+    Raises:
+        InputError: missing, not allowed, no such file, too large, not UTF-8.
+    """
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not (stat.S_ISFIFO(mode) and is_pipe_of_shell(path)):
+            raise InputError(f"{path}: not a regular file")
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise InputError(f"{path}: larger than {max_bytes // 1_000_000} MB: this is no text for a model")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text") from error
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL character, or one that the file system cannot encode
+        raise InputError(f"{path}: not a possible file name ({error})") from error
 
 
 def temporary_home() -> Path:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from ggufvlm.errors import ModelError
-from ggufvlm.files import replacing, replacing_durably
+from ggufvlm.errors import InputError, ModelError
+from ggufvlm.files import read_text, replacing, replacing_durably
 
 LONG_NAMES = ["a" * 250 + ".txt", "画" * 84 + ".x", "\N{GRINNING FACE}" * 62 + ".txt"]
 
@@ -46,3 +48,26 @@ def test_what_goes_wrong_leaves_the_old_file_and_nothing_else(tmp_path: Path, er
         write_half_of_a_journal()
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither")
+def test_texts_are_read_from_files_and_from_pipes_of_the_shell_only(tmp_path: Path) -> None:
+    """A pipe into which nobody writes, and a device that never ends, hung every option that takes ``@FILE``."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(InputError, match="not a regular file"):
+            read_text(path)
+    reading, writing = os.pipe()
+    os.write(writing, "\ufeffgrün\n".encode())
+    os.close(writing)
+    assert read_text(Path(f"/dev/fd/{reading}")) == "grün\n"
+    os.close(reading)
+
+
+def test_texts_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"x" * 11)
+    (tmp_path / "image").write_bytes(b"\x89PNG")
+    told = {"large": "larger than", "image": "not UTF-8", "gone": "No such file", "a\0b": "possible"}
+    for name, words in told.items():
+        with pytest.raises(InputError, match=words):
+            read_text(tmp_path / name, max_bytes=10)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.families import Message
 from ggufvlm.media import Image, ImageSource, load, local_path
 from ggufvlm.vlm.answer import Answer, AnswerStream, PromptSize
+from ggufvlm.vlm.request import Images, as_list, require_text
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -54,10 +57,12 @@ class Chat:
         self.staged: list[ChatImage] = []
         self.last_answer: Answer | None = None
         self.files: dict[str, Path] = {}
+        self._asking = threading.Lock()
+        self._unfinished: weakref.ref[AnswerStream] | None = None
 
     # -- asking
 
-    def send(self, text: str, images: Iterable[ImageSource] = ()) -> Answer:
+    def send(self, text: str, images: Images = ()) -> Answer:
         """Ask, and wait for the whole answer.
 
         Args:
@@ -66,11 +71,12 @@ class Chat:
 
         Raises:
             ImageError: an image cannot be read, or one of the dialogue is missing.
-            UsageError, ContextOverflow, EngineError: see there. The dialogue is then as it was.
+            UsageError: the last question is still being answered, by another stream or in another thread.
+            ContextOverflow, EngineError: see there. The dialogue is then as it was.
         """
         return self.stream(text, images).answer
 
-    def stream(self, text: str, images: Iterable[ImageSource] = ()) -> AnswerStream:
+    def stream(self, text: str, images: Images = ()) -> AnswerStream:
         """Ask, and get the answer piece by piece. It is part of the dialogue when the iteration has ended.
 
         An answer that is stopped (``close``) stays as far as it came; one that is stopped before its first word is
@@ -78,13 +84,15 @@ class Chat:
 
         Raises: as :meth:`send`.
         """
-        given = list(self.staged)
-        self.stage(*images)
-        try:
-            return self._ask(tuple(self.staged), text)
-        except BaseException:
-            self.staged = given
-            raise
+        with self._asking:
+            self._require_end_of_last()
+            given = list(self.staged)
+            self.stage(*as_list(images))
+            try:
+                return self._ask(tuple(self.staged), text)
+            except BaseException:
+                self.staged = given
+                raise
 
     def regen(self) -> AnswerStream:
         """Ask the last question again; its answer takes the place of the old one when it is complete.
@@ -93,10 +101,22 @@ class Chat:
             UsageError: nothing has been asked yet.
             Else as :meth:`send`.
         """
-        turn = self._last()
-        return self._ask(turn.images, turn.text, instead_of=turn)
+        with self._asking:
+            self._require_end_of_last()
+            turn = self._last()
+            return self._ask(turn.images, turn.text, instead_of=turn)
+
+    def _require_end_of_last(self) -> None:
+        """A second question would be asked without what the first one says, and one of both would be lost."""
+        unfinished = self._unfinished() if self._unfinished else None
+        if unfinished is not None and not unfinished.is_over:
+            raise UsageError(
+                "the last question is still being answered",
+                hint="read its answer to the end, or close() it; a second Chat asks at the same time",
+            )
 
     def _ask(self, images: tuple[ChatImage, ...], text: str, *, instead_of: Turn | None = None) -> AnswerStream:
+        require_text("text", text)
         if not text and not images:
             raise UsageError("there is no question")
         before = self.turns[:-1] if instead_of else self.turns
@@ -112,7 +132,9 @@ class Chat:
                     self.staged = []
             return answer
 
-        return AnswerStream(inner, inner.abort, finish)
+        stream = AnswerStream(inner, inner.abort, finish)
+        self._unfinished = weakref.ref(stream)  # one that nobody holds any more will not end
+        return stream
 
     def _messages(self, turns: Sequence[Turn]) -> list[Message]:
         messages = [Message("system", (self.system,))] if self.system is not None else []

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from ggufvlm.chat.turn import ChatImage, MissingImage, Turn
+from ggufvlm.config import with_settings
 from ggufvlm.engine.sequence import FinishReason
 from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
-from ggufvlm.files import expanded
+from ggufvlm.files import expanded, read_text
 from ggufvlm.media import Image, load, to_png
 from ggufvlm.version import __version__
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ggufvlm.config import SamplingParams, SamplingSettings
 
 FORMAT = 1
+_MAX_BYTES = 64_000_000
 
 
 @dataclass(kw_only=True, slots=True)
@@ -159,9 +161,9 @@ def read_dialogue(path: Path, sampling: SamplingParams) -> SavedDialogue:
     files: dict[str, Path] = {}
     try:
         settings = _expect(state.get("settings", {}), dict)
-        if "stop" in settings:
+        if isinstance(settings.get("stop"), list):
             settings["stop"] = tuple(settings["stop"])
-        replace(sampling, **settings)
+        with_settings(sampling, settings)
         staged = _expect(state.get("staged", []), list)
         return SavedDialogue(
             model=str(state.get("model", "")),
@@ -171,7 +173,7 @@ def read_dialogue(path: Path, sampling: SamplingParams) -> SavedDialogue:
             staged=[_image(entry, folder, files) for entry in staged],
             files=files,
         )
-    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, UsageError) as error:
         raise InputError(f"{path}: a damaged dialogue ({error})") from error
 
 
@@ -186,16 +188,24 @@ def saved_model(path: Path) -> str:
 
 def _read_state(path: Path) -> dict[str, Any]:
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+        state = json.loads(read_text(path, max_bytes=_MAX_BYTES), parse_constant=_refuse)
+    except RecursionError as error:
+        raise InputError(f"{path}: not a saved dialogue (nested too deeply)") from error
+    except InputError as error:
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            raise InputError(f"{path}: not a saved dialogue (not UTF-8 text)") from error
+        raise
+    except ValueError as error:
         raise InputError(f"{path}: not a saved dialogue ({error})") from error
     if not isinstance(state, dict) or "ggufvlm" not in state or "messages" not in state:
         raise InputError(f"{path}: not a saved dialogue")
     if state.get("format") != FORMAT:
         raise InputError(f"{path}: saved in format {state.get('format')}, this ggufvlm reads {FORMAT}")
     return state
+
+
+def _refuse(number: str) -> None:
+    raise ValueError(f"{number} is no number of JSON's")
 
 
 def _expect(value: Any, kinds: type | tuple[type, ...]) -> Any:
@@ -210,6 +220,9 @@ def _turns(messages: list[dict[str, Any]], folder: Path, files: dict[str, Path])
         if (asked["role"], answered["role"]) != ("user", "assistant"):
             raise ValueError("questions and answers do not take turns")
         content = _expect(asked["content"], list)
+        unknown = {entry["type"] for entry in content} - {"image", "text"}
+        if unknown:
+            raise ValueError(f"a question holds an entry of type {min(map(str, unknown))!r}")
         images = tuple(_image(entry, folder, files) for entry in content if entry["type"] == "image")
         text = "".join(_expect(entry["text"], str) for entry in content if entry["type"] == "text")
         reason: Any = answered.get("finish_reason", "stop")

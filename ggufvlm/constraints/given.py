@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ggufvlm.constraints.constraint import Constraint
-from ggufvlm.errors import InputError, UsageError
-from ggufvlm.files import expanded
+from ggufvlm.errors import UsageError
+from ggufvlm.files import expanded, read_text
 
 
 def schema_given(value: str, folder: Path | None = None) -> Constraint:
@@ -60,11 +60,7 @@ def grammar_given(value: str, folder: Path | None = None) -> Constraint:
 
 
 def _path(name: str, folder: Path | None) -> Path:
-    try:
-        path = expanded(name)
-    except RuntimeError:  # ~ and a name that no user has
-        path = Path(name)
-    return (folder or Path()) / path
+    return (folder or Path()) / expanded(name)
 
 
 def _grammar(text: str) -> Constraint:
@@ -80,12 +76,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _from_file(path: Path, make: Callable[[str], Constraint]) -> Constraint:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text") from error
+    text = read_text(path)
     try:
         return make(text)
     except UsageError as error:

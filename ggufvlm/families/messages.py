@@ -21,7 +21,7 @@ class Message:
     content: tuple[str | Image, ...]
 
     def __post_init__(self) -> None:
-        if self.role not in ROLES:
+        if not isinstance(self.role, str) or self.role not in ROLES:
             raise UsageError(f"a message has the role {self.role!r}; it must be one of {', '.join(ROLES)}")
         if self.role != "user" and any(isinstance(item, Image) for item in self.content):
             raise UsageError(f"a {self.role} message cannot hold an image")
@@ -62,13 +62,12 @@ def read_messages(messages: Iterable[Mapping[str, Any]], load: Load, images: Seq
 
 
 def _read_message(message: Mapping[str, Any], load: Load, spare: Iterator[Any]) -> Message:
-    try:
-        role, content = message["role"], message["content"]
-    except (KeyError, TypeError) as error:
-        raise UsageError("a message needs a role and a content") from error
+    if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
+        raise UsageError("a message needs a role and a content")
+    role, content = message["role"], message["content"]
     if isinstance(content, str):
         return Message(role, (content,))
-    if not isinstance(content, Sequence):
+    if not isinstance(content, (list, tuple)):
         raise UsageError("a message's content must be a text or a list")
     return Message(role, tuple(_read_item(item, load, spare) for item in content))
 

@@ -36,8 +36,8 @@ def load(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image:
         max_pixels: largest width times height that is decoded.
 
     Raises:
-        ImageError: missing, unreadable, damaged, too large, or not an image. The message names the source.
-        TypeError: nothing of the above.
+        ImageError: missing, unreadable, damaged, too large, or not an image, or nothing of the above. The message
+            names the source.
     """
     return read(source, max_pixels=max_pixels).decode()
 
@@ -59,8 +59,7 @@ def read(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> ReadImage:
     """Do all of :func:`load` but decoding.
 
     Raises:
-        ImageError: missing or unreadable.
-        TypeError: nothing that :func:`load` takes.
+        ImageError: missing or unreadable, or nothing that :func:`load` takes.
     """
     if isinstance(source, (str, os.PathLike)):
         data, name = read_source(source)
@@ -81,7 +80,10 @@ def _of_memory(source: object, max_pixels: int) -> Image:
         return finish(source, _pillow_name(source), max_pixels=max_pixels)
     if is_array(source):
         return from_array(source, max_pixels=max_pixels)
-    raise TypeError(f"cannot make an image of {type(source).__name__}")
+    raise ImageError(
+        f"cannot make an image of {type(source).__name__}",
+        hint="a path, a URL, bytes, an open file, a Pillow image or an array; or a list of these",
+    )
 
 
 def _is_file(source: object) -> TypeGuard[BinaryIO]:

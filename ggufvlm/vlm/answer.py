@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.engine.request import ImagePart, Request
 from ggufvlm.engine.sequence import FinishReason, ImageSegment, Sequence, TokenLogprob
+from ggufvlm.errors import GGUFVLMError
 
 if TYPE_CHECKING:
     from ggufvlm.engine.thread import Ticket
@@ -181,6 +182,9 @@ class AnswerStream:
     """Iterate for pieces of text as they are made; :attr:`answer` is complete when the iteration has ended.
 
     Leaving early (``close``, or ``with``) stops the model and keeps what was said.
+
+    Attributes:
+        is_over: whether nothing more comes: all is said, or something went wrong.
     """
 
     def __init__(self, pieces: Iterator[str], abort: Callable[[], None], finish: Callable[[], Answer]) -> None:
@@ -188,6 +192,7 @@ class AnswerStream:
         self._abort = abort
         self._finish = finish
         self._answer: Answer | None = None
+        self.is_over = False
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -196,8 +201,12 @@ class AnswerStream:
         try:
             return next(self._pieces)
         except StopIteration:
+            self.is_over = True
             if self._answer is None:
                 self._answer = self._finish()
+            raise
+        except GGUFVLMError:
+            self.is_over = True
             raise
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ggufvlm.config import SamplingSettings
 from ggufvlm.engine.task import Output
-from ggufvlm.errors import GGUFVLMError
+from ggufvlm.errors import GGUFVLMError, UsageError
 from ggufvlm.media import Image
 from ggufvlm.media.loading import read
 from ggufvlm.vlm.answer import Answer
@@ -119,6 +119,8 @@ class Mapping:
                 left.pending.abort()
 
     def _read(self, question: Question, reserve: Reserve) -> list[Message]:
+        if not isinstance(question, Question):
+            raise UsageError(f"a Question is wanted, not {type(question).__name__}")
         images = question.images
         if isinstance(images, Attachments):
             reserve(min(images.n_bytes, _MAX_BYTES_OF_DOCUMENTS))
@@ -142,6 +144,9 @@ class Mapping:
         except GGUFVLMError as error:
             self._prefetch.release(read)
             return QuestionResult(question, error=error)
+        except Exception as error:  # noqa: BLE001 - whatever was passed, it is the error of this question alone
+            self._prefetch.release(read)
+            return QuestionResult(question, error=UsageError(f"{type(error).__name__}: {error}"))
         self._answering[pending.ticket.sequence.id] = _Answering(read, pending)
         return None
 
@@ -158,7 +163,7 @@ class Mapping:
 
 def _bytes_in_memory(question: Question) -> int:
     """The memory of its images if all of them are decoded already; else 0."""
-    if isinstance(question.images, Attachments):
+    if not isinstance(question, Question) or isinstance(question.images, Attachments):
         return 0
     images = as_list(question.images)
     decoded = [image for image in images if isinstance(image, Image)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
@@ -16,13 +16,14 @@ from ggufvlm.media.pixels.prepare import planned_id
 Messages: TypeAlias = "Iterable[Mapping[str, Any] | Message]"
 """A dialogue: in the Hub's chat format, or as our own messages."""
 
-Images: TypeAlias = "ImageSource | Sequence[ImageSource]"
-"""One image, or a list or tuple of them."""
+Images: TypeAlias = "ImageSource | Sequence[ImageSource] | Iterator[ImageSource]"
+"""One image, or a list or tuple of them, or what makes them."""
 
 
 def as_list(images: Images) -> list[ImageSource]:
-    """One image or several, as a list."""
-    return list(images) if isinstance(images, (list, tuple)) else [cast("ImageSource", images)]
+    """One image or several, as a list; also those that a generator makes."""
+    is_several = isinstance(images, (list, tuple)) or (isinstance(images, Iterator) and not hasattr(images, "read"))
+    return list(cast("Iterable[ImageSource]", images)) if is_several else [cast("ImageSource", images)]
 
 
 def image_ids(request: Request) -> frozenset[str]:
@@ -37,6 +38,8 @@ def read_dialogue(messages: Messages, images: Sequence[ImageSource]) -> list[Mes
         UsageError: a mixture of both forms, or messages that make no sense.
         ImageError: an image cannot be read.
     """
+    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
+        raise UsageError(f"messages must be a list of messages, not {type(messages).__name__}")
     given = list(messages)
     ready = [message for message in given if isinstance(message, Message)]
     if not ready:
@@ -46,6 +49,24 @@ def read_dialogue(messages: Messages, images: Sequence[ImageSource]) -> list[Mes
     return ready
 
 
+def question_about(images: Images, prompt: str, system: str | None) -> list[Message]:
+    """As :func:`question`, for images that are not read yet.
+
+    Args:
+        images: one, or a list or tuple of them.
+        prompt: the question.
+        system: a system message, if there is to be one.
+
+    Raises:
+        ImageError: one cannot be read.
+        UsageError: there is none, or prompt or system message is no text.
+    """
+    sources = as_list(images)
+    if not sources:
+        raise UsageError("there is no image to ask about", hint="VLM.stream([...]) asks without one")
+    return question([load(source) for source in sources], prompt, system)
+
+
 def question(images: Sequence[Image], prompt: str, system: str | None = None) -> list[Message]:
     """The dialogue of one question: images first, in order, then the prompt.
 
@@ -53,9 +74,24 @@ def question(images: Sequence[Image], prompt: str, system: str | None = None) ->
         images: those that the question is about.
         prompt: its text.
         system: a system message, if there is to be one.
+
+    Raises:
+        UsageError: prompt or system message is no text.
     """
+    require_text("prompt", prompt)
+    require_text("system", system or "")
     messages = [Message("user", (*images, prompt))]
     return [Message("system", (system,)), *messages] if system else messages
+
+
+def require_text(name: str, text: object) -> None:
+    """Refuse what is no text, by its name.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not isinstance(text, str):
+        raise UsageError(f"{name} must be a text, not {type(text).__name__}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,8 +123,9 @@ class RequestBuilder:
             prefill: the answer starts with this text.
 
         Raises:
-            UsageError: the model's template refuses the dialogue.
+            UsageError: the model's template refuses the dialogue, or ``prefill`` is no text.
         """
+        require_text("prefill", prefill)
         said = dialogue[-1].text if dialogue[-1].role == "assistant" else ""
         rendered = self.handler.render(dialogue[:-1] if dialogue[-1].role == "assistant" else dialogue)
         parts: list[Part] = [self._image(item) if isinstance(item, Image) else item for item in rendered]

@@ -11,16 +11,16 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings
+from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings, with_settings
 from ggufvlm.engine.request import Request
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.families import ChatHandler
 from ggufvlm.llama.cancellation import CancelToken
-from ggufvlm.media import Image, ImageSource, load
+from ggufvlm.media import Image, ImageSource
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.resolve import find_model
 from ggufvlm.vlm.answer import Answer, AnswerStream, AnswerTimes, PendingAnswer, PromptSize, Usage, seen_images
-from ggufvlm.vlm.request import Images, Messages, RequestBuilder, as_list, image_ids, question, read_dialogue
+from ggufvlm.vlm.request import Images, Messages, RequestBuilder, image_ids, question_about, read_dialogue
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -164,12 +164,11 @@ class VLM:
 
         Raises:
             ImageError: an image cannot be read.
-            UsageError: a setting makes no sense.
+            UsageError: there is no image, or a setting makes no sense.
             ContextOverflow: the prompt does not fit into the context.
             EngineError: llama.cpp failed.
         """
-        messages = question([load(source) for source in as_list(images)], prompt, system)
-        return self.stream(messages, prefill=prefill, **settings).answer
+        return self.stream(question_about(images, prompt, system), prefill=prefill, **settings).answer
 
     def stream(
         self,
@@ -273,7 +272,7 @@ class VLM:
             UsageError: messages or settings that make no sense.
         """
         dialogue = read_dialogue(messages, images)
-        return self.request_builder.build(dialogue, replace(self.sampling, **settings), prefill)
+        return self.request_builder.build(dialogue, with_settings(self.sampling, settings), prefill)
 
     def submit(self, request: Request, outputs: Outputs | None = None) -> PendingAnswer:
         """Begin to answer a request, and return at once. May be called from several threads.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ggufvlm import VLM, Chat, ImageError, InputError, UsageError
+from ggufvlm import VLM, Chat, ImageError, InputError, SamplingParams, UsageError
 from ggufvlm.chat.turn import MissingImage
 from ggufvlm.media import crop, load
 from tests.support.scenes import Block, Scene, random_scene
@@ -244,12 +244,24 @@ def test_missing_and_changed_images_are_told_and_never_guessed(
         '{"ggufvlm": "1", "format": 1, "messages": [], "settings": {"temperature": -1}}',
         '{"ggufvlm": "1", "format": 1, "messages": [], "staged": [{"path": 3}]}',
         "[" * 100_000,
+        '{"ggufvlm": "1", "format": 1, "messages": [], "staged": ' + "[" * 20_000 + "]" * 20_000 + "}",
+        '{"ggufvlm": "1", "format": 1, "messages": [], "settings": {"stop": [1]}}',
+        '{"ggufvlm": "1", "format": 1, "messages": [], "settings": {"max_tokens": Infinity}}',
+        '{"ggufvlm": "1", "format": 1, "messages": [], "staged": [{"path": "gone", "sha256": "x", "width": 1e999}]}',
+        '{"ggufvlm": "1", "format": 1, "messages": [], "staged": [{"path": "gone", "sha256": "x", "width": Infinity}]}',
+        '{"ggufvlm": "1", "format": 1, "messages": [{"role": "user", "content": [{"type": "audio"}]},'
+        ' {"role": "assistant", "content": "Yes."}]}',
     ],
 )
 def test_files_that_are_no_dialogue(demo: VLM, tmp_path: Path, text: str) -> None:
     (tmp_path / "c.json").write_text(text)
     with pytest.raises(InputError, match=r"c\.json"):
         Chat.load(tmp_path / "c.json", demo)
+
+
+def test_one_stop_string_in_a_dialogue_is_one(demo: VLM, tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text('{"ggufvlm": "1", "format": 1, "messages": [], "settings": {"stop": "abc"}}')
+    assert SamplingParams(**Chat.load(tmp_path / "c.json", demo).settings).stop == ("abc",)
 
 
 def test_saving_never_replaces_another_file(demo: VLM, images: tuple[Path, Path]) -> None:

@@ -92,6 +92,11 @@ BAD = {
     "words that do nothing": (["/undo 3"], 2, "takes nothing", ""),
     "an open quotation": (['"""', "and so on"], 3, "ends within", ""),
     "too long a text": (["blah " * 5000], 1, "blocks.png (staged)) takes 25", "--ctx-size"),
+    "a named pipe for an image": (["/image pipe"], 3, "pipe: a named pipe", "-"),
+    "a named pipe for a dialogue": (["/load pipe"], 3, "pipe: not a regular file", ""),
+    "an endless dialogue": (["/load /dev/zero"], 3, "/dev/zero: not a regular file", ""),
+    "an endless image": (["/image /dev/zero"], 3, "/dev/zero: not a regular file", ""),
+    "a line without end": (["x" * 3_000_000], 3, "line 1: longer than 2 MB", ""),
     "no terminal to draw on": (["/show"], 2, "needs a terminal", ""),
 }
 
@@ -99,6 +104,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_script_ends_at_its_first_error(run: Run, folder: Path, name: str) -> None:
     (folder / "cut.png").write_bytes((folder / "blocks.png").read_bytes()[:120])
+    os.mkfifo(folder / "pipe")
     lines, code, words, hint = BAD[name]
     done = run(
         "chat", "-q", "blocks.png", input=script(*lines, COUNT) if name != "an open quotation" else script(*lines)

@@ -80,8 +80,8 @@ def test_views_of_arrays_are_copied_in_order():
 
 
 @pytest.mark.parametrize("thing", [None, 3, ["a.png"]])
-def test_other_things_are_type_errors(thing):
-    with pytest.raises(TypeError, match="cannot make an image of"):
+def test_other_things_are_no_images(thing):
+    with pytest.raises(ImageError, match="cannot make an image of"):
         media.load(thing)
 
 

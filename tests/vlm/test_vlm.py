@@ -217,8 +217,9 @@ def test_errors_of_the_user(demo: VLM, images: tuple[Path, Path], tmp_path: Path
         demo.describe(tmp_path / "none.png")
     with pytest.raises(UsageError, match="temperature"):
         demo.describe(images[0], temperature=-1.0)
-    with pytest.raises(TypeError):
+    with pytest.raises(UsageError, match="no such setting: temprature") as caught:
         demo.describe(images[0], temprature=1.0)  # type: ignore[call-arg]
+    assert caught.value.hint == "did you mean temperature?"
     with pytest.raises(ModelError, match="no-such-model"):
         VLM.load("no-such-model")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ggufvlm.cache.store import digest
-from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings
+from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings, with_settings
 from ggufvlm.models.files import ModelFiles
 
 _LATER = ("constraint", "logprobs", "show_special", "ignore_eos")
@@ -100,4 +100,4 @@ def sampling_of(files: ModelFiles, settings: SamplingSettings) -> SamplingParams
         UsageError: they make no sense.
     """
     own = SamplingParams(**(files.spec.sampling.given() if files.spec else {}))
-    return replace(own, **settings)
+    return with_settings(own, settings)

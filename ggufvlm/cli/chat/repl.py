@@ -18,6 +18,8 @@ from ggufvlm.errors import GGUFVLMError, InputError
 if TYPE_CHECKING:
     from ggufvlm.cli.chat.line import Line
 
+_LONGEST_LINE = 2_000_000  # bytes
+
 
 class LineReader:
     """Plain lines: a script, or a terminal that can do nothing else.
@@ -51,10 +53,12 @@ class LineReader:
         if self.is_interactive:
             sys.stderr.write(prompt)
             sys.stderr.flush()
-        data = sys.stdin.buffer.readline()
+        data = sys.stdin.buffer.readline(_LONGEST_LINE + 1)
         if not data:
             raise EOFError
         self.n_lines += 1
+        if len(data) > _LONGEST_LINE:
+            raise InputError(f"longer than {_LONGEST_LINE // 1_000_000} MB: no model reads as much at a time")
         try:
             return data.decode("utf-8-sig").rstrip("\r\n")
         except UnicodeDecodeError as error:

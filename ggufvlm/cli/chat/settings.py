@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, cast
 
 from ggufvlm.cli.chat.layout import say_rows
 from ggufvlm.cli.chat.session import ChatSession
-from ggufvlm.config import PLAIN_SETTINGS, SamplingSettings, kind_of
+from ggufvlm.config import PLAIN_SETTINGS, SamplingSettings, kind_of, with_settings
 from ggufvlm.errors import UsageError
 
 ALIASES = {"temp": "temperature", "n": "max_tokens", "n_predict": "max_tokens", "num_predict": "max_tokens"}
@@ -38,7 +37,7 @@ def set_value(session: ChatSession, rest: str) -> None:
         settings.pop(name, None)
         if value.strip() != DEFAULT:
             settings[name] = _parse(name, value.strip())
-        replace(session.chat.vlm.sampling, **cast("SamplingSettings", settings))  # refuses what makes no sense
+        with_settings(session.chat.vlm.sampling, cast("SamplingSettings", settings))  # refuses what makes no sense
         session.chat.settings = cast("SamplingSettings", settings)
     _show(session, [name])
 
@@ -57,7 +56,7 @@ def _parse(name: str, text: str) -> Any:
 
 
 def _show(session: ChatSession, keys: list[str]) -> None:
-    now = replace(session.chat.vlm.sampling, **session.chat.settings)
+    now = with_settings(session.chat.vlm.sampling, session.chat.settings)
     rows = [(key, _text(getattr(now, key)), "set here" if key in session.chat.settings else "") for key in keys]
     say_rows(rows)
 

@@ -13,8 +13,8 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from ggufvlm.config import EngineConfig, SamplingSettings, settings_in
-from ggufvlm.errors import InputError, UsageError
-from ggufvlm.files import expanded
+from ggufvlm.errors import UsageError
+from ggufvlm.files import expanded, read_text
 
 ASSUME_YES = "GGUFVLM_ASSUME_YES"
 
@@ -239,10 +239,4 @@ def text_or_file(value: str) -> str:
     """
     if not value.startswith("@"):
         return value
-    path = expanded(value[1:])
-    try:
-        return path.read_text(encoding="utf-8").removesuffix("\n")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: this prompt file is not UTF-8 text") from error
+    return read_text(expanded(value[1:])).replace("\r\n", "\n").removesuffix("\n")

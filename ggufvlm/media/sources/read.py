@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ggufvlm.errors import ImageError
-from ggufvlm.files import expanded
+from ggufvlm.files import expanded, is_pipe_of_shell
 from ggufvlm.media.sources.clipboard import NAME as CLIPBOARD_NAME
 from ggufvlm.media.sources.clipboard import read_clipboard
 from ggufvlm.media.sources.data_uri import data_uri_name, is_data_uri, read_data_uri
@@ -47,6 +47,8 @@ def read_source(source: str | os.PathLike[str]) -> tuple[bytes, str]:
     """
     if not isinstance(source, str):
         return _read_path(Path(source), label(os.fspath(source)))
+    if not source.strip():
+        raise ImageError("an image without a name", hint="a path, a URL, - or clipboard:")
     if source == STDIN:
         return _read_stdin(), _STDIN_NAME
     if source == CLIPBOARD:
@@ -145,7 +147,9 @@ def _read_path(path: Path, name: str, n_bytes: int | None = None) -> tuple[bytes
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise ImageError(f"{name}: a folder, not an image", hint=f"for all images in it: '{path / '*'}'")
-        # FIFOs are what process substitution gives: <(convert ...). Devices and sockets may never end.
+        # Devices, sockets and pipes into which nobody writes may never end.
+        if stat.S_ISFIFO(mode) and not is_pipe_of_shell(path):
+            raise ImageError(f"{name}: a named pipe", hint="ggufvlm describe - < PIPE")
         if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
             raise ImageError(f"{name}: not a regular file")
         if n_bytes is None:

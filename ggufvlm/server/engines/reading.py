@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ggufvlm.config import SamplingSettings
+from ggufvlm.config import SamplingSettings, with_settings
 from ggufvlm.engine.request import ImagePart, Part, Request
 from ggufvlm.errors import UsageError
 from ggufvlm.families import Message, read_messages
@@ -71,7 +71,7 @@ class QuestionReader:
         else:
             dialogue = self._plain_text(asked.raw_images, asked.raw_prompt)
             builder = self._vlm.request_builder.without_template()
-            request = builder.build(dialogue, replace(self._vlm.sampling, **settings))
+            request = builder.build(dialogue, with_settings(self._vlm.sampling, settings))
         parts = tuple(self._scaled(part) for part in request.parts)
         return ReadQuestion(
             replace(request, parts=parts),
