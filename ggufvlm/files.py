@@ -141,7 +141,7 @@ def replacing_durably(target: Path) -> Iterator[IO[bytes]]:
     """
     partial = _beside(target)
     with unfinished(partial):
-        with partial.open("xb") as file:
+        with partial.open("x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ggufvlm.batch.item import shown
-from ggufvlm.batch.journal.durable_write import RESTART, Syncer, as_output_error, lock
+from ggufvlm.batch.journal.durable_write import RESTART, Syncer, as_output_error
+from ggufvlm.batch.journal.held_file import HeldFile, set_aside
 from ggufvlm.batch.journal.index import Index, JournalLine
 from ggufvlm.batch.journal.rows import Row, complete, is_row
-from ggufvlm.errors import UsageError
-from ggufvlm.files import replacing_durably, sync_folder
+from ggufvlm.errors import OutputError, UsageError
+from ggufvlm.files import sync_folder
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -41,39 +41,32 @@ class Journal:
     """
 
     def __init__(self, path: Path, *, restart: bool = False, sync_every: float = 5.0) -> None:
-        self.path = path
+        self.path = Path(os.path.realpath(path))  # a link stays one when its file is replaced
         self.name = shown(path)
         self.index = Index()
         self.n_damaged = 0
         self._syncer: Syncer | None = None
-        self._fd = -1
+        self._sync_every = sync_every
         if path.exists() and not path.is_file():
             raise UsageError(f"{self.name}: not a regular file")
         with as_output_error(self.name):
-            if restart and path.exists():
-                path.replace(path.with_name(f"{path.name}.bak"))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._open()
-            sync_folder(path.parent)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if restart:
+                set_aside(self.path, self.name)
+            self._file = HeldFile(self.path, self.name)
+            sync_folder(self.path.parent)
         try:
-            lock(self._fd, self.name)
             with as_output_error(self.name):
-                self._end = self._read_all()
-                os.ftruncate(self._fd, self._end)
+                self._file.cut(self._read_all())
         except BaseException:
             self.close()
             raise
-        self._syncer = Syncer(self._fd, sync_every)
-
-    def _open(self) -> None:
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
-        self._reader = self.path.open("rb")
-        self._reading = threading.Lock()
+        self._syncer = Syncer(self._file.handle, sync_every)
 
     def _read_all(self) -> int:
         """Fill the index; returns where the last whole line ends."""
         end = 0
-        for line in self._reader:
+        for line in self._file.lines():
             if not line.endswith(b"\n"):
                 if end == 0 and not line.startswith(_START[: len(line)]) and line.strip(b"\0"):
                     raise self._foreign()
@@ -101,31 +94,20 @@ class Journal:
         """Write a row in one piece.
 
         Raises:
-            OutputError: the disk is full, or fails. The file then ends with the row before.
+            OutputError: the disk is full or fails, and the file ends with the row before; somebody else changed it.
         """
         line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
         assert self._syncer is not None
+        place = JournalLine(self._file.end, len(line))
         with as_output_error(self.name):
             self._syncer.check()
-            try:
-                done = os.write(self._fd, line)
-                while done < len(line):  # a disk that becomes full takes a part
-                    done += os.write(self._fd, line[done:])
-            except BaseException:
-                os.ftruncate(self._fd, self._end)
-                raise
-        self.index.add(row, JournalLine(self._end, len(line)))
-        self._end += len(line)
+            self._file.append(line)
+        self.index.add(row, place)
         self._syncer.touch()
 
     def read(self, place: JournalLine) -> Row:
         """A row by its place. From any thread."""
-        return complete(json.loads(self._line(place)))
-
-    def _line(self, place: JournalLine) -> bytes:
-        with self._reading:
-            self._reader.seek(place.start)
-            return self._reader.read(place.length)
+        return complete(json.loads(self._file.read(place.start, place.length)))
 
     def rows(self) -> Iterator[Row]:
         """The newest row of each id, in the order of the file."""
@@ -148,46 +130,56 @@ class Journal:
             del places[item_id]
         first = dict.fromkeys(item_id for item_id in order or () if item_id in places)
         ids = [*first, *(item_id for item_id in places if item_id not in first)]
-        if ids == found and not self.index.n_superseded and not self.n_damaged:
-            return
-        self.sync()
+        if ids != found or self.index.n_superseded or self.n_damaged:
+            self.sync()
+            self._rewrite([places[item_id] for item_id in ids])
+
+    def _rewrite(self, places: Iterable[JournalLine]) -> None:
         index, end = Index(), 0
+        self._close_syncer()
         with as_output_error(self.name):
-            try:
-                with replacing_durably(self.path) as file:
-                    for item_id in ids:
-                        line = self._line(places[item_id])
-                        file.write(line)
-                        index.add(json.loads(line), JournalLine(end, len(line)))
-                        end += len(line)
-                    self.close()  # Windows does not replace a file that is open
-            finally:
-                if self._fd < 0:
-                    self._open()
-        self.index, self._end, self.n_damaged = index, end, 0
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._file.rewritten() as file:
+                for place in places:
+                    line = self._file.read(place.start, place.length)
+                    file.write(line)
+                    index.add(json.loads(line), JournalLine(end, len(line)))
+                    end += len(line)
+        self.index, self.n_damaged = index, 0
+        self._syncer = Syncer(self._file.handle, self._sync_every)
 
     def sync(self) -> None:
-        """Have everything on the disk.
+        """Have everything on the disk, in the file that has the journal's name.
+
+        A file that somebody has deleted is written anew.
 
         Raises:
-            OutputError: the disk is full, or fails.
+            OutputError: the disk is full, or fails; somebody else changed the file, or put another one in its place.
         """
         with as_output_error(self.name):
             if self._syncer is not None:
                 self._syncer.check()
-            os.fsync(self._fd)
+            self._file.check()
+            if self._file.is_in_place():
+                self._file.sync()
+                return
+            if os.path.lexists(self.path):
+                hint = f"the rows of this run are in {shown(self._file.saved_beside())}"
+                raise OutputError(f"{self.name}: another file took its place during the run", hint=hint)
+        self._rewrite([place for _, place in self.index.places()])
 
     def close(self) -> None:
         """Sync and close. Safe to call twice."""
+        self._close_syncer()
+        if self._file.handle >= 0:
+            with contextlib.suppress(OSError):
+                self._file.sync()
+            self._file.close()
+
+    def _close_syncer(self) -> None:
         if self._syncer is not None:
             self._syncer.close()
             self._syncer = None
-        if self._fd >= 0:
-            with contextlib.suppress(OSError):
-                os.fsync(self._fd)
-            os.close(self._fd)
-            self._reader.close()
-            self._fd = -1
 
     def __enter__(self) -> Self:
         return self

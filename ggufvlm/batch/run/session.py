@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -92,6 +93,8 @@ class Session:
         )
         self._check_old_output()
         self.journal = Journal(journal_path(output.path), restart=output.restart, sync_every=output.sync_every)
+        if output.restart:
+            self._set_output_aside()  # only now: before the lock it may be another run's
         self.sidecars = Sidecars(output.sidecar, self.journal) if output.sidecar else None
         self.embedder = Embedder(output.embed, self._answered) if output.embed else None
         receivers: list[Receiver] = [receiver for receiver in (self.sidecars, self.embedder) if receiver is not None]
@@ -151,22 +154,23 @@ class Session:
         journal.put_in_order(ids if self._output.ordered else None, renamed)
         journal.sync()
         if self._writer is not None:
-            self._writer(self._output.path, journal.rows())
+            self._writer(Path(os.path.realpath(self._output.path)), journal.rows())
         if self._output.html is not None and gallery:
             from ggufvlm.batch.outputs.gallery import write_gallery
 
             write_gallery(self._output.html, journal.rows(), title=self._output.path.stem)
+        journal.sync()  # a gallery takes its time
 
     def _check_old_output(self) -> None:
+        path, journal = self._output.path, journal_path(self._output.path)
+        if journal != path and not self._output.restart and path.exists() and not journal.exists():
+            raise UsageError(f"{path.name}: is there, but {journal.name} is not: cannot go on with it", hint=RESTART)
+
+    def _set_output_aside(self) -> None:
         path = self._output.path
-        journal = journal_path(path)
-        if not path.exists() or journal == path:
-            return
-        if self._output.restart:
+        if self._writer is not None and path.exists():
             with as_output_error(path.name):
                 path.replace(path.with_name(f"{path.name}.bak"))
-        elif not journal.exists():
-            raise UsageError(f"{path.name}: is there, but {journal.name} is not: cannot go on with it", hint=RESTART)
 
     def close(self) -> None:
         """Close the files."""
