@@ -14,7 +14,8 @@ from ggufvlm.batch.item import shown
 from ggufvlm.batch.journal.durable_write import RESTART, Syncer, as_output_error
 from ggufvlm.batch.journal.held_file import HeldFile, set_aside
 from ggufvlm.batch.journal.index import Index, JournalLine
-from ggufvlm.batch.journal.rows import Row, complete, is_row
+from ggufvlm.batch.journal.lines import is_json, parsed, was_row
+from ggufvlm.batch.journal.rows import Row, complete
 from ggufvlm.errors import OutputError, UsageError
 from ggufvlm.files import sync_folder
 
@@ -27,8 +28,8 @@ _START = b'{"id": '
 class Journal:
     """A JSONL file of rows, with an index of what it holds.
 
-    A last line without its end, which a killed process leaves, is cut off. Lines that a power cut has damaged are left
-    out when the file is put in order.
+    A last line without its end, which a killed process leaves, is cut off. Lines that a power cut or a failing disk has
+    damaged are left out when the file is put in order.
 
     Args:
         path: made if it is not there.
@@ -45,6 +46,7 @@ class Journal:
         self.name = shown(path)
         self.index = Index()
         self.n_damaged = 0
+        self._n_unknown = 0
         self._syncer: Syncer | None = None
         self._sync_every = sync_every
         if path.exists() and not path.is_file():
@@ -73,19 +75,22 @@ class Journal:
                 break
             self._take(line, JournalLine(end, len(line)))
             end += len(line)
-        if self.n_damaged and not len(self.index):
+        n_ours = len(self.index) + self.n_damaged
+        if self._n_unknown > max(n_ours and 1, n_ours // 2):  # a piece of a line, zeros in place of rows: not many
             raise self._foreign()
+        self.n_damaged += self._n_unknown
         return end
 
     def _take(self, line: bytes, place: JournalLine) -> None:
-        try:
-            row = json.loads(line)
-        except ValueError:
+        row = parsed(line)
+        if row is not None:
+            self.index.add(row, place)
+        elif was_row(line):
             self.n_damaged += 1
-            return
-        if not is_row(row):
+        elif is_json(line):
             raise self._foreign()
-        self.index.add(row, place)
+        else:
+            self._n_unknown += 1
 
     def _foreign(self) -> UsageError:
         return UsageError(f"{self.name}: holds something else than rows of ggufvlm batch", hint=RESTART)
@@ -106,8 +111,19 @@ class Journal:
         self._syncer.touch()
 
     def read(self, place: JournalLine) -> Row:
-        """A row by its place. From any thread."""
-        return complete(json.loads(self._file.read(place.start, place.length)))
+        """A row by its place. From any thread.
+
+        Raises:
+            OutputError: it is not there any more, or cannot be read.
+        """
+        with as_output_error(self.name):
+            return complete(self._row(self._file.read(place.start, place.length)))
+
+    def _row(self, line: bytes) -> Row:
+        row = parsed(line)
+        if row is None:
+            raise OutputError(f"{self.name}: another program changed it during the run")
+        return row
 
     def rows(self) -> Iterator[Row]:
         """The newest row of each id, in the order of the file."""
@@ -143,7 +159,7 @@ class Journal:
                 for place in places:
                     line = self._file.read(place.start, place.length)
                     file.write(line)
-                    index.add(json.loads(line), JournalLine(end, len(line)))
+                    index.add(self._row(line), JournalLine(end, len(line)))
                     end += len(line)
         self.index, self.n_damaged = index, 0
         self._syncer = Syncer(self._file.handle, self._sync_every)
@@ -198,9 +214,6 @@ def read_rows(path: Path) -> Iterator[Row]:
     """
     with as_output_error(shown(path)), path.open("rb") as file:
         for line in file:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if is_row(row):
+            row = parsed(line)
+            if row is not None:
                 yield complete(row)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Protocol
 
 from ggufvlm.batch.item import shown
 from ggufvlm.batch.journal.durable_write import as_output_error
 from ggufvlm.batch.journal.index import Index, JournalLine
-from ggufvlm.batch.journal.rows import Row, complete, is_row
+from ggufvlm.batch.journal.lines import parsed
+from ggufvlm.batch.journal.rows import Row, complete
+from ggufvlm.errors import OutputError
 
 
 class KnownRows(Protocol):
@@ -36,7 +37,7 @@ class OldRows:
         end = 0
         with as_output_error(shown(path)), path.open("rb") as file:
             for line in file:
-                row = _parsed(line)
+                row = parsed(line)
                 if row is not None:
                     self.index.add(row, JournalLine(end, len(line)))
                 end += len(line)
@@ -49,12 +50,7 @@ class OldRows:
         """
         with as_output_error(shown(self._path)), self._path.open("rb") as file:
             file.seek(place.start)
-            return complete(json.loads(file.read(place.length)))
-
-
-def _parsed(line: bytes) -> Row | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    return row if is_row(row) else None
+            row = parsed(file.read(place.length))
+        if row is None:
+            raise OutputError(f"{shown(self._path)}: another program changed it")
+        return complete(row)

@@ -131,11 +131,6 @@ def same_answer(item: Item, known: Row, file_ids: Sequence[str]) -> Row:
     return row
 
 
-def is_row(value: Any) -> bool:
-    """Whether this is a row, of this version or an earlier one."""
-    return isinstance(value, dict) and value.keys() >= COLUMNS.keys() - NEWER
-
-
 def complete(row: Row) -> Row:
     """A row of an earlier version with the columns it lacks."""
     return dict.fromkeys(COLUMNS) | row if not row.keys() >= NEWER else row

@@ -127,7 +127,7 @@ class Looker:
         if place is None:
             return None
         row = self.journal.read(place)
-        asked = self._asked(item, row["image"].split(), row["files"].split(), {})
+        asked = self._asked(item, (row["image"] or "").split(), (row["files"] or "").split(), {})
         return Looked(item, asked) if row["path"] == item.path and row["key"] == asked.key else None
 
     def _look(self, item: Item, reserve: Reserve) -> Looked:
