@@ -123,7 +123,8 @@ class RowOptions:
     ordered: Annotated[bool, option("--ordered", help="At the end, put rows into the order of the inputs.")] = False
     restart: Annotated[bool, option("--restart", help="Begin anew; the old output is kept as .bak.")] = False
     sync_every: Annotated[
-        float, option("--sync-every", help="Seconds after which rows are safe from a power cut. [5]", min=0.0)
+        float,
+        option("--sync-every", help="Seconds after which rows are safe from a power cut. [5]", min=0.0, max=86_400.0),
     ] = 5.0
     html: Annotated[Path | None, option("--html", help="Make a gallery page, too.", metavar="FILE")] = None
     json_progress: Annotated[bool, option("--json-progress", help="Progress as JSON lines on stderr.")] = False

@@ -38,8 +38,12 @@ class BenchOptions:
     image: Annotated[
         str | None, option("--image", help="The image. [one of 448x448 pixels, always the same]", metavar="FILE")
     ] = None
-    n_tokens: Annotated[int, option("-n", "--max-tokens", help="Length of the answers, in tokens. [64]", min=4)] = 64
-    repeat: Annotated[int, option("--repeat", help="Runs that count; one before them does not. [3]", min=1)] = 3
+    n_tokens: Annotated[
+        int, option("-n", "--max-tokens", help="Length of the answers, in tokens. [64]", min=4, max=100_000)
+    ] = 64
+    repeat: Annotated[
+        int, option("--repeat", help="Runs that count; one before them does not. [3]", min=1, max=1000)
+    ] = 3
     only: Annotated[
         str,
         option(
