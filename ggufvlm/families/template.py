@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-import json
 import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import product
 from typing import Any
 
@@ -17,6 +15,9 @@ from ggufvlm.errors import ModelError, UsageError
 from ggufvlm.families.control import MarkedText, text_parts
 from ggufvlm.families.messages import Message
 from ggufvlm.media import Image
+
+_HINT = "--raw does without it"
+_LONGEST_REFUSAL = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def render(
             since it may print something else beside them than beside texts.
 
     Raises:
-        ModelError: the template is broken.
+        ModelError: the template is broken, or computes indefinitely.
         UsageError: the template refuses the dialogue (for instance two user messages in a row).
     """
     compiled = _compile(source)
@@ -193,34 +194,40 @@ _SHAPES = (_with_parts, _with_strings, _system_first_with_parts, _system_first_w
 
 @functools.lru_cache(maxsize=16)
 def _compile(source: str) -> Callable[[Shape, SpecialTokens], str]:
-    """The environment is the one Transformers renders chat templates in."""
-    from jinja2 import TemplateError
-    from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from ggufvlm.families.template_bounds import BoundedEnvironment
+    from ggufvlm.families.template_costs import TooMuch
 
-    def refuse(message: str) -> None:
-        raise _Refused(message)
+    def refuse(message: object = "it says no more") -> None:
+        raise _Refused(_in_a_line(message))
 
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-    environment.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False, **options)
-    environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = lambda layout: datetime.now().strftime(layout)
+    environment = BoundedEnvironment({"raise_exception": refuse})
     try:
-        template = environment.from_string(source)
-    except TemplateError as error:
-        raise ModelError(f"the model's chat template is broken: {error}", hint="--raw does without it") from error
+        template = environment.compiled(source)
+    except Exception as error:
+        raise ModelError(f"the model's chat template is broken: {_in_a_line(error)}", hint=_HINT) from error
 
     def rendered(messages: Shape, tokens: SpecialTokens) -> str:
+        names = {
+            "messages": messages,
+            "bos_token": tokens.bos,
+            "eos_token": tokens.eos,
+            "add_generation_prompt": True,
+            "tools": None,
+            "enable_thinking": False,
+        }
         try:
-            return template.render(
-                messages=messages,
-                bos_token=tokens.bos,
-                eos_token=tokens.eos,
-                add_generation_prompt=True,
-                tools=None,
-                enable_thinking=False,
-            )
-        except (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
-            raise _Refused(str(error)) from error
+            return environment.rendered(template, names)
+        except _Refused:
+            raise
+        except (TooMuch, RecursionError, MemoryError) as error:
+            raise ModelError(f"the model's chat template has no end: {_in_a_line(error)}", hint=_HINT) from error
+        except Exception as error:
+            raise _Refused(_in_a_line(error)) from error
 
     return rendered
+
+
+def _in_a_line(said: object) -> str:
+    """What a template or Jinja says, as short as an error should be."""
+    text = str(said)[:_LONGEST_REFUSAL] or type(said).__name__
+    return "".join(character if character.isprintable() else " " for character in text)
