@@ -11,7 +11,7 @@ from typing import Literal
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.engine.admission import choose_place
-from ggufvlm.engine.kv_capacity import Room, overflow
+from ggufvlm.engine.kv_capacity import Room, overflow, refuse_long_text
 from ggufvlm.engine.prefix_cache import PrefixCache
 from ggufvlm.engine.request import Request
 from ggufvlm.engine.runner import Runner
@@ -106,6 +106,7 @@ class Engine:
             ContextOverflow: the prompt is longer than the context; the message counts what each image takes.
             UsageError: the prompt does not end with text, or the constraint is refused.
         """
+        refuse_long_text(request, self.n_ctx_limit)
         prompt = self._runner.tokenize(request)
         if count_cells(prompt.segments) >= self.n_ctx_limit:
             prompt.close()

@@ -6,6 +6,7 @@ from collections import Counter
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.engine.prefix_cache import PrefixCache
+from ggufvlm.engine.request import Request, TextPart
 from ggufvlm.engine.runner import Prompt, Runner
 from ggufvlm.engine.scheduler import Scheduler
 from ggufvlm.engine.sequence import Sequence, count_cells
@@ -13,6 +14,7 @@ from ggufvlm.errors import ContextOverflow, EngineError
 
 ROOM_FOR_ANSWER = 512
 """Cells reserved beyond the prompt at first; the context grows when an answer needs more."""
+_LONGEST_TOKEN = 256  # characters; the longest of known vocabularies are runs of 128 blanks
 _STEP = 256  # llama.cpp rounds contexts up to this
 
 
@@ -138,3 +140,21 @@ def overflow(prompt: Prompt, limit: int, *, can_grow: bool) -> ContextOverflow:
         f"the prompt needs {total} tokens and the context holds {limit}: {', '.join(parts)}",
         hint=", or ".join(ways) or "a shorter prompt is needed: the model was trained for no more",
     )
+
+
+def refuse_long_text(request: Request, limit: int) -> None:
+    """Refuse a text that cannot fit into the context, however few tokens it has: to count them could take minutes.
+
+    Args:
+        request: the prompt.
+        limit: cells of the largest context.
+
+    Raises:
+        ContextOverflow: its texts are too long.
+    """
+    n_characters = sum(len(part.text) for part in request.parts if isinstance(part, TextPart))
+    if n_characters > limit * _LONGEST_TOKEN:
+        raise ContextOverflow(
+            f"the prompt has {n_characters} characters and the context holds {limit} tokens",
+            hint="a shorter prompt is needed",
+        )

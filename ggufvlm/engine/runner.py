@@ -85,7 +85,8 @@ class Runner:
         inputs: list[TextInput | ImageInput] = []
         for part in parts:
             if isinstance(part, TextPart):
-                inputs.append(TextInput(part.text, part.trusted))
+                pieces = vocab.pieces(part.text, parse_special=part.trusted)
+                inputs += [TextInput(piece, part.trusted) for piece in pieces]
             else:
                 # its place is its native id, so that the same image twice is told apart
                 inputs.append(ImageInput(str(len(images)), part.width, part.height))

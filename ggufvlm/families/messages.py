@@ -11,6 +11,8 @@ from ggufvlm.media import Image
 
 ROLES = ("system", "user", "assistant")
 Load = Callable[[Any], Image]
+MAX_MESSAGES, MAX_ITEMS = 4096, 16384
+"""Of a dialogue, and texts and images of all its messages. Templates and tokenizers take time for empty ones too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +50,19 @@ def read_messages(messages: Iterable[Mapping[str, Any]], load: Load, images: Seq
         images: images for image entries that name none.
 
     Raises:
-        UsageError: an entry that is not of this form, or images left over.
+        UsageError: an entry that is not of this form, too many of them, or images left over.
         ImageError: from ``load``.
     """
+    messages = list(messages)
+    if len(messages) > MAX_MESSAGES:
+        raise UsageError(f"a dialogue of {len(messages)} messages; at most {MAX_MESSAGES} are taken")
     spare = iter(images)
     dialogue = [_read_message(message, load, spare) for message in messages]
     if not dialogue:
         raise UsageError("there is no message")
+    n_items = sum(len(message.content) for message in dialogue)
+    if n_items > MAX_ITEMS:
+        raise UsageError(f"the messages hold {n_items} texts and images; at most {MAX_ITEMS} are taken")
     left = len(list(spare))
     if left:
         raise UsageError(f"{left} more image(s) given than the messages have places for")

@@ -11,7 +11,9 @@ from ggufvlm.errors import EngineError
 from ggufvlm.llama.bindings import llama
 
 _SENTENCEPIECE = 1  # llama_vocab_type
-_CONTROL, _USER_DEFINED = 1 << 3, 1 << 4  # llama_token_attr
+_UNKNOWN, _CONTROL, _USER_DEFINED, _LSTRIP = 1 << 0, 1 << 3, 1 << 4, 1 << 7  # llama_token_attr
+_PIECE = 8192  # characters
+_TRIES = 8
 
 
 class Vocab:
@@ -60,6 +62,51 @@ class Vocab:
 
     def tokenize(self, text: str, *, parse_special: bool) -> list[int]:
         """Token ids of ``text``. Without ``parse_special``, ``<|im_end|>`` in it is plain text."""
+        return [
+            token
+            for piece in self.pieces(text, parse_special=parse_special)
+            for token in self._tokenize(piece, parse_special)
+        ]
+
+    def pieces(self, text: str, *, parse_special: bool) -> list[str]:
+        """A text cut where that changes no token: before special tokens, and only if it is long.
+
+        From each special token on, llama.cpp looks for each other one in all of the rest, so that its time would grow
+        with the square of their number.
+        """
+        pieces, start, last = [], 0, len(text)
+        while last - start > 2 * _PIECE:
+            cut = self._next_cut(text, start + _PIECE, parse_special)
+            if cut is None:
+                break
+            pieces.append(text[start:cut])
+            start = cut
+        return [*pieces, text[start:]]
+
+    def _next_cut(self, text: str, start: int, parse_special: bool) -> int | None:
+        """The next place where a special token begins that no other one reaches over."""
+        specials = [special for special, is_plain in self._specials if parse_special or is_plain]
+        for at in range(start, len(text), _PIECE):
+            places = sorted({text.find(special, at, at + _PIECE) for special in specials} - {-1})
+            for place in places[:_TRIES]:
+                if not any(
+                    text.find(other, max(0, place - len(other) + 1), place + len(other) - 1) >= 0 for other in specials
+                ):
+                    return place
+        return None
+
+    @functools.cached_property
+    def _specials(self) -> list[tuple[str, bool]]:
+        """Texts of the tokens that are looked for before a text is tokenized, and whether in plain text too."""
+        found = []
+        for token in range(self.size):
+            attributes = llama.llama_vocab_get_attr(self._handle, token)
+            if attributes & (_UNKNOWN | _CONTROL | _USER_DEFINED) and not attributes & _LSTRIP:
+                text = (llama.llama_vocab_get_text(self._handle, token) or b"").decode("utf-8", "replace")
+                found.append((text, bool(attributes & _USER_DEFINED)))
+        return [(text, is_plain) for text, is_plain in found if text]
+
+    def _tokenize(self, text: str, parse_special: bool) -> list[int]:
         data = text.encode("utf-8", "replace")
         capacity = len(data) + 8
         while True:
@@ -107,3 +154,8 @@ class Vocab:
     def handle(self) -> Any:
         """The native pointer, for samplers of this folder."""
         return self._handle
+
+
+def _reaches_over(word: str, text: str, place: int) -> bool:
+    """Whether a word stands in a text so that it begins before a place and ends behind it."""
+    return text.find(word, max(0, place - len(word) + 1), place + len(word) - 1) >= 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ggufvlm.engine.engine import PromptProgress
-from ggufvlm.engine.request import Request
+from ggufvlm.engine.request import Request, TextPart
 from ggufvlm.errors import ContextOverflow, UsageError
 from tests.support.engines import GREEDY, MakeEngine, first_logits, image, prompt, run
 from tests.support.scenes import random_scene
@@ -114,6 +114,13 @@ def test_a_prompt_that_is_too_long_says_what_takes_how_much(engines: MakeEngine)
     assert "holds 64" in message
     assert "--ctx-size" in (caught.value.hint or "")
     assert engine.is_idle
+
+
+def test_a_text_that_cannot_fit_is_not_even_counted(engines: MakeEngine) -> None:
+    engine = engines(n_ctx=64)
+    engine._runner.tokenize = None  # type: ignore[assignment]
+    with pytest.raises(ContextOverflow, match="1000000 characters and the context holds 64 tokens"):
+        engine.add(Request(parts=(TextPart("a" * 1_000_000),), sampling=GREEDY))
 
 
 def test_the_prompt_must_end_with_text(engines: MakeEngine) -> None:

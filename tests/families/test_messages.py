@@ -63,3 +63,12 @@ def test_what_is_wrong_is_said(messages: list[dict[str, Any]], says: str) -> Non
 def test_an_image_too_many_is_said() -> None:
     with pytest.raises(UsageError, match="1 more image"):
         read_messages([{"role": "user", "content": [{"type": "image"}]}], load, ["a", "b"])
+
+
+def test_a_dialogue_of_more_messages_than_anybody_writes_is_refused() -> None:
+    empty = {"role": "user", "content": ""}
+    assert len(read_messages([empty] * 4096, load)) == 4096
+    with pytest.raises(UsageError, match="50000 messages; at most 4096"):
+        read_messages([empty] * 50_000, load)
+    with pytest.raises(UsageError, match="50000 texts and images"):
+        read_messages([{"role": "user", "content": [{"type": "text", "text": ""}] * 50_000}], load)
