@@ -172,6 +172,10 @@ class SamplingParams:
             from ggufvlm.constraints.constraint import Constraint
 
             _require(isinstance(self.constraint, Constraint), f"no constraint: {self.constraint!r:.80}")
+            in_the_way = [
+                text for text in self.stop if text and self.constraint.kind == "json_schema" and _is_json(text)
+            ]
+            _require(not in_the_way, f"the stop string {next(iter(in_the_way), '')!r} would end JSON in the middle")
         _require(self.max_tokens == -1 or self.max_tokens > 0, f"max tokens must be positive, not {self.max_tokens}")
         _require(self.temperature >= 0, f"temperature must not be negative: {self.temperature}")
         _require(self.top_k >= 0, f"top-k must not be negative: {self.top_k}")
@@ -193,6 +197,10 @@ class SamplingParams:
         """Whether recent tokens change the choice."""
         penalties = (self.repeat_penalty, self.frequency_penalty, self.presence_penalty)
         return penalties != (1.0, 0.0, 0.0) and self.penalty_last_n != 0
+
+
+def _is_json(text: str) -> bool:
+    return set(text) <= set('{}[]":,')
 
 
 def _texts(stop: object) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ggufvlm import EngineConfig, SamplingParams, UsageError
+from ggufvlm import Constraint, EngineConfig, SamplingParams, UsageError
 from ggufvlm.config import SamplingSettings, settings_in
 from ggufvlm.models.schema import SamplingDefaults
 
@@ -52,6 +52,15 @@ def test_sampling_settings_that_make_no_sense(settings: dict[str, Any]) -> None:
 def test_engine_settings_that_make_no_sense(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         EngineConfig(**settings)
+
+
+def test_a_stop_string_that_cuts_every_json_answer_is_refused() -> None:
+    schema = Constraint.from_schema({"type": "string"})
+    for stop in ('"', "}", ['"', "END"]):
+        with pytest.raises(UsageError, match="would end JSON in the middle"):
+            SamplingParams(constraint=schema, stop=stop)  # type: ignore[arg-type]
+    assert SamplingParams(constraint=schema, stop=("END", "\n\n")).stop
+    assert SamplingParams(constraint=Constraint.regex("a+"), stop=('"',)).stop
 
 
 def test_defaults_are_valid_and_greedy() -> None:

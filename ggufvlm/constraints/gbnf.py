@@ -8,8 +8,9 @@ is a lexeme of its own, which is slower and means the same.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
+from ggufvlm.constraints.depth import require_shallow
 from ggufvlm.constraints.gbnf_reader import Chars, Node, Reference, Repeat, Several, Text, read_gbnf
 from ggufvlm.errors import UsageError
 
@@ -23,12 +24,14 @@ def gbnf_to_lark(text: str) -> str:
     rules = read_gbnf(text)
     if "root" not in rules:
         raise UsageError("the GBNF grammar has no rule 'root'")
-    used = _reached(rules, "root")
-    ending = _ending(rules)
+    below = {name: list(dict.fromkeys(_references(node))) for name, node in rules.items()}
+    used = _reached(below)
+    ending = _ending(rules, below)
     endless = next((name for name in used if name not in ending), None)
     if endless is not None:
         raise UsageError(f"the GBNF grammar never ends: {endless!r} always needs more")
-    recursive = any(name in _below(rules, name) for name in used)
+    require_shallow(below, "root")
+    recursive = _has_circle(below)
     names = {name: f"{'r' if recursive else 'R'}{index}" for index, name in enumerate(used)}
     writer = _Writer(names, by_character=recursive)
     lines = [f"{names[name]}: {writer.write(rules[name])}" for name in used]
@@ -75,32 +78,57 @@ def _references(node: Node) -> Iterator[str]:
         yield from _references(part)
 
 
-def _below(rules: dict[str, Node], name: str) -> list[str]:
-    """The rules that a rule leads to."""
-    found: list[str] = []
-    waiting = [name]
+def _reached(below: Mapping[str, Sequence[str]]) -> list[str]:
+    """The rules that the root leads to, itself first.
+
+    Raises:
+        UsageError: one of them names a rule that is not there.
+    """
+    found = {"root": None}
+    waiting = ["root"]
     while waiting:
-        for other in _references(rules[waiting.pop()]):
-            if other not in rules:
+        for other in below[waiting.pop()]:
+            if other not in below:
                 raise UsageError(f"the GBNF grammar refers to a rule that it does not have: {other!r}")
             if other not in found:
-                found.append(other)
+                found[other] = None
                 waiting.append(other)
-    return found
+    return list(found)
 
 
-def _reached(rules: dict[str, Node], root: str) -> list[str]:
-    return [root, *(name for name in _below(rules, root) if name != root)]
+def _has_circle(below: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a rule that the root leads to leads to itself."""
+    on_the_way, done = {"root"}, set()
+    way = [("root", iter(below["root"]))]
+    while way:
+        name, others = way[-1]
+        other = next(others, None)
+        if other is None:
+            way.pop()
+            on_the_way.remove(name)
+            done.add(name)
+        elif other in on_the_way:
+            return True
+        elif other not in done:
+            on_the_way.add(other)
+            way.append((other, iter(below[other])))
+    return False
 
 
-def _ending(rules: dict[str, Node]) -> set[str]:
+def _ending(rules: dict[str, Node], below: Mapping[str, Sequence[str]]) -> set[str]:
     """The rules that some finite text fits."""
+    above: dict[str, list[str]] = {}
+    for name, others in below.items():
+        for other in others:
+            above.setdefault(other, []).append(name)
     known: set[str] = set()
-    while True:
-        more = {name for name, node in rules.items() if name not in known and _ends(node, known)}
-        if not more:
-            return known
-        known |= more
+    waiting = list(rules)
+    while waiting:
+        name = waiting.pop()
+        if name not in known and _ends(rules[name], known):
+            known.add(name)
+            waiting += above.get(name, ())
+    return known
 
 
 def _ends(node: Node, known: set[str]) -> bool:

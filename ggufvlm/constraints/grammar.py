@@ -8,9 +8,12 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+from ggufvlm.constraints.byte_matcher import accepts, byte_matcher
 from ggufvlm.errors import UsageError
 
 _NEEDS_VOCABULARY = "no tokenizer"  # llguidance's warning: a special token is named, which only a model can look up
+
+_COUNTS_TOKENS = re.compile(r"\bmax_tokens\b")
 
 # at most one blank: models answer better where they may write {"a": 1}, and some would never stop breaking lines
 _WHITE_SPACE = " "
@@ -27,9 +30,11 @@ def choices_text(choices: Iterable[str]) -> str:
         raise UsageError("no choices given")
     if not all(listed):
         raise UsageError("a choice is empty")
-    twice = next((choice for index, choice in enumerate(listed) if choice in listed[:index]), None)
-    if twice is not None:
-        raise UsageError(f"a choice is named twice: {twice!r}")
+    seen: set[str] = set()
+    for choice in listed:
+        if choice in seen:
+            raise UsageError(f"a choice is named twice: {choice!r}")
+        seen.add(choice)
     return json.dumps(listed, ensure_ascii=False)
 
 
@@ -69,10 +74,12 @@ def _schema_grammar(text: str) -> str:
     from llguidance import LLMatcher
 
     from ggufvlm.constraints.bounds import bounded
+    from ggufvlm.constraints.depth import require_shallow, schema_references
     from ggufvlm.constraints.schema import read_schema
     from ggufvlm.constraints.validation import validator_of
 
     schema = read_schema(text)
+    require_shallow(schema_references(schema), "#")
     options: Any = {"whitespace_pattern": _WHITE_SPACE}
     try:
         plain = LLMatcher.grammar_from_json_schema(text, overrides=options)
@@ -87,6 +94,8 @@ def _schema_grammar(text: str) -> str:
 def _lark(kind: str, text: str) -> str:
     from llguidance import LLMatcher, regex_to_lark
 
+    from ggufvlm.constraints.depth import lark_references, require_shallow, schema_references, schemas_in_lark
+
     if kind == "regex":
         if not text:
             raise UsageError("the regular expression is empty")
@@ -98,6 +107,9 @@ def _lark(kind: str, text: str) -> str:
         from ggufvlm.constraints.gbnf import gbnf_to_lark
 
         return LLMatcher.grammar_from_lark(gbnf_to_lark(text))
+    require_shallow(lark_references(text), "start")
+    for schema in schemas_in_lark(text):
+        require_shallow(schema_references(schema), "#")
     return LLMatcher.grammar_from_lark(text)
 
 
@@ -130,22 +142,8 @@ def _sentence(message: str) -> str:
     return re.sub(r"^(?:at )?(\d+)\((\d+)\): ", r"line \1, column \2: ", first)
 
 
-@lru_cache(maxsize=1)
-def _bytes_tokenizer() -> Any:
-    from llguidance import LLTokenizer
-
-    return LLTokenizer("byte")
-
-
-def _matcher(grammar: str) -> Any:
-    """A matcher whose tokens are bytes: it reads texts of no model in particular."""
-    from llguidance import LLMatcher
-
-    return LLMatcher(_bytes_tokenizer(), grammar, log_level=0)
-
-
 def _is_dead(grammar: str) -> bool:
-    matcher = _matcher(grammar)
+    matcher = byte_matcher(grammar)
     return not (matcher.is_accepting() or any(matcher.validate_tokens([byte]) for byte in range(256)))
 
 
@@ -161,8 +159,8 @@ def fits(kind: str, text: str, answer: str) -> bool:
     from llguidance import LLMatcher
 
     grammar = compiled(kind, text)
+    if kind == "lark" and _COUNTS_TOKENS.search(text):
+        return True  # bytes are no tokens, and would be too many of them; the model's own tokens have been counted
     if LLMatcher.validate_grammar_with_warnings(grammar)[1]:
         return True
-    tokens = list(answer.encode())
-    matcher = _matcher(grammar)
-    return matcher.try_consume_tokens(tokens) == len(tokens) and bool(matcher.is_accepting())
+    return accepts(grammar, answer)

@@ -44,6 +44,7 @@ _ANNOTATIONS = {
     *("title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly"),
     *("contentEncoding", "contentMediaType", "discriminator", "externalDocs", "xml"),
 }
+_NAMES = {"$schema", "$id", "$anchor", "$dynamicAnchor", "$ref", "$dynamicRef"}
 _KNOWN = ONE | LISTS | NAMED | _ASSERTIONS | _ANNOTATIONS
 
 
@@ -99,8 +100,10 @@ def read_schema(text: str) -> dict[str, Any]:
     if not isinstance(schema, dict):
         raise UsageError(f"a schema is a JSON object, not {text[:40]!r}")
     for path, part in parts(schema):
-        for word in part:
+        for word, value in part.items():
             _require_known(word, path)
+            if word in _NAMES and not isinstance(value, str):
+                raise UsageError(f"{word} at {path} is a text, not {json.dumps(value)[:40]}")
     return schema
 
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
+from ggufvlm.constraints.byte_matcher import accepts
 from ggufvlm.errors import EngineError, UsageError
 
 _MAX_DIGITS = 1000  # Python reads 4,300 at most, other programs far fewer
@@ -59,7 +60,12 @@ def validator_of(schema_text: str) -> Any:
             hint=f"as {plain.get('$schema', 'Draft 2020-12')} has it; another draft is named by $schema",
         ) from error
     schema = json.loads(schema_text, parse_float=Decimal)
-    return extend(kind, {"pattern": _pattern})(schema, registry=REGISTRY, format_checker=_formats())
+    ours = {
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "additionalProperties": _additional_properties,
+    }
+    return extend(kind, ours)(schema, registry=REGISTRY, format_checker=_formats())
 
 
 def _finite(text: str) -> float:
@@ -89,16 +95,47 @@ def _pointer(path: Any) -> str:
     return "#" + "".join(f"/{part}" for part in path)
 
 
-def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterator[Any]:
-    r"""``pattern`` as JSON Schema means it, with ``\d`` and ``\w`` for ASCII."""
+def _matches(pattern: str, text: str) -> bool:
+    r"""Whether JSON Schema's ``pattern`` matches, with ``\d`` and ``\w`` for ASCII, in time that grows with the text.
+
+    Python's own engine tries all ways, of which ``^(a+)+c$`` has as many as there are numbers below two to the power
+    of the letters.
+    """
+    return accepts(_string_grammar(pattern), json.dumps(text, ensure_ascii=False))
+
+
+@lru_cache(maxsize=64)
+def _string_grammar(pattern: str) -> str:
+    from llguidance import LLMatcher
+
+    return LLMatcher.grammar_from_json_schema(json.dumps({"type": "string", "pattern": pattern}))
+
+
+def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[Any]:
     from jsonschema.exceptions import ValidationError
 
-    try:
-        expression = re.compile(pattern, re.ASCII)
-    except re.error:
-        return  # such as \p{L}, which Python does not know: llguidance has held the answer to it
-    if isinstance(instance, str) and not expression.search(instance):
+    if isinstance(instance, str) and not _matches(pattern, instance):
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def _pattern_properties(validator: Any, patterns: Any, instance: Any, _schema: Any) -> Iterator[Any]:
+    for pattern, schema in patterns.items() if isinstance(instance, dict) else ():
+        for name, value in instance.items():
+            if _matches(pattern, name):
+                yield from validator.descend(value, schema, path=name, schema_path=pattern)
+
+
+def _additional_properties(validator: Any, allowed: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    from jsonschema.exceptions import ValidationError
+
+    patterns = schema.get("patternProperties", {})
+    for name, value in instance.items() if isinstance(instance, dict) else ():
+        if name in schema.get("properties", {}) or any(_matches(pattern, name) for pattern in patterns):
+            continue
+        if allowed is False:
+            yield ValidationError(f"{name!r} is no property of it")
+        elif allowed is not True:
+            yield from validator.descend(value, allowed, path=name)
 
 
 @lru_cache(maxsize=1)

@@ -80,7 +80,7 @@ def test_commas_in_descriptions_need_lines() -> None:
         ('{"type": "array", "items": [{}]}', "wrong at #/items"),
         ('{"required": "a"}', "required"),
         ('{"const": "\\ud800"}', "hex escape"),
-        ('{"items":' * 200 + "{}" + "}" * 200, "recursion"),
+        ('{"items":' * 200 + "{}" + "}" * 200, "nested too deeply"),
         ('{"items":' * 9000 + "{}" + "}" * 9000, "nested too deeply"),
     ],
 )
