@@ -100,7 +100,7 @@ def make_app(engines: Engines, rules: Rules, metrics: Metrics, *, n_at_a_time: i
     app.include_router(openai_routes.router(engines, rules.limits, rules.remote, log_prompt))
     app.include_router(ollama_router(engines, rules.limits, log_prompt))
     app.include_router(page_router())
-    _add_status(app, metrics)
+    _add_status(app, engines, metrics)
     # the last one is outermost
     app.add_middleware(BodyLimit, limit=rules.limits.body, n_at_a_time=n_at_a_time)
     if rules.api_key is not None:
@@ -114,11 +114,14 @@ def make_app(engines: Engines, rules: Rules, metrics: Metrics, *, n_at_a_time: i
     return app
 
 
-def _add_status(app: FastAPI, metrics: Metrics) -> None:
+def _add_status(app: FastAPI, engines: Engines, metrics: Metrics) -> None:
     @app.get("/health", tags=["Status"])
     async def health() -> dict[str, str]:
-        """Whether the server answers."""
-        return {"status": "ok"}
+        """Whether the server answers, and whether a model has stopped to."""
+        if not engines.ill:
+            return {"status": "ok"}
+        # no names: no key is needed here
+        return {"status": "degraded", "reason": "a model's process did not answer any more and was ended"}
 
     @app.get("/metrics", tags=["Status"], response_class=Response)
     async def show_metrics() -> Response:

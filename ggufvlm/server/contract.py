@@ -121,6 +121,7 @@ class Limits:
         tokens: of one answer; longer ones are not refused but end there with ``length``. Enforced by the engines.
         choices: answers to one request (OpenAI's ``n``).
         seconds: from the request to the end of its answer.
+        silence: seconds for which a model's process may show no sign of life, or be at reading one request.
         queue: requests of a model that may wait while all its slots are taken; one more is refused (429).
     """
 
@@ -130,6 +131,7 @@ class Limits:
     tokens: int = 4096
     choices: int = 8
     seconds: float = 600.0
+    silence: float = 60.0
     queue: int = 32
 
 
@@ -145,6 +147,10 @@ class Engines(Protocol):
         Raises:
             UnknownModel: there is none of this name.
         """
+
+    @property
+    def ill(self) -> list[str]:
+        """Models whose process was ended because it did not answer any more, until they answer something again."""
 
     def ask(self, asked: ClientQuestion) -> AsyncGenerator[Event, None]:
         """Answer: first :class:`Begun`, then pieces, then :class:`Done`.

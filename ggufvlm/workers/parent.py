@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
-from ggufvlm.workers.framing import read_message, write_message
+from ggufvlm.errors import EngineError, GGUFVLMError
+from ggufvlm.workers.framing import Failure, read_message, write_message
+
+_LONGEST_WORDS = 500
 
 
 class Parent:
@@ -58,3 +62,24 @@ class Parent:
                 os._exit(1)
 
         threading.Thread(target=hear, name="ggufvlm-parent", daemon=True).start()
+
+
+def run_child(work: Callable[[Parent], None]) -> NoReturn:
+    """The whole life of a child process: whatever goes wrong, its parent hears of it as a :class:`Failure`.
+
+    The process ends at once then. An ordinary end waits for all threads, and one may wait for what never comes.
+
+    Args:
+        work: what it does, with its parent.
+    """
+    parent, code = Parent(), 0
+    try:
+        work(parent)
+    except BaseException as error:  # noqa: BLE001 - told
+        code = 1
+        if not isinstance(error, GGUFVLMError):
+            traceback.print_exc()
+            error = EngineError(f"{type(error).__name__}: {error}"[:_LONGEST_WORDS])
+        parent.send(Failure.of(error))
+    sys.stderr.flush()
+    os._exit(code)

@@ -79,8 +79,13 @@ class Worker:
         """Let the child end by itself: it hears that there is nothing more."""
         self._unsent.put(None)
 
-    def kill(self) -> None:
-        """End the child on the spot; ``on_end`` is called soon after."""
+    def kill(self, why: str | None = None) -> None:
+        """End the child on the spot; ``on_end`` is called soon after.
+
+        Args:
+            why: what ``on_end`` is to be told; ``None`` for how the process ended.
+        """
+        self._why = why or self._why
         self._process.kill()
 
     def close(self) -> None:
@@ -106,8 +111,7 @@ class Worker:
             timer.cancel()
 
     def _time_is_up(self, seconds: float) -> None:
-        self._why = f"it took longer than {seconds:g} s and was ended"
-        self._process.kill()
+        self.kill(f"it took longer than {seconds:g} s and was ended")
 
     def _write(self) -> None:
         pipe = self._process.stdin

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ggufvlm.errors import EngineError, ImageError, MissingExtra
+from ggufvlm.errors import EngineError, GGUFVLMError, ImageError, MissingExtra, ModelError
 from ggufvlm.workers.framing import Failure
 from ggufvlm.workers.worker import Worker, how_it_ended, last_words
 from tests.support.running import alive, wait_until
@@ -44,6 +44,25 @@ def main():
             time.sleep(600)
         elif what == "raise":
             raise ValueError("a bug")
+"""
+FAILING = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from ggufvlm.errors import ModelError
+from ggufvlm.workers.parent import run_child
+
+def main():
+    run_child(work)
+
+def work(parent):
+    ThreadPoolExecutor().submit(threading.Event().wait)  # an ordinary end would wait for it
+    what = parent.receive()
+    if what == "expected":
+        raise ModelError("tiny.gguf: damaged", hint="pull it again")
+    if what == "unexpected":
+        raise KeyError("a bug")
+    if what == "exit":
+        raise SystemExit(0)
 """
 
 TIMEOUT = 60
@@ -120,6 +139,28 @@ def test_an_exception_is_told(start: Callable[..., Heard]) -> None:
     heard = start()
     heard.worker.send(("raise", None))
     assert heard.end() == "exit code 1 (ValueError: a bug)"
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "text"),
+    [
+        ("expected", ModelError, "tiny.gguf: damaged"),
+        ("unexpected", EngineError, "KeyError: 'a bug'"),
+        ("exit", EngineError, "SystemExit: 0"),
+    ],
+)
+def test_every_failure_of_a_child_is_an_error_at_its_parent(
+    what: str, error: type[GGUFVLMError], text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "failing_child.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(tmp_path)
+    messages: SimpleQueue[Any] = SimpleQueue()
+    ends: SimpleQueue[str] = SimpleQueue()
+    worker = Worker("failing_child", on_message=messages.put, on_end=ends.put)
+    worker.send(what)
+    failure = messages.get(timeout=TIMEOUT).error()
+    assert (type(failure), str(failure)) == (error, text)
+    assert ends.get(timeout=TIMEOUT).startswith("exit code 1")
 
 
 def test_a_child_that_cannot_listen_any_more_ends(start: Callable[..., Heard]) -> None:

@@ -7,27 +7,22 @@ from queue import SimpleQueue
 from typing import Any
 
 from ggufvlm.batch.run.messages import Begin, End, Finished, More, Ready
-from ggufvlm.errors import GGUFVLMError
 from ggufvlm.vlm.map import Question
 from ggufvlm.workers.framing import Failure
-from ggufvlm.workers.parent import Parent
+from ggufvlm.workers.parent import Parent, run_child
 
 
 def main() -> None:
     """Load the model, then answer round after round until the parent ends."""
-    parent = Parent()
+    run_child(_answer)
+
+
+def _answer(parent: Parent) -> None:
+    from ggufvlm.vlm.vlm import VLM
+
     begin: Begin = parent.receive()
     messages: SimpleQueue[Any] = SimpleQueue()
     parent.listen(messages.put)
-    try:
-        _answer(begin, messages, parent)
-    except GGUFVLMError as error:
-        parent.send(Failure.of(error))
-
-
-def _answer(begin: Begin, messages: SimpleQueue[Any], parent: Parent) -> None:
-    from ggufvlm.vlm.vlm import VLM
-
     vlm = VLM(begin.files, begin.config, raw=begin.raw)
     vlm.wait_until_loaded()
     parent.send(Ready())

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import sys
 from concurrent.futures import Future
 
-from ggufvlm.errors import GGUFVLMError
-from ggufvlm.server.engines.messages import AskQuestion, Cancel, EngineReady, Load
-from ggufvlm.server.engines.request_worker import EngineEnded, RequestWorker
-from ggufvlm.workers.framing import Failure
-from ggufvlm.workers.parent import Parent
+from ggufvlm.server.engines.messages import AskQuestion, Cancel, EngineReady, Load, Ping
+from ggufvlm.server.engines.request_worker import RequestWorker
+from ggufvlm.workers.parent import Parent, run_child
 
 
 def main() -> None:
     """Load the model, then answer until the server ends."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the server hears it, lets running answers end, and ends us then
-    parent = Parent()
-    try:
-        _serve(parent.receive(), parent)
-    except GGUFVLMError as error:
-        parent.send(Failure.of(error))
-    os._exit(1)
+    run_child(_serve)
 
 
-def _serve(load: Load, parent: Parent) -> None:
+def _serve(parent: Parent) -> None:
     from ggufvlm.vlm.vlm import VLM
 
+    load: Load = parent.receive()
     ready: Future[RequestWorker] = Future()
 
-    def take(message: AskQuestion | Cancel) -> None:
-        if isinstance(message, Cancel):
+    def take(message: AskQuestion | Cancel | Ping) -> None:
+        if isinstance(message, Ping):
+            parent.send(ready.result().pong())
+        elif isinstance(message, Cancel):
             ready.result().cancel(message)
         else:
             ready.result().take(message)
@@ -46,7 +40,4 @@ def _serve(load: Load, parent: Parent) -> None:
     worker = RequestWorker(vlm, load.config.n_slots, load.limits, parent.send)
     ready.set_result(worker)
     parent.send(EngineReady())
-    try:
-        worker.relay()
-    except EngineEnded as error:
-        sys.stderr.write(f"error: {error}\n")
+    worker.relay()

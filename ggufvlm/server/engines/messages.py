@@ -43,6 +43,24 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Ping:
+    """Down, again and again while there are questions: is anybody there? :class:`Pong` comes at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Up: for how many seconds the process has been at something.
+
+    Attributes:
+        reading: the question that is being read for longest.
+        step: the engine's step.
+    """
+
+    reading: float
+    step: float
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     """Up: the question was read and fits."""
 
@@ -65,4 +83,4 @@ class QuestionDone:
     failure: Failure | None = None
 
 
-FromChild = EngineReady | Failure | Started | StepOutputs | QuestionDone
+FromChild = EngineReady | Failure | Pong | Started | StepOutputs | QuestionDone

@@ -78,6 +78,7 @@ class ModelService:
 
     Attributes:
         clock: how long it stays.
+        is_ill: whether its process was ended because it did not answer, and it has answered nothing since.
         n_waiting_for_load: questions that wait for it to be loaded.
     """
 
@@ -100,6 +101,7 @@ class ModelService:
         self._process: EngineProcess | None = None
         self._n_waiting = 0
         self._mean_seconds = 1.0
+        self.is_ill = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- what there is to know
@@ -202,6 +204,7 @@ class ModelService:
 
     def _count(self, asked: ClientQuestion, first: float | None, seconds: float) -> None:
         self._quarantine.answered(asked)
+        self.is_ill = False
         self._metrics.count_times(self.name, first, seconds)
         self._mean_seconds = _MEMORY_OF_MEAN * self._mean_seconds + (1 - _MEMORY_OF_MEAN) * seconds
 
@@ -260,6 +263,7 @@ class ModelService:
         _log.error("the process of %s ended: %s", self.name, reason)
         self._metrics.crashes.labels(self.name).inc()
         self._quarantine.crashed()
+        self.is_ill = process.is_hanging
         self._process = None
         if process.n_answered:
             self._begin(self._restart())

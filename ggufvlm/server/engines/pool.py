@@ -112,6 +112,11 @@ class EnginePool:
         if self._is_stopping:
             raise EngineGone(_STOPPING)
 
+    @property
+    def ill(self) -> list[str]:
+        """See :attr:`Engines.ill <ggufvlm.server.contract.Engines.ill>`."""
+        return [model.name for model in self._models.values() if model.is_ill]
+
     # -- loading
 
     async def _make_ready(self, served: ModelService) -> None:

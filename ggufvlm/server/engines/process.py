@@ -17,15 +17,19 @@ from ggufvlm.server.engines.messages import (
     EngineReady,
     FromChild,
     Load,
+    Ping,
+    Pong,
     QuestionDone,
     Started,
     StepOutputs,
 )
+from ggufvlm.server.engines.watchdog import Watchdog
 from ggufvlm.vlm.answer import Answer
 from ggufvlm.workers.framing import Failure
 from ggufvlm.workers.worker import Worker
 
 _END_TIMEOUT = 5.0
+_LOAD_TIMEOUT = 3600.0  # from a slow disk, over a network
 
 
 class EngineProcess:
@@ -39,6 +43,7 @@ class EngineProcess:
 
     Attributes:
         n_answered: questions that were answered.
+        is_hanging: whether it was ended because it did not answer any more.
         gone: done when the process has ended; its result says how.
     """
 
@@ -56,10 +61,12 @@ class EngineProcess:
         self._on_change = on_change
         self._is_closing = False
         self._worker: Worker | None = None
+        self._watchdog: Watchdog | None = None
         self._numbers = itertools.count()
         self._open: dict[int, asyncio.Queue[Event | GGUFVLMError]] = {}
         self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.n_answered = 0
+        self.is_hanging = False
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     @property
@@ -93,12 +100,33 @@ class EngineProcess:
                 new_session=True,  # a terminal's Ctrl-C is for the server: running answers may end first
             )
             self._worker.send(self._load)
-            await self._loaded
+            await self._load_within(_LOAD_TIMEOUT)
         except OSError as error:
             raise EngineError(f"no process can be started: {error.strerror or error}") from error
         except BaseException:
             await self.kill()
             raise
+
+    async def _load_within(self, seconds: float) -> None:
+        """Raises: ModelError, EngineError."""
+        assert self._worker is not None
+        worker = self._worker
+        alarm = asyncio.get_running_loop().call_later(seconds, worker.kill, f"it took longer than {seconds:g} s")
+        try:
+            await self._loaded
+        finally:
+            alarm.cancel()
+        self._watchdog = Watchdog(
+            self._load.limits,
+            is_needed=lambda: bool(self._open),
+            ping=lambda: worker.send(Ping()),
+            end=self._end_hanging,
+        )
+
+    def _end_hanging(self, why: str) -> None:
+        assert self._worker is not None
+        self.is_hanging = True
+        self._worker.kill(why)
 
     async def stream(self, asked: ClientQuestion, name: str, deadline: float) -> AsyncGenerator[Event, None]:
         """Answer a question; closing the iteration cancels it.
@@ -141,6 +169,9 @@ class EngineProcess:
         if isinstance(message, StepOutputs):
             for number, piece in message.pieces:
                 self._open[number].put_nowait(piece)
+        elif isinstance(message, Pong):
+            if self._watchdog is not None:
+                self._watchdog.heard(message)
         elif isinstance(message, Started):
             self._open[message.number].put_nowait(Begun(""))
         elif isinstance(message, QuestionDone):
@@ -164,12 +195,16 @@ class EngineProcess:
         self._on_change()
 
     def _bury(self, reason: str) -> None:
+        if self._watchdog is not None:
+            self._watchdog.close()
         if not self._loaded.done():
             error = EngineError(f"the engine's process ended while it loaded the model: {reason}")
             self._loaded.set_exception(error)
         self.gone.set_result(reason)
         self._on_end(self, reason)
         what = "the server is being stopped" if self._is_closing else "the model's process ended while it answered"
+        if self.is_hanging:
+            what = "the model's process did not answer any more and was ended"
         for events in self._open.values():
             events.put_nowait(EngineGone(what))
         self._open.clear()

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -18,7 +20,8 @@ from ggufvlm.engine.task import Output
 from ggufvlm.engine.thread import Ticket
 from ggufvlm.errors import EngineError, GGUFVLMError
 from ggufvlm.server.contract import ClientQuestion, Limits, Piece
-from ggufvlm.server.engines.messages import AskQuestion, Cancel, FromChild, QuestionDone, Started, StepOutputs
+from ggufvlm.server.engines.engine_probe import EngineProbe
+from ggufvlm.server.engines.messages import AskQuestion, Cancel, FromChild, Pong, QuestionDone, Started, StepOutputs
 from ggufvlm.server.engines.reading import QuestionReader
 from ggufvlm.vlm.answer import Answer, PendingAnswer
 from ggufvlm.vlm.vlm import VLM
@@ -36,21 +39,32 @@ class _InFlight:
 
     Attributes:
         n_bytes: what it holds of the memory for images.
+        read_since: when a thread began to read it, by ``time.monotonic``; ``None`` before and after.
         begun: done when the engine has it.
     """
 
     number: int
     asked: ClientQuestion
     n_bytes: int = 0
+    read_since: float | None = None
     is_cancelled: bool = False
     begun: Future[PendingAnswer] = field(default_factory=Future)
     n_logprobs: int = 0
+
+    @contextmanager
+    def being_read(self) -> Iterator[None]:
+        """While a thread works on it, and does not wait for others."""
+        self.read_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self.read_since = None
 
 
 class _Mouth(SimpleQueue[Any]):
     """Takes the outputs of one answer to the queue of all."""
 
-    def __init__(self, answering: _InFlight, outputs: SimpleQueue[tuple[_InFlight, Any]]) -> None:
+    def __init__(self, answering: _InFlight, outputs: SimpleQueue[tuple[_InFlight | None, Any]]) -> None:
         self._answering = answering
         self._outputs = outputs
 
@@ -78,7 +92,8 @@ class RequestWorker:
         self._permits = threading.Semaphore(n_slots + _AHEAD)
         self._pool = ThreadPoolExecutor(n_slots + _AHEAD, "ggufvlm-reading")
         self._open: dict[int, _InFlight] = {}
-        self._outputs: SimpleQueue[tuple[_InFlight, Any]] = SimpleQueue()
+        self._outputs: SimpleQueue[tuple[_InFlight | None, Any]] = SimpleQueue()
+        self._probe = EngineProbe(vlm, lambda error: self._outputs.put((None, error)))
 
     def take(self, ask: AskQuestion) -> None:
         """Begin with a question, some time."""
@@ -93,6 +108,12 @@ class RequestWorker:
         answering.is_cancelled = True
         if answering.begun.done():
             answering.begun.result().abort()
+
+    def pong(self) -> Pong:
+        """A sign of life."""
+        now = time.monotonic()
+        readings = [now - since for each in tuple(self._open.values()) if (since := each.read_since) is not None]
+        return Pong(max(readings, default=0.0), self._probe.seconds_unanswered())
 
     # -- reading
 
@@ -119,11 +140,13 @@ class RequestWorker:
     def _read(self, answering: _InFlight) -> PendingAnswer:
         """Raises: ImageError, UsageError, ContextOverflow, EngineError."""
         asked, budget = answering.asked, self._reader.budget
-        n_bytes = self._reader.count_bytes(asked)
+        with answering.being_read():
+            n_bytes = self._reader.count_bytes(asked)
         budget.take(n_bytes)
         answering.n_bytes = n_bytes
         _stop_if_cancelled(answering)
-        question = self._reader.read(asked)
+        with answering.being_read():
+            question = self._reader.read(asked)
         budget.give_back(n_bytes - question.n_bytes)
         answering.n_bytes = question.n_bytes
         _stop_if_cancelled(answering)
@@ -141,7 +164,7 @@ class RequestWorker:
         while True:
             pieces: list[tuple[int, Piece]] = []
             for answering, output in self._together():
-                if isinstance(output, BaseException):
+                if answering is None or isinstance(output, BaseException):
                     raise EngineEnded(str(output) or type(output).__name__) from output
                 ticket = answering.begun.result().ticket  # so that what is said comes after Started
                 if output.text or len(ticket.sequence.logprobs) > answering.n_logprobs:
@@ -151,7 +174,7 @@ class RequestWorker:
                     self._finish(answering, output)
             self._flush(pieces)
 
-    def _together(self) -> list[tuple[_InFlight, Any]]:
+    def _together(self) -> list[tuple[_InFlight | None, Any]]:
         """Waits for an output; those that are there already come along."""
         found = [self._outputs.get()]
         while True:
