@@ -16,7 +16,8 @@ from ggufvlm.families.messages import Message
 from ggufvlm.media import Image
 from ggufvlm.media.decoding.kinds import FileKind, MediaFile
 from ggufvlm.media.documents.document import DEFAULT_FRAMES, Selection
-from ggufvlm.media.documents.video import MAX_SAMPLES, Clip, timestamp
+from ggufvlm.media.documents.video import Clip
+from ggufvlm.media.documents.video_reader import MAX_SAMPLES, timestamp
 from ggufvlm.media.documents.video_scenes import scene_places
 
 if TYPE_CHECKING:

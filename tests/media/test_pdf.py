@@ -15,7 +15,8 @@ import pytest
 from ggufvlm import VLM
 from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.media.documents.page_ranges import page_numbers
-from ggufvlm.media.documents.pdf import MAX_PAGE_PIXELS, Pdf, pages
+from ggufvlm.media.documents.pdf import Pdf, pages
+from ggufvlm.media.documents.pdf_reader import MAX_PAGE_PIXELS
 from tests.support.clips import plain, write_pdf
 from tests.support.scenes import random_scene
 

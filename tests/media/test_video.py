@@ -18,7 +18,8 @@ from ggufvlm import VLM
 from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.media.decoding.kinds import identify
 from ggufvlm.media.documents.document import Selection, open_document
-from ggufvlm.media.documents.video import Clip, frames, timestamp
+from ggufvlm.media.documents.video import Clip, frames
+from ggufvlm.media.documents.video_reader import timestamp
 from ggufvlm.media.documents.video_scenes import cuts_in, scene_places
 from tests.support.clips import TURNS, plain, turn, write_clip, write_sound, write_uneven_clip
 from tests.support.images import halves

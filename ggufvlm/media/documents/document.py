@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from ggufvlm.errors import UsageError
 from ggufvlm.media.decoding.kinds import FileKind, MediaFile
-from ggufvlm.media.documents.pdf import DEFAULT_DPI, Pdf
-from ggufvlm.media.documents.video import Clip, timestamp
+from ggufvlm.media.documents.pdf import Pdf
+from ggufvlm.media.documents.pdf_reader import DEFAULT_DPI
+from ggufvlm.media.documents.video import Clip
+from ggufvlm.media.documents.video_reader import timestamp
 from ggufvlm.media.documents.video_scenes import scene_places
 from ggufvlm.media.image import Image
 

@@ -1,34 +1,14 @@
-"""PDF -> pages as images. The only importer of pypdfium2."""
+"""PDF -> pages as images."""
 
 from __future__ import annotations
 
-import math
 import os
-import threading
 from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from ggufvlm.errors import ImageError, MissingExtra, UsageError
-from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify
-from ggufvlm.media.documents.page_ranges import numbers_in
+from ggufvlm.errors import ImageError
+from ggufvlm.media.decoding.kinds import FileKind, identify
+from ggufvlm.media.documents.pdf_reader import DEFAULT_DPI, PdfReader
 from ggufvlm.media.image import Image
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-DEFAULT_DPI = 150.0
-MAX_PAGE_PIXELS = 16_000_000
-"""Largest image that is made of a page; larger ones are rendered at a lower resolution."""
-
-_POINTS_PER_INCH = 72
-_WRONG_PASSWORD = 4  # FPDF_ERR_PASSWORD
-_UNKNOWN_SECURITY = 5  # FPDF_ERR_SECURITY
-_COPY_AGAIN = "copy or download it again"
-
-# PDFium is not safe to use from several threads at a time, not even for different documents.
-_pdfium = threading.RLock()
 
 
 def pages(source: str | os.PathLike[str], selection: str | None = None, *, dpi: float = DEFAULT_DPI) -> Iterator[Image]:
@@ -52,118 +32,5 @@ def pages(source: str | os.PathLike[str], selection: str | None = None, *, dpi: 
             yield pdf.page(number, dpi=dpi)
 
 
-class Pdf:
-    """An open PDF. From any thread; close it, or use ``with``.
-
-    Raises: as :func:`pages`.
-    """
-
-    def __init__(self, file: MediaFile) -> None:
-        pdfium = _import(file.name)
-        self.name = file.name
-        self._error: type[Exception] = pdfium.PdfiumError
-        with _pdfium:
-            try:
-                self._document = pdfium.PdfDocument(_input(file.place))
-                self.n_pages = len(self._document)
-            except pdfium.PdfiumError as error:
-                raise _refusal(file.name, getattr(error, "err_code", None)) from error
-            except OSError as error:
-                raise ImageError(f"{file.name}: cannot be read ({error.strerror or error})") from error
-            if self.n_pages:
-                self._document.init_forms()  # what was typed into its fields is part of a page
-        if not self.n_pages:
-            self.close()
-            raise ImageError(f"{file.name}: the PDF has no pages")
-
-    def numbers(self, selection: str | None = None) -> list[int]:
-        """The numbers of the selected pages, from 1; see :func:`~.page_ranges.numbers_in`."""
-        return numbers_in(self.name, selection, self.n_pages)
-
-    def page(self, number: int, *, dpi: float = DEFAULT_DPI) -> Image:
-        """Render one page.
-
-        Args:
-            number: from 1.
-            dpi: dots per inch, at most.
-
-        Raises:
-            ImageError: the page is damaged.
-        """
-        if not 0 < dpi < math.inf:
-            raise UsageError(f"the resolution must be positive, not {dpi}")
-        source = f"{self.name} page {number}"
-        try:
-            with _pdfium, closing(self._document[number - 1]) as page:
-                scale = _scale(page.get_size(), dpi, source)
-                with closing(page.render(scale=scale, rev_byteorder=True)) as bitmap:
-                    rgb = bitmap.to_numpy()[:, :, :3].tobytes()
-                    return Image.from_rgb(bitmap.width, bitmap.height, rgb, source, original_format="PDF")
-        except (self._error, ValueError) as error:
-            raise ImageError(f"{source}: the page is damaged", hint=_COPY_AGAIN) from error
-        except MemoryError as error:
-            raise ImageError(f"{source}: not enough memory for this page") from error
-
-    def text(self, number: int) -> str | None:
-        """The text that a page carries besides its image, line by line; ``None`` if there is none.
-
-        Args:
-            number: from 1.
-
-        Raises:
-            ImageError: the page is damaged.
-        """
-        try:
-            with _pdfium, closing(self._document[number - 1]) as page, closing(page.get_textpage()) as layer:
-                text = layer.get_text_range()
-        except (self._error, ValueError) as error:
-            raise ImageError(f"{self.name} page {number}: the page is damaged", hint=_COPY_AGAIN) from error
-        # PDFium writes U+FFFE or U+0002 for the hyphen of a divided word
-        lines = text.replace("\ufffe", "-").replace("\x02", "-").replace("\0", "").splitlines()
-        return "\n".join(line.rstrip() for line in lines).strip() or None
-
-    def close(self) -> None:
-        """Free it. Safe to call twice."""
-        with _pdfium:
-            self._document.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _import(name: str) -> Any:
-    try:
-        import pypdfium2
-    except ImportError as error:
-        raise MissingExtra(f"reading the PDF {name}", "pdf") from error
-    return pypdfium2
-
-
-def _input(place: Path | bytes) -> Path | bytes:
-    if isinstance(place, Path):
-        try:
-            str(place).encode()
-        except UnicodeEncodeError:  # PDFium takes names in UTF-8 only
-            return place.read_bytes()
-    return place
-
-
-def _scale(size: tuple[float, float], dpi: float, source: str) -> float:
-    width, height = size
-    if not (0 < width < math.inf and 0 < height < math.inf):
-        raise ImageError(f"{source}: the page is {width:g}x{height:g} points: there is nothing in it")
-    scale = dpi / _POINTS_PER_INCH
-    largest = math.sqrt(MAX_PAGE_PIXELS / (width * height))
-    # A strip of a page keeps one pixel of its shorter side, however long it is.
-    return min(scale, largest, MAX_PAGE_PIXELS / max(width, height))
-
-
-def _refusal(name: str, code: int | None) -> ImageError:
-    if code == _WRONG_PASSWORD:
-        return ImageError(f"{name}: the PDF asks for a password", hint="save a copy without one: qpdf --decrypt")
-    if code == _UNKNOWN_SECURITY:
-        return ImageError(f"{name}: the PDF is encrypted in a way that cannot be read")
-    return ImageError(f"{name}: damaged PDF, or not a PDF", hint=_COPY_AGAIN)
+class Pdf(PdfReader):
+    """An open PDF. From any thread; close it, or use ``with``."""

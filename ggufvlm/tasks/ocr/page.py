@@ -9,7 +9,7 @@ from ggufvlm.config import SamplingSettings
 from ggufvlm.errors import GGUFVLMError, UsageError
 from ggufvlm.families.pages import PageFormat
 from ggufvlm.families.registry import find_family
-from ggufvlm.media.documents.pdf import DEFAULT_DPI
+from ggufvlm.media.documents.pdf_reader import DEFAULT_DPI
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.tasks.ocr.places import PagePlace
 from ggufvlm.tasks.ocr.turns import SURE, TURNS

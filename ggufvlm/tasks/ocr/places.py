@@ -12,7 +12,8 @@ from ggufvlm.media import Image
 from ggufvlm.media.decoding.decode import decode
 from ggufvlm.media.decoding.formats import is_image_name
 from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify
-from ggufvlm.media.documents.pdf import DEFAULT_DPI, Pdf
+from ggufvlm.media.documents.pdf import Pdf
+from ggufvlm.media.documents.pdf_reader import DEFAULT_DPI
 from ggufvlm.media.documents.tiff_pages import Scan, is_scan
 from ggufvlm.media.sources.arguments import ArgumentKind, classify, expand
 from ggufvlm.media.sources.labels import label
