@@ -17,11 +17,11 @@ from fastapi import FastAPI
 from ggufvlm.errors import ExitCode
 from ggufvlm.server.engines.pool import EnginePool
 from ggufvlm.server.http.address import Address
+from ggufvlm.server.http.connections import Connections, room_for_connections
 
 _log = logging.getLogger(__name__)
 
 FORCED = ExitCode.INTERRUPTED
-_MAX_CONNECTIONS = 1000
 _LET_GO_S = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -70,15 +70,15 @@ async def run(make: Callable[[], tuple[FastAPI, EnginePool]], plan: Plan) -> Non
         ModelError, EngineError: a model cannot be loaded in advance.
     """
     app, pool = make()
+    connections = Connections(most=room_for_connections())
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=connections.protocol,  # type: ignore[arg-type]  # it is called like the class
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
-        limit_concurrency=_MAX_CONNECTIONS,
         timeout_graceful_shutdown=int(plan.grace + _LET_GO_S) + 1,
     )
     server = _SignalFreeServer(config)

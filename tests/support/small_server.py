@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from typing import Any
 
 import uvicorn
 
@@ -15,6 +16,7 @@ from ggufvlm.server.contract import Limits
 from ggufvlm.server.engines.messages import Load
 from ggufvlm.server.engines.pool import EnginePool
 from ggufvlm.server.fetch.remote import RemoteRules
+from ggufvlm.server.http.connections import Connections
 from ggufvlm.server.metrics import Metrics
 
 LONG = {
@@ -31,11 +33,22 @@ class SmallServer:
 
     Attributes:
         pool: its models.
+        connections: its clients.
     """
 
     pool: EnginePool
 
-    def __init__(self, limits: Limits, *, n_slots: int = 2, api_key: str | None = None) -> None:
+    def __init__(self, limits: Limits, *, n_slots: int = 2, api_key: str | None = None, **rules: Any) -> None:
+        """Make it.
+
+        Args:
+            limits: of each request.
+            n_slots: answers at a time.
+            api_key: needed by all clients.
+            rules: of connections, as :class:`Connections` has them, and ``n_at_a_time`` of the application.
+        """
+        self._n_at_a_time = rules.pop("n_at_a_time", 256)
+        self.connections = Connections(**{"most": 100, **rules})
         self._limits = limits
         self._n_slots = n_slots
         self._api_key = api_key
@@ -54,8 +67,9 @@ class SmallServer:
         metrics = Metrics()
         self.pool = EnginePool([load], metrics, keep_alive=300)
         rules = Rules(limits=self._limits, remote=RemoteRules(), api_key=self._api_key)
-        app = make_app(self.pool, rules, metrics)
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", ws="none"))
+        app = make_app(self.pool, rules, metrics, n_at_a_time=self._n_at_a_time)
+        protocol: Any = self.connections.protocol
+        self._server = uvicorn.Server(uvicorn.Config(app, http=protocol, log_level="error", lifespan="off", ws="none"))
         self._started.set()
         await self._server.serve(sockets=[self._socket])
         await self.pool.stop()
