@@ -106,10 +106,10 @@ def open_document(file: MediaFile, selection: Selection) -> Document:
     if file.kind is not FileKind.VIDEO:
         raise ValueError(f"{file.name} is an image")
     with Clip(file) as clip:
-        return Document(file, tuple(frame_times(clip, selection)), selection.dpi)
+        return Document(file, tuple(selected_times(clip, selection)), selection.dpi)
 
 
-def frame_times(clip: Clip, selection: Selection) -> list[float]:
+def selected_times(clip: Clip, selection: Selection) -> list[float]:
     """The times of the frames to take of a video, in seconds from its start.
 
     Raises:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.decoding.kinds import FileKind, identify
-from ggufvlm.media.documents.pdf_reader import DEFAULT_DPI, PdfReader
+from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify
+from ggufvlm.media.documents.decoder import OpenFile, require_package
+from ggufvlm.media.documents.page_ranges import numbers_in
+from ggufvlm.media.documents.pdf_reader import DEFAULT_DPI
 from ggufvlm.media.image import Image
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def pages(source: str | os.PathLike[str], selection: str | None = None, *, dpi: float = DEFAULT_DPI) -> Iterator[Image]:
@@ -32,5 +38,48 @@ def pages(source: str | os.PathLike[str], selection: str | None = None, *, dpi: 
             yield pdf.page(number, dpi=dpi)
 
 
-class Pdf(PdfReader):
-    """An open PDF. From any thread; close it, or use ``with``."""
+class Pdf(OpenFile):
+    """An open PDF, for use from any thread. Close it, or use ``with``.
+
+    Attributes:
+        n_pages: how many it has.
+
+    Raises: as :func:`pages`.
+    """
+
+    def __init__(self, file: MediaFile) -> None:
+        require_package("pypdfium2", f"reading the PDF {file.name}", "pdf")
+        super().__init__(file)
+        self.n_pages: int = self.facts
+
+    def numbers(self, selection: str | None = None) -> list[int]:
+        """The numbers of the selected pages, from 1; see :func:`~.page_ranges.numbers_in`."""
+        return numbers_in(self.name, selection, self.n_pages)
+
+    def page(self, number: int, *, dpi: float = DEFAULT_DPI) -> Image:
+        """Render one page; see :meth:`.PdfReader.page`.
+
+        Args:
+            number: from 1.
+            dpi: dots per inch, at most.
+
+        Raises:
+            ImageError: the page is damaged, takes too long, or ends its reader.
+        """
+        image: Image = self.call("page", number, dpi)
+        return image
+
+    def text(self, number: int) -> str | None:
+        """The text that a page carries besides its image; see :meth:`.PdfReader.text`.
+
+        Args:
+            number: from 1.
+
+        Raises:
+            ImageError: the page is damaged, takes too long, or ends its reader.
+        """
+        text: str | None = self.call("text", number)
+        return text
+
+    def __enter__(self) -> Self:
+        return self

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from ggufvlm.errors import ImageError, MissingExtra, UsageError
 from ggufvlm.media.decoding.kinds import MediaFile
-from ggufvlm.media.documents.page_ranges import numbers_in
 from ggufvlm.media.image import Image
 
 if TYPE_CHECKING:
@@ -55,11 +54,7 @@ class PdfReader:
             self.close()
             raise ImageError(f"{file.name}: the PDF has no pages")
 
-    def numbers(self, selection: str | None = None) -> list[int]:
-        """The numbers of the selected pages, from 1; see :func:`~.page_ranges.numbers_in`."""
-        return numbers_in(self.name, selection, self.n_pages)
-
-    def page(self, number: int, *, dpi: float = DEFAULT_DPI) -> Image:
+    def page(self, number: int, dpi: float = DEFAULT_DPI) -> Image:
         """Render one page.
 
         Args:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.decoding.kinds import FileKind, identify
-from ggufvlm.media.documents.video_reader import ClipReader
+from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify
+from ggufvlm.media.documents.decoder import OpenFile, require_package
+from ggufvlm.media.documents.video_reader import frame_times
 from ggufvlm.media.image import Image
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def frames(
@@ -36,5 +41,50 @@ def frames(
         yield from clip.at(clip.times(every=every, count=count))
 
 
-class Clip(ClipReader):
-    """An open video. For one thread at a time; close it, or use ``with``."""
+class Clip(OpenFile):
+    """An open video, for one thread at a time. Close it, or use ``with``.
+
+    Attributes:
+        duration: seconds.
+
+    Raises: as :func:`frames`.
+    """
+
+    def __init__(self, file: MediaFile) -> None:
+        require_package("av", f"reading the video {file.name}", "video")
+        super().__init__(file)
+        self.duration: float = self.facts
+
+    def times(self, *, every: float | None = None, count: int | None = None) -> list[float]:
+        """The times of the frames to take, in seconds; see :func:`frames`."""
+        return frame_times(self.name, self.duration, every=every, count=count)
+
+    def at(self, times: Iterable[float]) -> Iterator[tuple[float, Image]]:
+        """The frames that are shown at these times, in rising order; each frame once.
+
+        Raises:
+            ImageError: the file is damaged or cut off before the time, takes too long, or ends its reader.
+        """
+        left = list(times)
+
+        def begin() -> None:
+            self.reopen()
+            self.call("at", left)
+
+        self.call("at", left)
+        while (found := self.call_or(begin, "next")) is not None:
+            time, image = found
+            left = [other for other in left if other > time]
+            yield time, image
+
+    def cuts(self) -> list[float]:
+        """The times at which new scenes begin, in seconds, without the first. Decodes the whole file.
+
+        Raises:
+            ImageError: the file is damaged, or ends its reader.
+        """
+        cuts: list[float] = self.call("cuts")
+        return cuts
+
+    def __enter__(self) -> Self:
+        return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,8 +37,38 @@ def timestamp(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
 
 
+def frame_times(name: str, duration: float, *, every: float | None = None, count: int | None = None) -> list[float]:
+    """The times of the frames to take, in seconds; see :func:`~ggufvlm.media.documents.video.frames`.
+
+    Args:
+        name: the file's, for messages.
+        duration: seconds.
+        every: seconds between the frames.
+        count: this many frames in place of ``every``.
+
+    Raises:
+        UsageError: neither or both of ``every`` and ``count``, or one that makes no sense.
+    """
+    if (every is None) == (count is None):
+        raise UsageError("frames are taken either every so many seconds, or as a number of them")
+    if every is not None:
+        if not 0 < every < math.inf:
+            raise UsageError(f"the time between frames must be positive, not {every:g} s")
+        n = max(1, math.ceil(duration / every - 1e-9))
+        if n > MAX_SAMPLES:
+            raise UsageError(f"{name}: a frame every {every:g} s would be {n} frames")
+        return [i * every for i in range(n)]
+    if not count or not 0 < count <= MAX_SAMPLES:
+        raise UsageError(f"the number of frames must lie between 1 and {MAX_SAMPLES}, not {count}")
+    return [(i + 0.5) * duration / count for i in range(count)]
+
+
 class ClipReader:
     """An open video. For one thread at a time; close it, or use ``with``.
+
+    Args:
+        file: what to open.
+        on_progress: called with each frame that is decoded, and each packet that is passed over.
 
     Attributes:
         duration: seconds.
@@ -48,9 +78,10 @@ class ClipReader:
         MissingExtra: PyAV is not installed.
     """
 
-    def __init__(self, file: MediaFile) -> None:
+    def __init__(self, file: MediaFile, on_progress: Callable[[], None] = lambda: None) -> None:
         av = _import(file.name)
         self.name = file.name
+        self._on_progress = on_progress
         self._errors: tuple[type[BaseException], ...] = (av.FFmpegError, *DAMAGE)
         self._file = file.place.open("rb") if isinstance(file.place, Path) else io.BytesIO(file.place)
         try:
@@ -65,21 +96,6 @@ class ClipReader:
         except BaseException:
             self._file.close()
             raise
-
-    def times(self, *, every: float | None = None, count: int | None = None) -> list[float]:
-        """The times of the frames to take, in seconds; see :func:`~ggufvlm.media.documents.video.frames`."""
-        if (every is None) == (count is None):
-            raise UsageError("frames are taken either every so many seconds, or as a number of them")
-        if every is not None:
-            if not 0 < every < math.inf:
-                raise UsageError(f"the time between frames must be positive, not {every:g} s")
-            n = max(1, math.ceil(self.duration / every - 1e-9))
-            if n > MAX_SAMPLES:
-                raise UsageError(f"{self.name}: a frame every {every:g} s would be {n} frames")
-            return [i * every for i in range(n)]
-        if not count or not 0 < count <= MAX_SAMPLES:
-            raise UsageError(f"the number of frames must lie between 1 and {MAX_SAMPLES}, not {count}")
-        return [(i + 0.5) * self.duration / count for i in range(count)]
 
     def at(self, times: Iterable[float]) -> Iterator[tuple[float, Image]]:
         """The frames that are shown at these times, in rising order; each frame once.
@@ -108,7 +124,7 @@ class ClipReader:
         before, codec.skip_frame = codec.skip_frame, "NONREF"
         last = -math.inf
         try:
-            for frame in self._container.decode(self._stream):
+            for frame in self._decoded():
                 time = frame.time - self._start if frame.time is not None else max(0.0, last + step)
                 if time - last >= FINEST_STEP:
                     last = time
@@ -131,6 +147,15 @@ class ClipReader:
             last = frame.pts
             yield time, frame_to_image(frame, self._stream, f"{self.name} at {timestamp(time)}")
 
+    def _decoded(self) -> Iterator[Any]:
+        return self._told(self._container.decode(self._stream))
+
+    def _told(self, parts: Iterator[Any]) -> Iterator[Any]:
+        """Frames or packets; that they come is told."""
+        for part in parts:
+            self._on_progress()
+            yield part
+
     def _from(self, time: float) -> Shown:
         """Begin to decode at the last key frame before a time."""
         if time > 0:
@@ -139,7 +164,7 @@ class ClipReader:
         elif self._has_begun:
             self._container.seek(0)
         self._has_begun = True
-        return Shown(self._container.decode(self._stream), self._start, 1 / self._rate, self._errors)
+        return Shown(self._decoded(), self._start, 1 / self._rate, self._errors)
 
     _has_begun = False
 
@@ -168,7 +193,7 @@ class ClipReader:
             return float(self._stream.duration * self._time_base)
         if self._container.duration:
             return float(self._container.duration / unit)
-        ends = [p.pts + (p.duration or 0) for p in self._container.demux(self._stream) if p.pts is not None]
+        ends = [p.pts + (p.duration or 0) for p in self._told(self._container.demux(self._stream)) if p.pts is not None]
         self._has_begun = True
         return max(ends, default=0) * self._time_base - self._start
 
