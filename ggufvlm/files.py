@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import stat
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +17,10 @@ from typing import IO, Literal
 from ggufvlm.errors import InputError, ModelError, UsageError
 
 _unfinished: set[Path] = set()
+_swept: set[Path] = set()
+_PARTIAL = re.compile(r"\..*\.([0-9a-f]{8}|[0-9a-f]{10})\.partial", re.DOTALL)
+_LOCKED = 10  # digits in the name of a file whose writer holds a lock on it
+_ABANDONED, _JUST_MADE = 3600, 2  # seconds
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -123,7 +130,8 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises:
         ModelError: the file cannot be written.
     """
-    partial = _beside(target)
+    sweep(target.parent)
+    partial = _beside(target, secrets.token_hex(4))
     with unfinished(partial):
         try:
             yield partial
@@ -139,9 +147,11 @@ def replacing_durably(target: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: it cannot be written.
     """
-    partial = _beside(target)
+    sweep(target.parent)
+    partial = _beside(target, secrets.token_hex(_LOCKED // 2))
     with unfinished(partial):
         with partial.open("x+b") as file:
+            _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -159,6 +169,45 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _beside(target: Path) -> Path:
+def sweep(folder: Path) -> None:
+    """Take away what killed processes have left half written in a folder, once a process."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = _PARTIAL.fullmatch(entry.name)
+            if found and _is_abandoned(entry, is_locked_by_writer=len(found[1]) == _LOCKED):
+                with contextlib.suppress(OSError):
+                    Path(entry.path).unlink()
+
+
+def _is_abandoned(entry: os.DirEntry[str], *, is_locked_by_writer: bool) -> bool:
+    try:
+        age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+        if not entry.is_file(follow_symlinks=False) or age < _JUST_MADE:
+            return False
+        if not is_locked_by_writer or sys.platform == "win32":  # Windows keeps what is open
+            return age > _ABANDONED or is_locked_by_writer
+        with Path(entry.path).open("rb") as file:
+            return _lock(file) or age > _ABANDONED
+    except OSError:
+        return False
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Mark a file as being written; returns whether nobody else writes it. Some file systems have no locks."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _beside(target: Path, token: str) -> Path:
     # a name may have 255 bytes, and a character four of them
-    return target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}.partial")
+    return target.with_name(f".{target.name[:50]}.{token}.partial")

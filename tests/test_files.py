@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from ggufvlm import files
 from ggufvlm.errors import InputError, ModelError
-from ggufvlm.files import read_text, replacing, replacing_durably
+from ggufvlm.files import read_text, replacing, replacing_durably, sweep
 
 LONG_NAMES = ["a" * 250 + ".txt", "画" * 84 + ".x", "\N{GRINNING FACE}" * 62 + ".txt"]
 
@@ -71,3 +74,39 @@ def test_texts_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     for name, words in told.items():
         with pytest.raises(InputError, match=words):
             read_text(tmp_path / name, max_bytes=10)
+
+
+HALF_WRITTEN = """
+import sys
+from pathlib import Path
+from ggufvlm.files import replacing_durably
+with replacing_durably(Path(sys.argv[1])) as file:
+    file.write(b"half")
+    file.flush()
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_process_left_is_swept_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HALF_WRITTEN, str(tmp_path / "out.txt")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"open\n"
+        (partial,) = tmp_path.iterdir()
+        others = [tmp_path / name for name in (".mine.partial", ".a.0123456789.part", ".b.01234567.partial")]
+        for path in others:
+            path.touch()
+        past = time.time() - 60
+        for path in (partial, *others):
+            os.utime(path, (past, past))
+        _sweep_again(tmp_path)
+        assert partial.exists(), "its writer lives"
+        writer.kill()
+    _sweep_again(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
+def _sweep_again(folder: Path) -> None:
+    files._swept.clear()  # as for a new process
+    sweep(folder)

@@ -81,6 +81,15 @@ class Item:
     error: GGUFVLMError | None = None
 
 
+def leads_out(item: Item, place: Path) -> bool:
+    """Whether a place lies, by links, outside of the folder that was named and in which an input was found."""
+    source = item.sources[0] if item.sources else None
+    if item.below is None or not isinstance(source, Path):
+        return False
+    root = source.parents[len(item.below.parts) - 1]
+    return not Path(os.path.realpath(place)).is_relative_to(os.path.realpath(root))
+
+
 def shown(path: str | os.PathLike[str]) -> str:
     r"""A file name as valid Unicode: bytes that are no UTF-8 are written ``\xff``."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +166,24 @@ def test_a_file_system_without_permissions_takes_descriptions(folder: Path, monk
     monkeypatch.setattr("shutil.copystat", refuse)
     assert embed(IN_PLACE, "a.jpg").n_written == 1
     assert caption("a.jpg") == "a caption"
+
+
+def test_nothing_is_written_through_links_that_lie_in_wait(folder: Path) -> None:
+    draw("d/a.jpg", "secret/s.jpg", "far/b.jpg")
+    secrets = {path: path.read_bytes() for path in (Path("secret/s.jpg"), Path("far/b.jpg"))}
+    for name in (".a.jpg.orig.partial", "a.jpg.orig"):
+        Path("d", name).symlink_to("../secret/s.jpg")
+    Path("d/s.jpg").symlink_to("../secret/s.jpg")
+    Path("d/far").symlink_to("../far")
+    os.mkfifo("d/a.jpg.orig2")
+    done = embed(IN_PLACE, "d")
+    assert (done.n_written, done.n_failed, caption("d/a.jpg")) == (1, 2, "a caption")
+    assert all("leads out" in text for text in done.problems)  # type: ignore[attr-defined]
+    assert {path: path.read_bytes() for path in secrets} == secrets
+    assert sorted(path.name for path in Path("secret").iterdir()) == ["s.jpg"]
+    assert Path("d/a.jpg.orig3").is_file()
+    Path("out").mkdir()
+    Path("out/far").symlink_to("../secret")
+    done = embed(COPIES, "d")
+    assert "out/far/b.jpg: a link leads out" in " ".join(done.problems)  # type: ignore[attr-defined]
+    assert sorted(path.name for path in Path("secret").iterdir()) == ["s.jpg"]

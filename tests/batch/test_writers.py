@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import os
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ggufvlm.batch.inputs.arguments import Inputs
 from ggufvlm.batch.item import Item
 from ggufvlm.batch.journal.durable_write import TargetError, as_target_error
 from ggufvlm.batch.journal.journal import Journal
@@ -139,6 +141,23 @@ def test_a_sidecar_that_cannot_be_written_is_counted_and_the_next_one_is_made(fo
     assert (folder / "d.txt").read_text() == "A cat.\n"
     assert "a.txt" in told[0]
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_sidecars_go_through_no_link_out_of_the_folder_and_into_no_pipe(folder: Path) -> None:
+    draw_scenes(folder / "far", 1)
+    draw_scenes(folder / "d", 3)
+    (folder / "key").write_text("private")
+    (folder / "d/far").symlink_to("../far")
+    (folder / "d/s000.txt").symlink_to("../key")
+    os.mkfifo(folder / "d/s001.txt")
+    with Journal(folder / "j.jsonl") as journal:
+        write_it = Sidecars(SidecarStyle(kind="txt", existing="append"), journal)
+        for item in Inputs(["d"]):
+            write_it(item, row(item.id, "A cat."))
+    assert (write_it.n_written, write_it.n_failed) == (1, 3)
+    assert (folder / "d/s002.txt").read_text() == "A cat.\n"
+    assert ((folder / "key").read_text(), (folder / "d/s000.txt").is_symlink()) == ("private", True)
+    assert [path.name for path in (folder / "far").iterdir()] == ["s000.png"]
 
 
 @pytest.mark.parametrize(

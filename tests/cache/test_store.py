@@ -14,7 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ggufvlm.cache.folder import private_folder, read_note, write_note
+from ggufvlm.cache.limits import open_store
 from ggufvlm.cache.store import Store, digest
+from ggufvlm.errors import ModelError
 
 KEY, OTHER = digest("a"), digest("b")
 GB = 10**9
@@ -311,3 +314,17 @@ def test_several_processes_at_once(tmp_path: Path) -> None:
     for name in range(30):
         assert payload_of(store, digest(str(name))) in (None, bytes([name]) * 10_000)
     assert not list(folder.glob(".*"))
+
+
+def test_a_folder_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GGUFVLM_CACHE_DIR", str(tmp_path / "cache"))
+    write_note("seen", "mine")
+    assert open_store("embeddings") is not None
+    if os.getuid() == 0:
+        os.chown(tmp_path / "cache", 4321, 4321)
+    else:  # who may not give a folder away becomes somebody else
+        monkeypatch.setattr("os.getuid", lambda: 4321)
+    with pytest.raises(ModelError, match="another user") as refused:
+        private_folder("projectors")
+    assert "GGUFVLM_CACHE_DIR" in (refused.value.hint or "")
+    assert (read_note("seen"), open_store("embeddings")) == (None, None)

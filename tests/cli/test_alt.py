@@ -73,6 +73,18 @@ def test_apply_writes_the_files_and_keeps_their_permissions(run: Run, site: Path
     assert left == {"blocks.png", "docs", "dot.png", "img", "index.html"}, "no partial files"
 
 
+def test_a_link_out_of_the_folder_is_not_written_through_unless_it_is_named(run: Run, site: Path) -> None:
+    (site / "docs" / "blocks.png").write_bytes((site / "blocks.png").read_bytes())
+    (site / "far.md").write_text("![](blocks.png)\n")
+    (site / "docs" / "far.md").symlink_to("../far.md")
+    done = run("alt", "docs", "--apply", *ASK)
+    assert (done.returncode, (site / "far.md").read_text()) == (5, "![](blocks.png)\n")
+    assert b"docs/far.md: a link that leads out of docs" in done.stderr
+    assert SCENE.caption in (site / "docs" / "read.md").read_text()
+    assert run("alt", "docs/far.md", "--apply", *ASK).returncode == 0
+    assert (site / "far.md").read_text() == f"![{SCENE.caption}](blocks.png)\n"
+
+
 def test_an_image_of_several_files_is_asked_about_once(run: Run, site: Path) -> None:
     (site / "second.md").write_text("![](blocks.png) ![](blocks.png) ![](img/../blocks.png)\n")
     done = run("alt", ".", *ASK, "--debug")

@@ -17,7 +17,7 @@ from ggufvlm.batch.journal.index import Index, JournalLine
 from ggufvlm.batch.journal.lines import is_json, parsed, was_row
 from ggufvlm.batch.journal.rows import Row, complete
 from ggufvlm.errors import OutputError, UsageError
-from ggufvlm.files import sync_folder
+from ggufvlm.files import sweep, sync_folder
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -57,6 +57,7 @@ class Journal:
                 set_aside(self.path, self.name)
             self._file = HeldFile(self.path, self.name)
             sync_folder(self.path.parent)
+            sweep(self.path.parent)
         try:
             with as_output_error(self.name):
                 self._file.cut(self._read_all())

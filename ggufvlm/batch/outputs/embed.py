@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ggufvlm.batch.item import Item, shown
+from ggufvlm.batch.item import Item, leads_out, shown
 from ggufvlm.batch.journal.durable_write import TargetError, as_output_error, as_target_error
 from ggufvlm.batch.journal.rows import Row
 from ggufvlm.errors import ImageError
@@ -83,6 +83,8 @@ class Embedder:
         with as_target_error(name):
             before = source.read_bytes()
         if self._style.folder is None:
+            if leads_out(item, source):
+                raise TargetError(f"{name}: a link leads out of the folder")
             if not self._is_described(before, text, name):
                 after = describe_file(before, text, self._style.fields, name)
                 self._write_in_place(Path(os.path.realpath(source)), before, after)
@@ -90,6 +92,8 @@ class Embedder:
             return
         target = self._target(source, item)
         with as_target_error(shown(target)):
+            if os.path.lexists(target) and not target.is_file():
+                raise TargetError(f"{shown(target)}: not a regular file")
             old = target.read_bytes() if target.exists() else None
             if old is not None and not is_same_image(old, before):
                 raise ImageError(f"{shown(target)}: another image is there already")
@@ -105,7 +109,10 @@ class Embedder:
         """The copy's place: below the folder as the image lies below the one that was named, else as it was named."""
         assert self._style.folder is not None
         target = self._style.folder / (item.below or _as_named(source))
-        if os.path.realpath(target) == os.path.realpath(source):
+        place = Path(os.path.realpath(target))
+        if not place.is_relative_to(os.path.realpath(self._style.folder)):
+            raise TargetError(f"{shown(target)}: a link leads out of the folder")
+        if place == Path(os.path.realpath(source)):
             raise ImageError(f"{shown(source)}: the copy would replace it", hint="--embed-in-place keeps a backup")
         owner = self._targets.setdefault(target, item.id)
         if owner != item.id:
@@ -137,9 +144,9 @@ def _keep(path: Path, data: bytes) -> None:
     number = 1
     while True:
         backup = path.with_name(f"{path.name}{ORIGINAL}{number if number > 1 else ''}")
-        if not backup.exists():
+        if not os.path.lexists(backup):
             break
-        if is_same_image(backup.read_bytes(), data):
+        if backup.is_file() and is_same_image(backup.read_bytes(), data):
             return
         number += 1
     with replacing_durably(backup) as file:

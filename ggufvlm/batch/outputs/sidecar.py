@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ggufvlm.batch.item import Item, shown
+from ggufvlm.batch.item import Item, leads_out, shown
 from ggufvlm.batch.journal.durable_write import TargetError, as_target_error
 from ggufvlm.batch.journal.journal import Journal
 from ggufvlm.batch.journal.rows import Row
@@ -85,6 +86,8 @@ class Sidecars:
         target = beside(item, source, self._style.kind)
         try:
             with as_target_error(shown(target)):
+                if leads_out(item, target):
+                    raise TargetError(f"{shown(target)}: a link leads out of the folder")
                 self._consider(item, row, target)
         except Damaged as error:
             self._fail(f"{shown(target)}: {error}")
@@ -105,6 +108,8 @@ class Sidecars:
             self._write(target, row)
 
     def _write(self, target: Path, row: Row) -> None:
+        if os.path.lexists(target) and not target.is_file():
+            raise TargetError(f"{shown(target)}: not a regular file")
         before = target.read_bytes() if target.exists() else b""
         data = self._packet(before, row) if self._style.kind == "xmp" else self._lines(before, row)
         with replacing_durably(target) as file:

@@ -6,12 +6,12 @@ import difflib
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ggufvlm.errors import InputError, OutputError, UsageError
+from ggufvlm.files import replacing_durably
 from ggufvlm.tasks.alt.gap import Gap, insert
 from ggufvlm.tasks.alt.html_gaps import html_gaps
 from ggufvlm.tasks.alt.markdown_gaps import markdown_gaps
@@ -65,31 +65,31 @@ class TextFile:
         Raises:
             OutputError: it cannot be written, or has changed since it was read.
         """
-        target = self.path.resolve()
+        target = Path(os.path.realpath(self.path))
         try:
-            if target.read_bytes() != self.text.encode(self.codec):
+            if _leads_out(self.path, self.root) or target.read_bytes() != self.text.encode(self.codec):
                 raise OutputError(f"{self.path}: has changed meanwhile", hint="run the command again")
-            handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(new.encode(self.codec))
-                    file.flush()
-                    os.fsync(file.fileno())
-                shutil.copymode(target, name)
-                Path(name).replace(target)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            with replacing_durably(target) as file:
+                file.write(new.encode(self.codec))
+                shutil.copymode(target, file.name)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written ({error.strerror or error})") from error
+
+
+def _leads_out(path: Path, root: Path) -> bool:
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
 
 
 def read_text_file(path: Path, root: Path) -> TextFile:
     """Read a web page or Markdown file.
 
     Raises:
-        InputError: missing, not allowed, or in a code of two bytes a character.
+        InputError: missing, not allowed, no regular file, a link out of the root, in a code of two bytes a character.
     """
+    if _leads_out(path, root):
+        raise InputError(f"{path}: a link that leads out of {root}", hint="name the file itself to change it")
+    if not path.is_file() and path.exists():
+        raise InputError(f"{path}: not a regular file")
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -118,7 +118,9 @@ def find_text_files(arguments: list[Path]) -> list[tuple[Path, Path]]:
         elif argument.suffix.lower() not in HTML + MARKDOWN:
             raise UsageError(f"{argument}: neither HTML nor Markdown", hint=f"{' '.join(HTML + MARKDOWN)}")
         else:
-            found.setdefault(argument, argument.parent)
+            found.setdefault(
+                argument, Path(os.path.realpath(argument)).parent if argument.is_symlink() else argument.parent
+            )
     return list(found.items())
 
 
