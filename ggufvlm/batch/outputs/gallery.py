@@ -13,7 +13,7 @@ from ggufvlm.batch.inputs.expand import kind_of_file
 from ggufvlm.batch.item import shown
 from ggufvlm.batch.journal.durable_write import as_output_error
 from ggufvlm.batch.journal.rows import Row
-from ggufvlm.errors import GGUFVLMError
+from ggufvlm.errors import GGUFVLMError, ImageError
 from ggufvlm.files import replacing_durably
 from ggufvlm.media import Image, load
 from ggufvlm.media.decoding.kinds import FileKind, identify
@@ -122,7 +122,9 @@ def _page_or_frame(path: Path, row: Row) -> Image:
     document = open_document(identify(path), Selection(dpi=_PREVIEW_DPI, frames=1))
     place = row["page"] if document.n_pages else row["time"]
     places = document.places[:1] if place is None else (place,)
-    return next(image for _, image in document.images(places))
+    for _, image in document.images(places):
+        return image
+    raise ImageError(f"{path}: nothing is shown there")
 
 
 def _asset(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ggufvlm.errors import UsageError
+from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.media.decoding.kinds import FileKind, MediaFile
 from ggufvlm.media.documents.pdf import Pdf
 from ggufvlm.media.documents.pdf_reader import DEFAULT_DPI
@@ -95,16 +95,15 @@ def open_document(file: MediaFile, selection: Selection) -> Document:
     """Look into a PDF or a video for the wanted images; makes none of them.
 
     Raises:
-        ImageError: encrypted, damaged, without pages or images.
+        ImageError: neither of both, encrypted, damaged, without pages or images.
         UsageError: a selection that makes no sense for it.
         MissingExtra: the package that reads it is not installed.
-        ValueError: it is an image.
     """
     if file.kind is FileKind.PDF:
         with Pdf(file) as pdf:
             return Document(file, tuple(pdf.numbers(selection.pages)), selection.dpi, pdf.n_pages)
     if file.kind is not FileKind.VIDEO:
-        raise ValueError(f"{file.name} is an image")
+        raise ImageError(f"{file.name}: neither a PDF nor a video")
     with Clip(file) as clip:
         return Document(file, tuple(selected_times(clip, selection)), selection.dpi)
 

@@ -60,7 +60,7 @@ def frame_times(name: str, duration: float, *, every: float | None = None, count
         return [i * every for i in range(n)]
     if not count or not 0 < count <= MAX_SAMPLES:
         raise UsageError(f"the number of frames must lie between 1 and {MAX_SAMPLES}, not {count}")
-    return [(i + 0.5) * duration / count for i in range(count)]
+    return list(dict.fromkeys((i + 0.5) * duration / count for i in range(count)))  # once where it has no length
 
 
 class ClipReader:
@@ -203,7 +203,8 @@ class ClipReader:
         try:
             yield
         except self._errors as error:
-            why = label(str(getattr(error, "strerror", None) or error))
+            is_permission = isinstance(error, PermissionError)  # FFmpeg's word for a file that it cannot make sense of
+            why = "no codec knows it" if is_permission else label(str(getattr(error, "strerror", None) or error))
             raise ImageError(f"{self.name}: damaged video, or a kind that cannot be read ({why})") from error
         except MemoryError as error:
             raise ImageError(f"{self.name}: not enough memory for this video") from error
