@@ -6,12 +6,13 @@ import base64
 import io
 import json
 import os
+import random
 import sys
 from pathlib import Path
 
 import pytest
 
-from ggufvlm import ImageError, InputError, SamplingParams, UsageError
+from ggufvlm import GGUFVLMError, ImageError, InputError, SamplingParams, UsageError
 from ggufvlm.batch.inputs.arguments import Inputs
 from ggufvlm.batch.inputs.cells import Columns
 from ggufvlm.batch.inputs.templates import parse
@@ -213,6 +214,42 @@ def test_parquet_with_paths_and_with_images_as_datasets_keep_them(folder: Path) 
     found = Inputs(["t.parquet"])
     assert found.count == 2
     assert [(item.id, item.sources[0]) for item in found] == [("1", b"abc"), ("2", Path("y.png"))]
+
+
+def test_damage_within_a_parquet_file_costs_its_group_of_rows(folder: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = [f"image-{number:03}-{'x' * 60}.png" for number in range(90)]
+    pq.write_table(pa.table({"image": names}), "t.parquet", row_group_size=30, compression="none", use_dictionary=False)
+    data = bytearray(Path("t.parquet").read_bytes())
+    start = data.index(b"image-030")
+    data[start - 60 : start] = bytes(60)  # the header of the second group's page
+    Path("t.parquet").write_bytes(data)
+    found = items("t.parquet")
+    assert [item.path for item in found if item.error is None] == names[:30] + names[60:]
+    (error,) = [item.error for item in found if item.error is not None]
+    assert str(error).startswith("t.parquet: damaged")
+
+
+def test_any_damage_to_a_parquet_file_is_an_error_of_the_table_or_of_rows(folder: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"image": ["a.png", "b.png"] * 20, "prompt": ["Hi"] * 40}), "t.parquet", row_group_size=10)
+    whole, rng = Path("t.parquet").read_bytes(), random.Random(1)
+    refusals: list[str] = []
+    for _ in range(150):
+        data = bytearray(whole)
+        for _ in range(rng.randint(1, 8)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        Path("t.parquet").write_bytes(data)
+        try:
+            list(Inputs(["t.parquet"]))
+        except GGUFVLMError as error:
+            refusals.append(str(error))
+    assert 0 < len(refusals) < 150
+    assert all("t.parquet" in text for text in refusals)
 
 
 def test_a_table_that_is_none(folder: Path) -> None:

@@ -51,6 +51,19 @@ def test_csv(folder: Path) -> None:
     assert (found[1]["error_class"], found[1]["error_text"]) == ("ImageError", "b.png: <b>cut</b> off")
 
 
+def test_csv_that_no_spreadsheet_computes(folder: Path) -> None:
+    answers = ["=1+1", "+1", "-a list", "@cmd", "\tx", "plain = text", "", "'quoted"]
+    writer = find_writer(Path("out.tsv"), csv_safe=True)
+    assert writer is not None
+    writer(Path("out.tsv"), [row("=a.png", answer, seed=-5) for answer in answers])
+    with Path("out.tsv").open(newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file, delimiter="\t"))
+    assert [line["answer"] for line in found] == [f"'{text}" for text in answers[:5]] + answers[5:]
+    assert (found[0]["id"], found[0]["seed"]) == ("'=a.png", "-5")
+    with pytest.raises(UsageError, match="--csv-safe"):
+        find_writer(Path("out.parquet"), csv_safe=True)
+
+
 def test_csv_and_parquet_in_pandas_and_duckdb(folder: Path) -> None:
     import duckdb
     import pandas

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
@@ -45,26 +46,30 @@ class Table:
 
     def __iter__(self) -> Iterator[Row]:
         if self._is_parquet:
-            for batch in self._parquet().iter_batches(batch_size=_AT_A_TIME):
-                yield from batch.to_pylist()
-        elif self._is_json:
-            with self._open() as file:
-                yield from read_json_lines(file)
-        else:
-            yield from self._csv_rows()
+            yield from self._parquet_rows()
+            return
+        try:
+            if self._is_json:
+                with self._open() as file:
+                    yield from read_json_lines(file)
+            else:
+                yield from self._csv_rows()
+        except OSError as error:
+            yield InputError(f"{self.name}: cannot be read to its end ({error.strerror or error})")
 
     def __len__(self) -> int:
         if self._is_parquet:
-            return int(self._parquet().metadata.num_rows)
+            return max(0, int(self._parquet().metadata.num_rows))
         return sum(1 for _ in self)
 
     def _header(self) -> Iterable[str]:
         if self._is_parquet:
-            return list(self._parquet().schema_arrow.names)
+            with self._parquet_errors():
+                return list(self._parquet().schema_arrow.names)
         with self._open() as file:
             try:
                 return next(self._reader(file), [])
-            except csv.Error as error:
+            except (csv.Error, OSError) as error:
                 raise InputError(f"{self.name}: {error}") from error
 
     def _csv_rows(self) -> Iterator[Row]:
@@ -102,14 +107,32 @@ class Table:
 
     def _parquet(self) -> Any:
         try:
-            import pyarrow as pa
             import pyarrow.parquet as pq
         except ImportError as error:
             raise MissingExtra(f"{self.name}: Parquet", "parquet") from error
-        try:
+        with self._parquet_errors():
             return pq.ParquetFile(self.path)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(f"{self.name}: {str(error).splitlines()[0]}") from error
+
+    def _parquet_rows(self) -> Iterator[Row]:
+        """Rows group by group: a damaged group is one error, and the others are read."""
+        file = self._parquet()
+        for group in range(file.num_row_groups):
+            try:
+                with self._parquet_errors():
+                    for batch in file.iter_batches(batch_size=_AT_A_TIME, row_groups=[group]):
+                        yield from batch.to_pylist()
+            except InputError as error:
+                yield InputError(f"{error}; rows of group {group + 1} of {file.num_row_groups} are missing")
+
+    @contextmanager
+    def _parquet_errors(self) -> Iterator[None]:
+        import pyarrow as pa
+
+        try:
+            yield
+        except (OSError, ValueError, OverflowError, pa.ArrowException) as error:
+            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            raise InputError(f"{self.name}: damaged, or no Parquet: {reason}") from error
 
 
 def read_json_lines(lines: Iterable[str]) -> Iterator[Row]:

@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import io
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -25,12 +26,19 @@ _FLAT_COLUMNS: dict[str, type] = {
 """The columns of formats without values inside values: the error of a row takes two."""
 
 _ROWS_AT_A_TIME = 5_000
+_FORMULA = frozenset("=+-@\t\r")
+"""Spreadsheets take a cell that begins so for a formula (OWASP, CSV Injection)."""
 
 
-def write_csv(path: Path, rows: Iterable[Row]) -> None:
+def write_csv(path: Path, rows: Iterable[Row], *, safe: bool = False) -> None:
     """Write rows as CSV, or as TSV by the path's ending: UTF-8, a header line, quotes where needed.
 
     The file is the old or the new one, never half of it.
+
+    Args:
+        path: of the file.
+        rows: in their order.
+        safe: put an apostrophe before texts that a spreadsheet would compute.
 
     Raises:
         OutputError: it cannot be written.
@@ -40,9 +48,16 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
         delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
         writer = csv.DictWriter(text, _FLAT_COLUMNS, delimiter=delimiter, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(map(_flat, rows))
+        flat = map(_flat, rows)
+        writer.writerows(map(_computing_nothing, flat) if safe else flat)
         text.flush()
         text.detach()
+
+
+def _computing_nothing(row: Row) -> Row:
+    return {
+        name: f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA else value for name, value in row.items()
+    }
 
 
 def write_parquet(path: Path, rows: Iterable[Row]) -> None:
@@ -77,11 +92,15 @@ _WRITERS: dict[str, Writer | None] = {
 }
 
 
-def find_writer(path: Path) -> Writer | None:
+def find_writer(path: Path, *, csv_safe: bool = False) -> Writer | None:
     """The function that makes an output from the journal; ``None`` where the journal is the output.
 
+    Args:
+        path: of the output.
+        csv_safe: put an apostrophe before texts of CSV and TSV that a spreadsheet would compute.
+
     Raises:
-        UsageError: the path's ending names no format.
+        UsageError: the path's ending names no format, or is not that of CSV or TSV where these are to be safe.
         MissingExtra: Parquet without pyarrow.
     """
     suffix = path.suffix.lower()
@@ -89,7 +108,12 @@ def find_writer(path: Path) -> Writer | None:
         raise UsageError(f"{path.name}: cannot write this format", hint=f"the output ends in {', '.join(_WRITERS)}")
     if suffix == ".parquet":
         _require_pyarrow()
-    return _WRITERS[suffix]
+    writer = _WRITERS[suffix]
+    if not csv_safe:
+        return writer
+    if writer is not write_csv:
+        raise UsageError(f"{path.name}: --csv-safe is for CSV and TSV", hint="-o captions.csv")
+    return partial(write_csv, safe=True)
 
 
 def journal_path(path: Path) -> Path:

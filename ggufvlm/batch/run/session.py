@@ -39,6 +39,7 @@ class OutputSettings:
         sync_every: seconds after which rows are on the disk.
         embed: puts answers into the image files.
         html: a gallery page to make as well.
+        csv_safe: an apostrophe before texts of CSV and TSV that a spreadsheet would compute.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class OutputSettings:
     sidecar: SidecarStyle | None = None
     embed: EmbedStyle | None = None
     html: Path | None = None
+    csv_safe: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +88,7 @@ class Session:
     """
 
     def __init__(self, inputs: Inputs, task: RowTask, engine: EngineSettings, output: OutputSettings) -> None:
-        self._writer = find_writer(output.path)
+        self._writer = find_writer(output.path, csv_safe=output.csv_safe)
         self._inputs, self._engine, self._output = inputs, engine, output
         self.identity: Identity = identify(
             engine.files, engine.config, engine.sampling, prefill=task.prefill, raw=engine.raw

@@ -208,6 +208,7 @@ def _session(
         sidecar=sidecar,
         embed=embed,
         html=rows.html,
+        csv_safe=rows.csv_safe,
     )
     return Session(given, task, engine, output)
 

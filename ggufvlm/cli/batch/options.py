@@ -126,6 +126,9 @@ class RowOptions:
         float,
         option("--sync-every", help="Seconds after which rows are safe from a power cut. [5]", min=0.0, max=86_400.0),
     ] = 5.0
+    csv_safe: Annotated[
+        bool, option("--csv-safe", help="An apostrophe before texts of CSV that a spreadsheet would compute: = + - @.")
+    ] = False
     html: Annotated[Path | None, option("--html", help="Make a gallery page, too.", metavar="FILE")] = None
     json_progress: Annotated[bool, option("--json-progress", help="Progress as JSON lines on stderr.")] = False
     max_errors: Annotated[int | None, option("--max-errors", help="Stop after so many errors.", min=1)] = None
