@@ -16,7 +16,7 @@ from ggufvlm.batch.inputs.expand import DocumentReading
 from ggufvlm.errors import GGUFVLMError, UsageError
 from ggufvlm.media.loading import read
 from ggufvlm.vlm.documents import Attachments
-from tests.support.clips import plain, write_clip, write_pdf
+from tests.support.clips import plain, write_pdf
 from tests.support.images import encode
 from tests.support.program import run_program
 
@@ -170,12 +170,3 @@ def test_labels_of_data_uris_may_lie(tmp_path: Path) -> None:
     assert done.returncode == 5, done.stderr
     assert len(rows) == 5
     assert len([row for row in rows if row["error"]]) == 1
-
-
-def test_a_video_that_cannot_be_decoded_is_one_row(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "clip.mp4", [(0.0, plain((9, 9, 200)))], 4.0).read_bytes()
-    start = clip.index(b"mdat") + 4
-    (tmp_path / "clip.mp4").write_bytes(clip[:start] + bytes(len(clip) - start - 900) + clip[-900:])
-    rows = list(Inputs([str(tmp_path / "clip.mp4")]))
-    assert len(rows) == 1
-    assert rows[0].error is not None

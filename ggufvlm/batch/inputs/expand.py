@@ -68,14 +68,12 @@ def _parts(item: Item, selection: Selection, count: Callable[[int], None]) -> It
             yield replace(item, sources=(file.place,))
             return
         document = open_document(file, selection)
-        strip = Strip(document, len(document.places))
-        if file.kind is FileKind.VIDEO:  # one that cannot be decoded is one row, and not one for each frame
-            strip.image(document.places[0])
     except GGUFVLMError as error:
         count(1)
         yield replace(item, error=error)
         return
     count(len(document.places))
+    strip = Strip(document, len(document.places))
     for place in document.places:
         part = Part(strip, place)
         yield replace(item, id=f"{item.id}#{part.fragment}", part=part)
