@@ -496,3 +496,20 @@ def test_flipped_bytes_raise_nothing_but_image_errors(name, changes):
         # Headers are where the decoders make their decisions.
         data[place % min(len(data), 300)] = value
     assert_only_image_errors(bytes(data))
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG"])
+def test_a_file_that_cannot_hold_its_pixels_takes_no_memory(format):
+    """62 bytes of GIF took 1.5 GB. What compression can reach is left alone."""
+    blank = PIL.Image.new("1", (13_000, 12_000))
+    data = encode(blank, format)
+    assert decode(data, "a").width == 13_000
+    cut = data[:900]
+    with pytest.raises(ImageError, match="cut off"):
+        decode(cut, "a")
+
+
+def test_a_small_frame_on_a_large_screen_is_shown():
+    data = b"GIF89a" + struct.pack("<HHBBB", 3000, 3000, 0x80, 0, 0) + b"\xff\0\0\0\0\xff"
+    data += b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0;"
+    assert decode(data, "a").width == 3000

@@ -103,10 +103,10 @@ def test_permission():
 
 @posix
 def test_permission_error_is_named(path, monkeypatch):
-    def refuse(self):
+    def refuse(self, mode):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     assert str(failure(str(path))) == f"{path}: permission denied"
 
 
@@ -118,6 +118,17 @@ def test_sockets_and_devices_are_refused(tmp_path, monkeypatch):
         assert str(failure("s.png")) == "s.png: not a regular file"
     assert stat.S_ISCHR(Path("/dev/zero").stat().st_mode)
     assert str(failure("/dev/zero")) == "/dev/zero: not a regular file"
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+    with (tmp_path / "sparse.png").open("wb") as file:
+        file.write(IMAGE)
+        file.truncate(3_500_000_000)
+    error = failure(str(tmp_path / "sparse.png"))
+    assert "3500000000 bytes: a file of more than 1 GB is no image" in str(error)
+    monkeypatch.setattr("ggufvlm.media.sources.read.MAX_BYTES", len(IMAGE) - 1)
+    (tmp_path / "a.png").write_bytes(IMAGE)
+    assert "is no image" in str(failure(str(tmp_path / "a.png")))
 
 
 @posix

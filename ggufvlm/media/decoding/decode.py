@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import warnings
 from typing import TYPE_CHECKING
 
 from ggufvlm.errors import ImageError
 from ggufvlm.media.decoding.convert import to_rgb, upright
-from ggufvlm.media.decoding.decode_errors import TOO_LARGE, explained
+from ggufvlm.media.decoding.decode_errors import INCOMPLETE, TOO_LARGE, explained
 from ggufvlm.media.decoding.formats import foreign_kind
 from ggufvlm.media.decoding.plugins import open_image
 from ggufvlm.media.image import Image
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 178_956_970
 """Largest image that is decoded, in pixels: what Pillow itself refuses to exceed (512 MB of RGB)."""
+
+_MOST_PIXELS_A_BYTE = {"GIF": 3_000, "PNG": 10_000}
+"""What the best compression reaches: a code of LZW has 12 bits, its string up to 3,840 pixels; DEFLATE makes 1032 bytes
+of one, each with eight pixels of 1 bit. The others have no bound that would help."""
+_HARMLESS = 16_000_000  # pixels; fewer take no memory worth a word, and a frame of a GIF may be smaller than its screen
 
 _warnings_lock = threading.Lock()
 
@@ -43,7 +49,19 @@ def decode(data: bytes, source: str, *, max_pixels: int = MAX_PIXELS) -> Image:
         kind, hint = foreign
         raise ImageError(f"{source}: {kind}", hint=hint)
     with open_image(data, source) as image:
+        _check_size(image, source, max_pixels)
+        _check_content(image, len(data), source)
         return finish(image, source, max_pixels=max_pixels)
+
+
+def _check_content(image: PIL.Image.Image, n_bytes: int, source: str) -> None:
+    """Refuse a file that is too short for its pixels, before memory is taken for them."""
+    most = _MOST_PIXELS_A_BYTE.get(image.format or "", math.inf) * n_bytes
+    if image.width * image.height > max(most, _HARMLESS):
+        raise ImageError(
+            f"{source}: the file is cut off ({n_bytes} bytes cannot hold {image.width}x{image.height} pixels)",
+            hint=INCOMPLETE,
+        )
 
 
 def finish(image: PIL.Image.Image, source: str, *, max_pixels: int = MAX_PIXELS) -> Image:

@@ -35,7 +35,7 @@ _CUT_OFF = re.compile(
 )
 
 TOO_LARGE = "scale it down first"
-_INCOMPLETE = "copy or download it again"
+INCOMPLETE = "copy or download it again"
 
 
 @contextmanager
@@ -62,9 +62,9 @@ def refusal(error: BaseException, source: str, name: str) -> ImageError:
     if not isinstance(error, DAMAGE):
         return ImageError(f"{source}: too large a {name}{_first_line(error)}", hint=TOO_LARGE)
     if isinstance(error, (EOFError, struct.error)) or _CUT_OFF.search(str(error)):
-        return ImageError(f"{source}: the file is cut off (truncated {name})", hint=_INCOMPLETE)
+        return ImageError(f"{source}: the file is cut off (truncated {name})", hint=INCOMPLETE)
     return ImageError(
-        f"{source}: damaged {name}, or a kind of it that cannot be read{_first_line(error)}", hint=_INCOMPLETE
+        f"{source}: damaged {name}, or a kind of it that cannot be read{_first_line(error)}", hint=INCOMPLETE
     )
 
 

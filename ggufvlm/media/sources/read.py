@@ -15,6 +15,9 @@ from ggufvlm.media.sources.clipboard import read_clipboard
 from ggufvlm.media.sources.data_uri import data_uri_name, is_data_uri, read_data_uri
 from ggufvlm.media.sources.labels import label, url_label
 
+MAX_BYTES = 1 << 30
+"""Largest file that is read whole: an image without compression takes less for as many pixels as are decoded."""
+
 STDIN = "-"
 CLIPBOARD = "clipboard:"
 _STDIN_NAME = "<stdin>"
@@ -108,10 +111,16 @@ def _read_stdin() -> bytes:
     # sys.stdin is None where there is no console, and a terminal would wait for an image to be typed.
     if sys.stdin is None or sys.stdin.isatty():
         raise ImageError(f"{_STDIN_NAME}: nothing is piped in", hint="for example: ggufvlm describe - < photo.jpg")
-    data = sys.stdin.buffer.read()
+    data = sys.stdin.buffer.read(MAX_BYTES + 1)
     if not data:
         raise ImageError(f"{_STDIN_NAME}: nothing came in")
+    _check_bytes(len(data), _STDIN_NAME)
     return data
+
+
+def _check_bytes(n_bytes: int, name: str) -> None:
+    if n_bytes > MAX_BYTES:
+        raise ImageError(f"{name}: {n_bytes} bytes: a file of more than {MAX_BYTES >> 30} GB is no image")
 
 
 def _path_of(url: str) -> Path:
@@ -152,10 +161,13 @@ def _read_path(path: Path, name: str, n_bytes: int | None = None) -> tuple[bytes
             raise ImageError(f"{name}: a named pipe", hint="ggufvlm describe - < PIPE")
         if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
             raise ImageError(f"{name}: not a regular file")
-        if n_bytes is None:
-            return path.read_bytes(), name
         with path.open("rb") as file:
-            return file.read(n_bytes), name
+            if n_bytes is not None:
+                return file.read(n_bytes), name
+            _check_bytes(os.fstat(file.fileno()).st_size, name)
+            data = file.read(MAX_BYTES + 1)  # a pipe has no size, and a file may grow
+        _check_bytes(len(data), name)
+        return data, name
     except FileNotFoundError:
         if is_dangling(path):
             raise ImageError(f"{name}: a link to a file that is not there") from None
