@@ -269,3 +269,15 @@ def test_a_recording_that_does_not_say_how_long_it_is():
         assert clip.duration == pytest.approx(6, abs=0.2)
         assert clip.cuts() == pytest.approx([2, 3], abs=0.11)
         assert seen(clip.at([0.5, 2.5, 5])) == [(0.5, RED), (2.5, GREEN), (5, BLUE)]
+
+
+def test_streams_of_cameras_are_read(folder: Path) -> None:
+    """AVCHD puts a time before each packet; a recording that was cut begins within one."""
+    plain_stream = write_clip(Path("clip.ts"), [(0.0, plain((200, 30, 30)))], 3.0, codec="mpeg2video").read_bytes()
+    packets = [plain_stream[at : at + 188] for at in range(0, len(plain_stream), 188)]
+    forms = {"clip.m2ts": b"".join(bytes(4) + packet for packet in packets), "cut.ts": plain_stream[100:]}
+    for name, content in forms.items():
+        Path(name).write_bytes(content)
+        (_, image), *_ = frames(name, count=2)
+        red, green, blue = image.rgb[:3]
+        assert red > 150 > 90 > max(green, blue)

@@ -47,14 +47,51 @@ _FOREIGN: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
         (rb"%PDF-", "a PDF, not an image", "its pages can be asked about: ggufvlm describe FILE.pdf"),
         (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript is not read", _TO_IMAGE),
         (rb"version https://git-lfs", "a Git LFS pointer, not the image itself", "git lfs pull"),
-        (
-            rb"....ftyp(isom|iso\d|mp4\d|m4v |avc1|qt  |3g..|dash)|\x1a\x45\xdf\xa3|\0\0\x01[\xb3\xba]|RIFF....AVI ",
-            "a video, not an image",
-            "its frames can be asked about: ggufvlm describe FILE.mp4",
-        ),
         (rb"....ftypcrx ", "a camera raw file", _TO_IMAGE),
     )
 )
+
+
+_VIDEO = ("a video, not an image", "its frames can be asked about: ggufvlm describe FILE.mp4")
+_VIDEO_START = re.compile(
+    rb"\x1a\x45\xdf\xa3"  # Matroska, WebM
+    rb"|\0\0\x01[\xb3\xba]"  # MPEG
+    rb"|RIFF....AVI |FLV\x01|OggS|\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+    re.DOTALL,
+)
+_IMAGE_BRANDS = frozenset(
+    b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 avif avis jxl jp2 jpx jpm crx".split()
+)
+_ATOMS = frozenset((b"moov", b"mdat", b"wide", b"pnot", b"skip", b"free"))  # QuickTime before it had brands
+_PACKETS = (188, 192, 204)  # bytes of MPEG transport streams: plain, of cameras with a time in front, of broadcasts
+_SYNC = 0x47
+_LEAST_PACKETS = 4
+
+
+def looks_like_video(head: bytes) -> bool:
+    """Whether a file begins like a video; the demuxer has the last word.
+
+    Args:
+        head: some kilobytes of it.
+    """
+    if head[4:8] == b"ftyp":  # cameras have brands of their own, images have few
+        return head[8:12].strip() not in _IMAGE_BRANDS
+    if head[4:8] in _ATOMS:
+        return head[:1] == b"\0"  # of less than 16 MB: else it is a word of a text
+    return _VIDEO_START.match(head) is not None or _is_transport_stream(head)
+
+
+def _is_transport_stream(head: bytes) -> bool:
+    """Whether packets follow each other, also where the first is cut."""
+    if head.count(_SYNC) > len(head) // 8:  # a text of many G
+        return False
+    for size in _PACKETS:
+        if len(head) < size * _LEAST_PACKETS:
+            continue
+        for first in range(size):
+            if head[first] == _SYNC and all(byte == _SYNC for byte in head[first::size]):
+                return True
+    return False
 
 
 _SVG = ("an SVG drawing, not an image", _TO_IMAGE)
@@ -72,6 +109,8 @@ def foreign_kind(data: bytes) -> tuple[str, str] | None:
     for pattern, kind, hint in _FOREIGN:
         if pattern.match(start):
             return kind, hint
+    if looks_like_video(data[:4096]):
+        return _VIDEO
     element = _first_element(start)
     if element is None:
         return None

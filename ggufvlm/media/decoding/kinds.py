@@ -9,6 +9,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from ggufvlm.media.decoding.formats import looks_like_video
 from ggufvlm.media.sources.labels import label
 from ggufvlm.media.sources.read import local_path, read_source, read_start
 
@@ -16,15 +17,6 @@ _HEAD = 4096  # bytes
 
 # Readers of PDF take up to 1024 bytes of anything before the signature; a web page that shows one would pass as one.
 _PDF = re.compile(rb"(?!\s*<).{0,1019}?%PDF-", re.DOTALL)
-_VIDEO = re.compile(
-    rb"....ftyp(isom|iso\d|mp4\d|m4[va] |m4vp|msnv|f4v |avc1|hvc1|qt  |3g..|dash|cmf[cs]|mmp4)"
-    rb"|....(moov|mdat|wide)"  # QuickTime before it had brands
-    rb"|\x1a\x45\xdf\xa3"  # Matroska, WebM
-    rb"|\0\0\x01[\xb3\xba]"  # MPEG
-    rb"|RIFF....AVI |FLV\x01|OggS|\x30\x26\xb2\x75\x8e\x66\xcf\x11"
-    rb"|(\x47.{187}){3}\x47",  # MPEG transport stream
-    re.DOTALL | re.IGNORECASE,
-)
 
 
 class FileKind(enum.Enum):
@@ -71,7 +63,7 @@ def kind_of(head: bytes) -> FileKind:
     """The kind of file that begins like this."""
     if _PDF.match(head):
         return FileKind.PDF
-    return FileKind.VIDEO if _VIDEO.match(head) else FileKind.IMAGE
+    return FileKind.VIDEO if looks_like_video(head) else FileKind.IMAGE
 
 
 def _is_regular(path: Path) -> bool:
