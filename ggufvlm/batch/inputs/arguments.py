@@ -15,7 +15,7 @@ from typing import IO
 
 from ggufvlm.batch.inputs.cells import Columns, item_of
 from ggufvlm.batch.inputs.expand import DocumentReading, expand, kind_of_file, n_parts, require_readers
-from ggufvlm.batch.inputs.tables import Row, Table, is_table, read_mixed_lines
+from ggufvlm.batch.inputs.tables import Row, Table, is_table, read_mixed_lines, read_null_separated
 from ggufvlm.batch.inputs.walk import Filter, FoundFile, regular, walk
 from ggufvlm.batch.item import Item, false_on_oserror, shown
 from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
@@ -43,6 +43,7 @@ class Inputs:
         wanted: which files of folders and patterns to take.
         columns: which columns of tables to use.
         reading: what to take of PDFs and videos.
+        null_separated: paths of standard input have NUL characters between them, and not ends of lines.
 
     Attributes:
         count: how many, as far as that is known; ``None`` if only their end will tell.
@@ -59,7 +60,12 @@ class Inputs:
         wanted: Filter | None = None,
         columns: Columns | None = None,
         reading: DocumentReading | None = None,
+        *,
+        null_separated: bool = False,
     ) -> None:
+        self._read_stdin = read_null_separated if null_separated else read_mixed_lines
+        if null_separated and STDIN not in arguments:
+            raise UsageError("--null is about paths on stdin", hint="find . -print0 | ggufvlm batch - --null")
         self._wanted = wanted or Filter()
         self._reading = reading or DocumentReading()
         self._columns = columns or Columns()
@@ -97,6 +103,11 @@ class Inputs:
                 names.update(part.columns or ())
         return frozenset(names)
 
+    @property
+    def tables(self) -> list[Path]:
+        """The tables and lists that are read while the run goes on."""
+        return [part.path for part in self._parts if isinstance(part, Table)]
+
     def __iter__(self) -> Iterator[Item]:
         seen: Counter[str] = Counter()
         for item in self._items():
@@ -117,7 +128,7 @@ class Inputs:
             elif isinstance(part, Table):
                 yield from self._rows(part, part.path.parent, part.name)
             elif part == STDIN:
-                yield from self._rows(read_mixed_lines(_stdin()), Path(), "stdin")
+                yield from self._rows(self._read_stdin(_stdin()), Path(), "stdin")
             else:
                 name = url_label(part) if is_url(part) else label(part)
                 yield Item(id=name, path=name, sources=(part,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ _PROMPT = ("prompt", "question", "instruction", "query")
 _SYSTEM = ("system", "system_prompt")
 _ID = ("id", "image_id", "uuid", "key")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]{64,}={0,2}\s*")
+_OWN = frozenset({"id", "path", "image", "prompt_hash", "settings_hash", "finish_reason"})
+_HASH_LENGTHS = (32, 40, 64, 96, 128)  # hexadecimal digits
+_LONGEST_PATH = 4096
 _DEEPEST = 3  # lists in lists
 _SHORT = 200  # characters: longer cells are no use in a prompt
 
@@ -43,18 +46,20 @@ class Columns:
     id: str | None = None
     guesses_prompt: bool = True
 
-    def of(self, names: Iterable[str], *, where: str) -> Columns:
+    def of(self, names: Collection[str], *, where: str) -> Columns:
         """The columns of one table.
 
         Raises:
             UsageError: a named one is not there, or none can be the image's.
         """
-        known = {name.casefold(): name for name in names}
+        known = {name.strip().casefold(): name for name in names}
+        if known.keys() >= _OWN and self.image is None:
+            known.pop("image")  # of rows that a run has written: the hash of their pixels
 
         def pick(given: str | None, usual: Iterable[str]) -> str | None:
             if given is None:
                 return next((known[name] for name in usual if name in known), None)
-            if given not in known.values():
+            if given not in names:
                 raise UsageError(f"{where}: no column {given!r}", hint=f"there are: {', '.join(known.values())}")
             return given
 
@@ -83,6 +88,8 @@ def item_of(row: Mapping[str, Any], columns: Columns, *, folder: Path, origin: s
         columns = columns.of(row, where=origin)
         assert columns.image is not None
         texts = {name: _cell(row, getattr(columns, name)) for name in ("id", "prompt", "system")}
+        if row.keys() >= _OWN and (row.get("page") or row.get("time")):
+            raise InputError(f"{origin}: a row about a page or frame", hint="name the PDF or the video itself")
         sources = tuple(_sources(row[columns.image], columns.image, folder))
         if not sources:
             error = InputError(f"{origin}: no image in column {columns.image!r}")
@@ -104,13 +111,23 @@ def _cell(row: Mapping[str, Any], column: str | None) -> str | None:
     value = row.get(column) if column else None
     if isinstance(value, (list, dict, bytes)):
         raise InputError(f"column {column!r} holds no text but a {type(value).__name__}")
-    return clean(str(value)) if value not in (None, "") else None
+    return readable(str(value)) if value not in (None, "") else None
+
+
+def readable(text: str) -> str:
+    """A cell as valid Unicode. What is not UTF-8 is taken for the code that Windows has for western languages."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.object.decode("cp1252", "replace")
+    except UnicodeEncodeError:
+        return clean(text)
 
 
 def _text(value: Any) -> str | None:
     if value is None or isinstance(value, (bytes, list, dict)):
         return None
-    text = clean(str(value))
+    text = readable(str(value))
     return text if text and (len(text) <= _SHORT or not _BASE64.fullmatch(text)) else None
 
 
@@ -125,23 +142,38 @@ def _sources(value: Any, column: str, folder: Path, depth: int = 0) -> Iterable[
                 raise InputError(f"column {column!r} is nested too deeply")
             yield from _sources(part, column, folder, depth + 1)
     elif isinstance(value, str) and value.strip():
-        source = _source(value.strip(), column, folder)
+        source = _source(value, column, folder)
         _refuse_pipe(source)
         yield source
     elif value not in (None, "", b"") and not isinstance(value, str):
         raise InputError(f"column {column!r} holds no image but a {type(value).__name__}")
 
 
-def _source(text: str, column: str, folder: Path) -> Source:
+def _source(cell: str, column: str, folder: Path) -> Source:
+    text = cell.strip()
     if is_url(text) or is_data_uri(text) or is_file_url(text):
         return text
+    found = next((path for path in _paths(cell, folder) if false_on_oserror(path.exists)), None)
+    if found is not None:
+        return found
+    is_hash = len(text) in _HASH_LENGTHS and re.fullmatch("[0-9a-fA-F]+", text)
+    if is_hash:
+        raise InputError(f"column {column!r} holds a hash and no image: {text}", hint="--image-column names another")
     if re.search("base64|b64", column, re.IGNORECASE) or _BASE64.fullmatch(text):
         decoded = _decoded(text)
         if decoded is not None:
             return decoded
-    path = expand_user(text) if text.startswith("~") else Path(text)
-    beside = folder / path
-    return path if not false_on_oserror(beside.exists) and false_on_oserror(path.exists) else beside
+    return folder / (expand_user(text) if text.startswith("~") else text)
+
+
+def _paths(cell: str, folder: Path) -> Iterator[Path]:
+    """What a cell may mean as a file: as it stands, without blanks, in a spreadsheet's code, behind an apostrophe."""
+    plain = cell.strip()
+    for text in dict.fromkeys((cell, plain, readable(plain), plain.removeprefix("'"))):
+        if len(text) <= _LONGEST_PATH:
+            yield from (folder / text, Path(text))
+            if text.startswith("~"):
+                yield expand_user(text)
 
 
 def _refuse_pipe(source: Source) -> None:

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
-from ggufvlm.batch.item import shown
-from ggufvlm.errors import GGUFVLMError, InputError, MissingExtra
+from ggufvlm.batch.inputs.cells import readable
+from ggufvlm.batch.item import false_on_oserror, shown
+from ggufvlm.errors import GGUFVLMError, InputError, MissingExtra, UsageError
 
 Row: TypeAlias = "Mapping[str, Any] | GGUFVLMError"
-_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq")
+_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq", ".txt", ".xlsx", ".xls", ".ods")
+_SPREADSHEETS = (".xlsx", ".xls", ".ods")
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_HEAD = 4096  # bytes
+_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+"""A first line by which Excel tells its delimiter."""
 _LARGEST_CELL = 2**31 - 1  # characters: images in base64
 _LONGEST_LINE = 256 << 20  # bytes: some devices never end a line
 _AT_A_TIME = 32  # rows of a Parquet file, which may hold whole images
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file is a table, by its ending."""
-    return path.suffix.lower() in _SUFFIXES
+    """Whether a file is a table or a list, by its ending; a ``.txt`` also has to be text."""
+    suffix = path.suffix.lower()
+    return suffix in _SUFFIXES and (suffix != ".txt" or _is_text(path))
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    return head.startswith(_UTF16) or not head.translate(None, bytes(range(32, 256)) + b"\t\r\n\f")
 
 
 class Table:
@@ -40,22 +58,29 @@ class Table:
         self.path = path
         self.name = shown(path)
         kind = path.suffix.lower()
+        if kind in _SPREADSHEETS:
+            raise UsageError(f"{self.name}: a spreadsheet's own format", hint="save it as CSV (UTF-8)")
         self._is_parquet, self._is_json = kind in (".parquet", ".pq"), kind in (".jsonl", ".ndjson")
         self._delimiter = "\t" if kind in (".tsv", ".tab") else None
-        self.columns = None if self._is_json else tuple(self._header())
+        self._is_list = kind == ".txt"
+        self._encoding = "utf-8-sig" if self._is_parquet else self._detected_encoding()
+        self.columns = None if self._is_json or self._is_list else tuple(self._header())
 
     def __iter__(self) -> Iterator[Row]:
         if self._is_parquet:
             yield from self._parquet_rows()
             return
         try:
-            if self._is_json:
+            if self._is_list:
+                with self._open() as file:
+                    yield from ({"image": line.rstrip("\r\n")} for line in file if line.strip())
+            elif self._is_json:
                 with self._open() as file:
                     yield from read_json_lines(file)
             else:
                 yield from self._csv_rows()
-        except OSError as error:
-            yield InputError(f"{self.name}: cannot be read to its end ({error.strerror or error})")
+        except (OSError, UnicodeError) as error:
+            yield InputError(f"{self.name}: cannot be read to its end ({getattr(error, 'strerror', None) or error})")
 
     def __len__(self) -> int:
         if self._is_parquet:
@@ -68,14 +93,14 @@ class Table:
                 return list(self._parquet().schema_arrow.names)
         with self._open() as file:
             try:
-                return next(self._reader(file), [])
-            except (csv.Error, OSError) as error:
+                return [readable(name) for name in next(self._reader(file), [])]
+            except (csv.Error, OSError, UnicodeError) as error:
                 raise InputError(f"{self.name}: {error}") from error
 
     def _csv_rows(self) -> Iterator[Row]:
         with self._open() as file:
             reader = self._reader(file)
-            header: list[str] = next(reader, [])
+            header = [readable(name) for name in next(reader, [])]
             while True:
                 try:
                     cells = next(reader, None)
@@ -84,24 +109,40 @@ class Table:
                     continue
                 if cells is None:
                     return
+                while len(cells) > len(header) and not cells[-1].strip():
+                    del cells[-1]  # spreadsheets end their rows with empty cells
                 if len(cells) > len(header):
                     yield InputError(f"{self.name}: line {reader.line_num}: {len(cells)} cells, not {len(header)}")
-                elif cells:
+                elif any(cell.strip() for cell in cells):
                     yield dict(zip(header, cells, strict=False))
 
     def _reader(self, file: IO[str]) -> Any:
         csv.field_size_limit(_LARGEST_CELL)
-        return csv.reader(file, delimiter=self._delimiter or self._guessed_delimiter())
+        with self._open() as start:
+            first = start.readline()
+        told = _SEPARATOR.fullmatch(first)
+        if told:
+            file.readline()
+        guessed = told[1] if told else max(",;\t", key=first.count)
+        return csv.reader(file, delimiter=self._delimiter or guessed)
 
-    def _guessed_delimiter(self) -> str:
-        with self._open() as file:
-            first = file.readline()
-        return max(",;\t", key=first.count)
+    def _detected_encoding(self) -> str:
+        try:
+            with self.path.open("rb") as file:
+                head = file.read(_HEAD)
+        except OSError as error:
+            raise InputError(f"{self.name}: cannot be read ({error.strerror or error})") from error
+        if head.startswith(_UTF16):
+            return "utf-16"
+        if b"\0" in head:
+            raise InputError(f"{self.name}: not text, or UTF-16 without its mark", hint="save it as UTF-8")
+        return "utf-8-sig"
 
     def _open(self) -> IO[str]:
         try:
             # names of files need not be UTF-8
-            return self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+            errors = "strict" if self._encoding == "utf-16" else "surrogateescape"
+            return self.path.open(encoding=self._encoding, errors=errors, newline="")
         except OSError as error:
             raise InputError(f"{self.name}: cannot be read ({error.strerror or error})") from error
 
@@ -155,7 +196,7 @@ def _json_row(line: str, number: int) -> Row:
 
 
 def read_mixed_lines(lines: IO[bytes]) -> Iterator[Row]:
-    """Rows from standard input: JSON objects or plain paths, one a line.
+    """Rows from standard input: JSON objects or plain paths, one a line. An existing file of the line's name wins.
 
     Raises:
         InputError: these are no lines but an image, or paths with NUL characters between them.
@@ -164,12 +205,34 @@ def read_mixed_lines(lines: IO[bytes]) -> Iterator[Row]:
         if len(data) == _LONGEST_LINE:
             raise InputError(f"<stdin>: line {number} has more than {_LONGEST_LINE >> 20} MiB")
         if b"\0" in data or data.startswith(b"\x89PNG"):
-            hint = "one path a line; an image itself goes to: ggufvlm describe -"
+            hint = "one path a line, or --null; an image itself goes to: ggufvlm describe -"
             raise InputError("<stdin>: no list of images", hint=hint)
         line = data.rstrip(b"\r\n")
+        if number == 1 and not _exists(line):
+            line = line.removeprefix(codecs.BOM_UTF8)
         if not line.strip():
             continue
-        if line.lstrip()[:1] == b"{":
+        if line.lstrip()[:1] == b"{" and not _exists(line):
             yield _json_row(line.decode("utf-8", "surrogateescape"), number)
         else:
             yield {"image": os.fsdecode(line)}
+
+
+def read_null_separated(stream: IO[bytes]) -> Iterator[Row]:
+    """Rows from standard input: paths with NUL characters between them, as ``find -print0`` gives them.
+
+    Raises:
+        InputError: a piece longer than any path.
+    """
+    rest = b""
+    while data := stream.read(_HEAD):
+        *whole, rest = (rest + data).split(b"\0")
+        yield from ({"image": os.fsdecode(path)} for path in whole if path)
+        if len(rest) > _LONGEST_LINE:
+            raise InputError("<stdin>: no list of paths with NUL characters between them")
+    if rest:
+        yield {"image": os.fsdecode(rest)}
+
+
+def _exists(name: bytes) -> bool:
+    return false_on_oserror(Path(os.fsdecode(name)).exists)

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from ggufvlm.batch.inputs.arguments import Inputs
+from ggufvlm.batch.item import shown
 from ggufvlm.batch.journal.durable_write import RESTART, as_output_error
 from ggufvlm.batch.journal.identity import Identity, identify
 from ggufvlm.batch.journal.journal import Journal
@@ -93,6 +94,7 @@ class Session:
         self.identity: Identity = identify(
             engine.files, engine.config, engine.sampling, prefill=task.prefill, raw=engine.raw
         )
+        self._check_inputs()
         self._check_old_output()
         self.journal = Journal(journal_path(output.path), restart=output.restart, sync_every=output.sync_every)
         if output.restart:
@@ -162,6 +164,13 @@ class Session:
 
             write_gallery(self._output.html, journal.rows(), title=self._output.path.stem)
         journal.sync()  # a gallery takes its time
+
+    def _check_inputs(self) -> None:
+        """Refuse to write over a table that is read while the run goes on."""
+        outputs = (self._output.path, journal_path(self._output.path), self._output.html)
+        for table in self._inputs.tables:
+            if any(os.path.realpath(table) == os.path.realpath(path) for path in outputs if path is not None):
+                raise UsageError(f"{shown(table)}: is an input, too", hint="name another output")
 
     def _check_old_output(self) -> None:
         path, journal = self._output.path, journal_path(self._output.path)

@@ -145,7 +145,7 @@ def _inputs(
         guesses_prompt=asked.prompt is None and preset is None,
     )
     wanted = Filter(inputs.include or (), inputs.exclude or ())
-    return Inputs(arguments, wanted, columns, documents.reading())
+    return Inputs(arguments, wanted, columns, documents.reading(), null_separated=inputs.null)
 
 
 def _engine(

@@ -37,6 +37,7 @@ class Existing(str, Enum):
 class InputOptions:
     """Which inputs, and what is read from tables."""
 
+    null: Annotated[bool, option("-0", "--null", help="Paths of stdin end with NUL: find -print0.")] = False
     include: Annotated[
         list[str] | None,
         option(
