@@ -23,6 +23,7 @@ from ggufvlm.batch.outputs.gallery import write_gallery
 from ggufvlm.batch.outputs.sidecar import Sidecars, SidecarStyle
 from ggufvlm.batch.outputs.writers import find_writer, journal_path
 from ggufvlm.errors import OutputError, UsageError
+from ggufvlm.media.metadata.xmp import described, description
 from tests.batch.conftest import draw_scenes
 
 NASTY = 'a "quoted", comma;\nnew line\t\u2028 <script>alert(1)</script> \N{CAT} =1+1'
@@ -201,6 +202,22 @@ def test_a_sidecar_that_a_killed_run_did_not_write_is_made_up_for(folder: Path) 
         (folder / "cat.txt").write_text("mended by hand")
         write_it(item, None)
     assert (folder / "cat.txt").read_text() == "mended by hand"
+
+
+def test_the_xmp_file_of_another_program_is_the_sidecar(folder: Path) -> None:
+    item = Item(id="cat", path="cat.jpg", sources=(folder / "cat.jpg",))
+    theirs = described(None, "").replace(b"dc:description", b"dc:rights")
+    (folder / "cat.jpg.xmp").write_bytes(theirs)
+    with Journal(folder / "j.jsonl") as journal:
+        journal.append(row("cat", "A cat."))
+        write_it = Sidecars(SidecarStyle(kind="xmp"), journal)
+        write_it(item, None)  # as after a run that was killed in between
+        assert description((folder / "cat.jpg.xmp").read_bytes()) == "A cat."
+        write_it(item, row("cat", "Two cats."))
+        write_it(item, None)
+    assert not (folder / "cat.xmp").exists()
+    assert description((folder / "cat.jpg.xmp").read_bytes()) == "Two cats."
+    assert b"dc:rights" in (folder / "cat.jpg.xmp").read_bytes()
 
 
 # -- the gallery

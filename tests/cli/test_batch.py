@@ -236,6 +236,18 @@ def test_answers_go_into_copies_and_into_the_images(run: Run, shots: Path, folde
     assert b"0 answered, 6 there before" in again.stderr
 
 
+def test_images_that_have_their_sidecar_are_not_asked_about(run: Run, shots: Path, folder: Path) -> None:
+    for number in (1, 4):
+        (shots / f"s00{number}.txt").write_text("by hand")
+    command = ("batch", "shots", "-p", PROMPT, "-o", "out.jsonl", "--sidecar", "txt", "--sidecar-exists", "skip")
+    done = run(*command, "--json-progress")
+    state = json.loads(done.stderr.splitlines()[-1])
+    assert (done.returncode, state["answered"], state["skipped"], state["done"]) == (0, 4, 2, 6)
+    assert sorted(answers(folder / "out.jsonl")) == [f"shots/s00{n}.png" for n in (0, 2, 3, 5)]
+    assert (shots / "s001.txt").read_text() == "by hand"
+    assert b"6 with a sidecar there before" in run(*command).stderr
+
+
 def test_one_target_that_cannot_be_written_is_counted_and_stops_nothing(run: Run, shots: Path, folder: Path) -> None:
     (shots / "s001.txt").mkdir()
     done = run("batch", "shots", "-p", PROMPT, "-o", "out.jsonl", "--sidecar", "txt")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ggufvlm.batch.item import Item, leads_out, shown
+from ggufvlm.batch.item import Item, false_on_oserror, leads_out, shown
 from ggufvlm.batch.journal.durable_write import TargetError, as_target_error
 from ggufvlm.batch.journal.journal import Journal
 from ggufvlm.batch.journal.rows import Row
@@ -47,13 +47,25 @@ class SidecarStyle:
 def beside(item: Item, source: Path, kind: str) -> Path:
     """The path of a sidecar: ``photo.jpg`` -> ``photo.txt``, page 3 of ``report.pdf`` -> ``report.page3.txt``.
 
+    Where a ``photo.jpg.xmp`` lies, as darktable, digiKam and Immich name theirs, that one is it.
+
     Args:
         item: the input, which may be about a part of its file.
         source: the file.
         kind: the ending of the sidecar.
     """
+    if kind == "xmp" and item.part is None:
+        of_others = source.with_name(f"{source.name}.xmp")
+        if false_on_oserror(of_others.exists):
+            return of_others
     part = f".{item.part.fragment.replace('=', '')}" if item.part else ""
     return source.with_name(f"{source.stem}{part}.{kind}")
+
+
+def has_one(item: Item, kind: str) -> bool:
+    """Whether there is a sidecar of an input already."""
+    source = item.sources[0] if item.sources else None
+    return isinstance(source, Path) and false_on_oserror(beside(item, source, kind).exists)
 
 
 class Sidecars:
@@ -101,11 +113,17 @@ class Sidecars:
     def _consider(self, item: Item, row: Row | None, target: Path) -> None:
         if row is None:  # the row was there before: so is its sidecar, unless the run was ended in between
             place = self._journal.index.place_of_id(item.id)
-            if place is None or target.exists():
+            if place is None or (target.exists() and not self._lacks_description(target)):
                 return
             row = self._journal.read(place)
         if row["error"] is None and not (self._style.existing == "skip" and target.exists()):
             self._write(target, row)
+
+    def _lacks_description(self, target: Path) -> bool:
+        """Whether others' XMP file is there, and what a run was ended before is not in it."""
+        if self._style.kind != "xmp" or self._style.existing == "skip" or not target.is_file():
+            return False
+        return description(target.read_bytes()) is None
 
     def _write(self, target: Path, row: Row) -> None:
         if os.path.lexists(target) and not target.is_file():

@@ -60,6 +60,7 @@ class Progress:
         kept: rows that were there already.
         copied: rows whose answer was known from another input.
         answered: rows that the model made.
+        skipped: inputs that are not to be asked: what is wanted of them is there.
         errors: rows without an answer, or with one that is a repetition loop.
         began: ``time.monotonic()`` when the run began to look.
         n_generated: tokens the model made.
@@ -70,6 +71,7 @@ class Progress:
     kept: int = 0
     copied: int = 0
     answered: int = 0
+    skipped: int = 0
     errors: int = 0
     n_generated: int = 0
     began: float = field(default_factory=time.monotonic)
@@ -77,8 +79,8 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """Inputs that have their row."""
-        return self.kept + self.copied + self.answered + self.errors
+        """Inputs that have their row, or need none."""
+        return self.kept + self.copied + self.answered + self.skipped + self.errors
 
 
 class _TooManyErrors(Exception):  # noqa: N818 - ends the loop from inside a generator
@@ -109,6 +111,7 @@ class BatchRun:
         progress: how far it is.
         ids: of the inputs, as far as they were read.
         has_read_all: whether that is all of them.
+        is_unwanted: tells inputs that are not to be asked.
     """
 
     def __init__(
@@ -124,6 +127,7 @@ class BatchRun:
         self.ids: list[str] = []
         self.has_read_all = False
         self.on_progress: Callable[[Progress], None] = lambda _progress: None
+        self.is_unwanted: Callable[[Item], bool] = lambda _item: False
         self._task = task
         self._identity = identity
         self._journal = journal
@@ -159,7 +163,13 @@ class BatchRun:
             self.ids.append(item.id)
             if isinstance(items, Inputs):
                 self.progress.total = items.count  # a PDF turns out to have many pages
-            yield item
+            if self.is_unwanted(item):
+                self.progress.skipped += 1
+                self.on_progress(self.progress)
+                if item.part is not None:
+                    item.part.strip.leave()
+            else:
+                yield item
         self.has_read_all = True
 
     # -- what to ask

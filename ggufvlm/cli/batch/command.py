@@ -243,6 +243,7 @@ def _report(session: Session, rows: RowOptions, output: OutputOptions) -> None:
     parts = [f"{progress.answered} answered"]
     parts += [f"{progress.kept} there before"] if progress.kept else []
     parts += [f"{progress.copied} same as another"] if progress.copied else []
+    parts += [f"{progress.skipped} with a sidecar there before"] if progress.skipped else []
     parts += [f"{progress.errors} errors"] if progress.errors else []
     n_unwritten = session.n_failed - progress.errors
     parts += [f"{n_unwritten} not written beside or into their images"] if n_unwritten else []

@@ -30,7 +30,7 @@ def rate(progress: Progress) -> float:
 
 def seconds_left(progress: Progress) -> float | None:
     """As long as it will take if it goes on like this."""
-    speed = (progress.done - progress.kept) / max(1e-9, time.monotonic() - progress.began)
+    speed = (progress.done - progress.kept - progress.skipped) / max(1e-9, time.monotonic() - progress.began)
     if progress.total is None or not speed:
         return None
     return max(0, progress.total - progress.done) / speed
@@ -129,6 +129,7 @@ def _state(progress: Progress) -> dict[str, Any]:
         "kept": progress.kept,
         "copied": progress.copied,
         "answered": progress.answered,
+        "skipped": progress.skipped,
         "errors": progress.errors,
         "per_second": round(rate(progress), 3),
         "seconds_left": None if left is None else round(left, 1),
