@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ggufvlm.errors import ImageError
 from ggufvlm.media.decoding.decode_errors import DAMAGE, refusal
+from ggufvlm.media.decoding.png_chunks import without_trouble
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -33,6 +34,7 @@ def open_image(data: bytes, source: str) -> PIL.Image.Image:
     # its own, in decode.py, so the same plugins are asked one by one.
     from PIL.Image import DecompressionBombError
 
+    data = without_trouble(data)
     for name in (*_SIGNED, *_WEAKLY_SIGNED.split()):
         try:
             image = _open_as(name, data)
