@@ -7,6 +7,8 @@ import math
 import struct
 from typing import TYPE_CHECKING
 
+from ggufvlm.media.decoding.colors import to_srgb
+
 if TYPE_CHECKING:
     import PIL.Image
 
@@ -15,22 +17,26 @@ _WHITE = (255, 255, 255)
 
 
 def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Convert to mode RGB: transparency on white, CMYK through its ICC profile, deep grey scaled to 8 bit.
+    """Convert to mode RGB: transparency on white, colours through the file's ICC profile, deep grey scaled to 8 bit.
 
     Raises whatever Pillow raises for an image that it cannot convert.
     """
-    if image.mode == "RGB" and not image.has_transparency_data:
-        return image
-    if image.mode.startswith("I;16"):
-        return _from_16_bit(image)
-    if image.mode in ("I", "F"):
-        return _from_numbers(image)
     if image.mode == "CMYK":
         return _from_cmyk(image)
     if image.mode == "LAB":
         return _from_lab(image)
     if image.has_transparency_data:
         return _on_white(image)
+    return to_srgb(_opaque(image), image.info)
+
+
+def _opaque(image: PIL.Image.Image) -> PIL.Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I;16"):
+        return _from_16_bit(image)
+    if image.mode in ("I", "F"):
+        return _from_numbers(image)
     return image.convert("RGB")
 
 
@@ -62,7 +68,7 @@ def _on_white(image: PIL.Image.Image) -> PIL.Image.Image:
     straight = image.convert("LA") if image.mode == "La" else image
     rgba = straight.convert("RGBA")
     canvas = PIL.Image.new("RGB", rgba.size, _WHITE)
-    canvas.paste(rgba, mask=rgba.getchannel("A"))
+    canvas.paste(to_srgb(rgba.convert("RGB"), image.info), mask=rgba.getchannel("A"))
     return canvas
 
 
