@@ -16,7 +16,7 @@ from ggufvlm import VLM
 from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.media.documents.page_ranges import page_numbers
 from ggufvlm.media.documents.pdf import Pdf, pages
-from ggufvlm.media.documents.pdf_reader import MAX_PAGE_PIXELS
+from ggufvlm.media.documents.pdf_reader import MAX_PAGE_PIXELS, readable_text
 from tests.support.clips import plain, write_pdf
 from tests.support.scenes import random_scene
 
@@ -227,3 +227,23 @@ LOCKED = objects(
     b"<</Filter/Standard/V 1/R 2/O<" + b"41" * 32 + b">/U<" + b"42" * 32 + b">/P -4>>",
     trailer=b"/Encrypt 4 0 R/ID[<" + b"00" * 16 + b"><" + b"00" * 16 + b">]",
 )
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        ("Total: 12 €\r\nSum", "Total: 12 €\nSum"),
+        ("divi\ufffeded and\x02so on", "divi-ded and-so on"),
+        ("a\x1b]0;owned\x07b\x9bc" + "word " * 20, "a]0;ownedbc" + ("word " * 20).rstrip()),
+        ("\x01\x03\x04\x05 \x06", None),
+        ("\ue001\ue002\ue003 \ue004", None),
+        ("\ufffd\ufffd\ufffd a", None),
+        ("", None),
+        ("  \n ", None),
+        ("naïve 日本語 \N{GRINNING FACE}", "naïve 日本語 \N{GRINNING FACE}"),
+        ("bullet \uf0b7 item one and more words", "bullet  item one and more words"),
+    ],
+)
+def test_what_is_no_text_in_a_layer_is_not_taken_for_one(layer: str, expected: str | None) -> None:
+    """Fonts that do not tell their letters, and escape sequences."""
+    assert readable_text(layer) == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import unicodedata
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ MAX_PAGE_PIXELS = 16_000_000
 _POINTS_PER_INCH = 72
 _WRONG_PASSWORD = 4  # FPDF_ERR_PASSWORD
 _UNKNOWN_SECURITY = 5  # FPDF_ERR_SECURITY
+_NO_TEXT = ("Cc", "Co", "Cn", "Cs")  # controls, private use, not assigned, surrogates
+_MOST_LOST = 0.3
 _COPY_AGAIN = "copy or download it again"
 
 # PDFium is not safe to use from several threads at a time, not even for different documents.
@@ -79,7 +82,7 @@ class PdfReader:
             raise ImageError(f"{source}: not enough memory for this page") from error
 
     def text(self, number: int) -> str | None:
-        """The text that a page carries besides its image, line by line; ``None`` if there is none.
+        """The text that a page carries besides its image, line by line; ``None`` if there is none that can be read.
 
         Args:
             number: from 1.
@@ -92,9 +95,7 @@ class PdfReader:
                 text = layer.get_text_range()
         except (self._error, ValueError) as error:
             raise ImageError(f"{self.name} page {number}: the page is damaged", hint=_COPY_AGAIN) from error
-        # PDFium writes U+FFFE or U+0002 for the hyphen of a divided word
-        lines = text.replace("\ufffe", "-").replace("\x02", "-").replace("\0", "").splitlines()
-        return "\n".join(line.rstrip() for line in lines).strip() or None
+        return readable_text(text)
 
     def close(self) -> None:
         """Free it. Safe to call twice."""
@@ -106,6 +107,23 @@ class PdfReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def readable_text(layer: str) -> str | None:
+    """A page's text as PDFium gives it, without what is no text.
+
+    A font that does not tell its letters gives control characters, places for private use or replacement characters.
+
+    Returns:
+        ``None`` if nothing is left, or if so much was none that the rest says nothing.
+    """
+    # PDFium writes U+FFFE or U+0002 for the hyphen of a divided word
+    lines = layer.replace("\ufffe", "-").replace("\x02", "-").replace("\0", "").splitlines()
+    text = "\n".join(line.rstrip() for line in lines)
+    kept = "".join(letter for letter in text if letter in "\n\t" or unicodedata.category(letter) not in _NO_TEXT)
+    n_lost = len(text) - len(kept) + kept.count("\N{REPLACEMENT CHARACTER}")
+    n_said = sum(not letter.isspace() for letter in kept)
+    return None if n_lost > _MOST_LOST * (n_lost + n_said) else kept.strip() or None
 
 
 def _import(name: str) -> Any:
