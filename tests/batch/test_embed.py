@@ -11,9 +11,10 @@ import pytest
 from ggufvlm.batch.inputs.arguments import Inputs
 from ggufvlm.batch.item import Item
 from ggufvlm.batch.outputs.embed import Embedder, EmbedStyle
+from ggufvlm.batch.outputs.keywords import keywords_in
 from ggufvlm.errors import OutputError
 from ggufvlm.media import load
-from ggufvlm.media.metadata.write import Field, description_of
+from ggufvlm.media.metadata.write import Field, description_of, keywords_of
 from tests.batch.conftest import scene
 from tests.support.clips import write_pdf
 
@@ -187,3 +188,40 @@ def test_nothing_is_written_through_links_that_lie_in_wait(folder: Path) -> None
     done = embed(COPIES, "d")
     assert "out/far/b.jpg: a link leads out" in " ".join(done.problems)  # type: ignore[attr-defined]
     assert sorted(path.name for path in Path("secret").iterdir()) == ["s.jpg"]
+
+
+def test_lists_become_keywords_and_formats_get_the_fields_they_have(folder: Path) -> None:
+    draw("a.jpg", "b.png", "c.webp", "d.tiff")
+    style = EmbedStyle(fields=(Field.XMP, Field.IPTC), folder=Path("out"), keywords=True)
+    answer = "- Cat\n- red sofa\n- cat"
+    done = embed(style, "a.jpg", "b.png", "c.webp", "d.tiff", answer=answer)
+    assert (done.n_written, done.n_failed, dict(done.n_without_field)) == (4, 0, {Field.IPTC: 2})
+    for name in ("a.jpg", "b.png", "c.webp", "d.tiff"):
+        assert keywords_of(Path("out", name).read_bytes(), Field.XMP, name) == ("Cat", "red sofa")
+    for name in ("a.jpg", "d.tiff"):
+        assert keywords_of(Path("out", name).read_bytes(), Field.IPTC, name) == ("Cat", "red sofa")
+    states = {path: path.stat().st_mtime_ns for path in Path("out").iterdir()}
+    embed(style, "a.jpg", "b.png", "c.webp", "d.tiff", answer=answer, known=True)
+    assert {path: path.stat().st_mtime_ns for path in Path("out").iterdir()} == states
+    assert embed(style, "a.jpg", answer=" , ").n_failed == 1
+
+
+def test_a_format_with_none_of_the_fields_is_told(folder: Path) -> None:
+    draw("a.png")
+    done = embed(EmbedStyle(fields=(Field.IPTC,), folder=Path("out")), "a.png")
+    assert (done.n_written, done.n_failed) == (0, 1)
+    assert "no place for IPTC" in done.problems[0]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("cat, Red sofa,cat\n- window.", ("cat", "Red sofa", "window")),
+        ("1. dog\n2) **big tree**;  #sky", ("dog", "big tree", "sky")),
+        ('["a", "b, c"]', ("a", "b, c")),
+        (f"{'x' * 65}, ok", ("ok",)),
+        ("3d printer, 50s", ("3d printer", "50s")),
+    ],
+)
+def test_the_tags_of_an_answer(answer: str, words: tuple[str, ...]) -> None:
+    assert keywords_in(answer) == words

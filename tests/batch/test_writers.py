@@ -23,7 +23,7 @@ from ggufvlm.batch.outputs.gallery import write_gallery
 from ggufvlm.batch.outputs.sidecar import Sidecars, SidecarStyle
 from ggufvlm.batch.outputs.writers import find_writer, journal_path
 from ggufvlm.errors import OutputError, UsageError
-from ggufvlm.media.metadata.xmp import described, description
+from ggufvlm.media.metadata.xmp import described, description, keywords
 from tests.batch.conftest import draw_scenes
 
 NASTY = 'a "quoted", comma;\nnew line\t\u2028 <script>alert(1)</script> \N{CAT} =1+1'
@@ -218,6 +218,15 @@ def test_the_xmp_file_of_another_program_is_the_sidecar(folder: Path) -> None:
     assert not (folder / "cat.xmp").exists()
     assert description((folder / "cat.jpg.xmp").read_bytes()) == "Two cats."
     assert b"dc:rights" in (folder / "cat.jpg.xmp").read_bytes()
+
+
+def test_keywords_in_xmp_files(folder: Path) -> None:
+    item = Item(id="cat", path="cat.jpg", sources=(folder / "cat.jpg",))
+    (folder / "cat.xmp").write_bytes(described(described(None, ("mine", "Cat")), "by hand"))
+    with Journal(folder / "j.jsonl") as journal:
+        Sidecars(SidecarStyle(kind="xmp", keywords=True), journal)(item, row("cat", "cat, red sofa"))
+    assert keywords((folder / "cat.xmp").read_bytes()) == ("mine", "Cat", "red sofa")
+    assert description((folder / "cat.xmp").read_bytes()) == "by hand"
 
 
 # -- the gallery

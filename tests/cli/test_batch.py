@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from ggufvlm import VLM
+from ggufvlm.batch.outputs.keywords import keywords_in
+from ggufvlm.media.metadata.write import Field, description_of, keywords_of
 from tests.batch.conftest import draw_scenes, scene
 from tests.cli.conftest import Run
 from tests.support.clips import write_clip, write_pdf
@@ -255,6 +257,19 @@ def test_one_target_that_cannot_be_written_is_counted_and_stops_nothing(run: Run
     assert len(answers(folder / "out.jsonl")) == 6
     assert sum((shots / f"s00{n}.txt").is_file() for n in range(6)) == 5
     assert b"s001.txt" in done.stderr
+
+
+def test_tags_are_keywords(run: Run, shots: Path, folder: Path) -> None:
+    command = ("batch", "shots/s001.png", "-o", "out.jsonl", "--preset", "tags", "-n", "40")
+    done = run(*command, "--embed", "xmp,exif,iptc", "--embed-to", "out")
+    assert done.returncode == 0, done.stderr
+    assert b"no place for IPTC in 1 file" in done.stderr
+    (row,) = rows(folder / "out.jsonl")
+    found = (folder / "out" / "shots" / "s001.png").read_bytes()
+    assert keywords_of(found, Field.XMP, "s001.png") == keywords_in(row["answer"])
+    assert description_of(found, Field.XMP, "s001.png") is None
+    assert run(*command, "--embed", "exif", "--embed-to", "out").returncode == 2
+    assert run(*command[:-4], "--keywords").returncode == 2
 
 
 def test_pages_and_frames_are_rows_and_a_killed_run_goes_on(shots: Path, folder: Path) -> None:

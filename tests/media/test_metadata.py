@@ -24,11 +24,12 @@ from ggufvlm.media.metadata.iptc import description as iptc_description
 from ggufvlm.media.metadata.iptc import in_order, in_resources, of_resources
 from ggufvlm.media.metadata.jpeg import JpegFile
 from ggufvlm.media.metadata.tiff import NEW_BLOCK, TiffFile
-from ggufvlm.media.metadata.write import Field, describe_file, description_of, is_same_image
-from ggufvlm.media.metadata.xmp import described, description
+from ggufvlm.media.metadata.write import Field, describe_file, description_of, is_same_image, keywords_of
+from ggufvlm.media.metadata.xmp import described, description, keywords
 from tests.batch.conftest import scene
 
 CAPTION = 'Fünf Äpfel & "zwei" Birnen <auf dem Tisch> 🍎'
+KEYWORDS = ("Äpfel", "two pears", "R&D <x>")
 ALL = {
     "JPEG": (Field.XMP, Field.EXIF, Field.IPTC),
     "PNG": (Field.XMP, Field.EXIF),
@@ -140,6 +141,52 @@ def test_exiftool_reads_it_and_finds_nothing_wrong(tmp_path: Path, kind: str) ->
     assert said.splitlines() == [CAPTION] * len(ALL[kind])
     checked = subprocess.run(["exiftool", "-validate", "-warning", "-a", path], capture_output=True, check=True)
     assert b"rror" not in checked.stdout
+    fields = [field for field in ALL[kind] if field is not Field.EXIF]
+    names = {Field.XMP: "-XMP-dc:Subject", Field.IPTC: "-IPTC:Keywords"}
+    olds = [f"{names[field]}=alte Brücke" for field in fields]
+    subprocess.run(["exiftool", "-q", "-codedcharacterset=utf8", *olds, path], capture_output=True, check=True)
+    assert keywords_of(path.read_bytes(), fields[0], "a") == ("alte Brücke",)
+    path.write_bytes(describe_file(path.read_bytes(), KEYWORDS, fields, "a"))
+    for field in fields:
+        said = subprocess.run(["exiftool", "-s3", "-sep", "|", names[field], path], capture_output=True, check=True)
+        assert said.stdout.decode().strip().split("|") == ["alte Brücke", *KEYWORDS]
+    checked = subprocess.run(["exiftool", "-validate", "-warning", "-a", path], capture_output=True, check=True)
+    assert b"rror" not in checked.stdout
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_keywords_are_added_to_those_that_are_there(kind: str) -> None:
+    fields = [field for field in ALL[kind] if field is not Field.EXIF]
+    before = describe_file(rich(kind), CAPTION, fields, "a")
+    once = describe_file(before, KEYWORDS, fields, "a")
+    twice = describe_file(once, ("ÄPFEL", "new", KEYWORDS[1]), fields, "a")
+    for field in fields:
+        assert keywords_of(before, field, "a") == ()
+        assert keywords_of(once, field, "a") == KEYWORDS
+        assert keywords_of(twice, field, "a") == (*KEYWORDS, "new")
+        assert description_of(twice, field, "a") == CAPTION
+    assert is_same_image(rich(kind), twice)
+
+
+@pytest.mark.parametrize("form", ["<dc:subject/>", "<dc:subject><rdf:Bag/></dc:subject>", "<dc:subject></dc:subject>"])
+def test_empty_keywords_of_others_are_filled(form: str) -> None:
+    packet = described(None, "A cat.").replace(
+        b"<dc:description",
+        form.encode().replace(b"<dc:subject", b'<dc:subject xmlns:dc="http://purl.org/dc/elements/1.1/"', 1)
+        + b"<dc:description",
+    )
+    assert keywords(described(packet, ("a & b", "c"))) == ("a & b", "c")
+    assert description(described(packet, ("a & b", "c"))) == "A cat."
+
+
+@given(st.lists(st.text(max_size=20), max_size=5), st.lists(st.text(max_size=20), max_size=5))
+def test_any_keywords_come_back(first: list[str], second: list[str]) -> None:
+    packet = described(described(None, tuple(first)), tuple(second))
+    got = {word.strip().casefold() for word in keywords(packet)}
+    clean = "".join("".join([*first, *second]).split())
+    if clean.isprintable() and clean.isascii():
+        assert {word.strip().casefold() for word in (*first, *second)} == got
+    assert described(packet, keywords(packet)) == packet
 
 
 def test_compressed_bytes_are_not_touched() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,18 @@ from pathlib import Path
 from ggufvlm.batch.item import Item, leads_out, shown
 from ggufvlm.batch.journal.durable_write import TargetError, as_output_error, as_target_error
 from ggufvlm.batch.journal.rows import Row
+from ggufvlm.batch.outputs.keywords import keywords_in
 from ggufvlm.errors import ImageError
 from ggufvlm.files import replacing_durably
-from ggufvlm.media.metadata.write import Field, describe_file, description_of, is_same_image
+from ggufvlm.media.metadata.block import Said, not_among
+from ggufvlm.media.metadata.write import (
+    Field,
+    describe_file,
+    description_of,
+    fields_that_fit,
+    is_same_image,
+    keywords_of,
+)
 
 ORIGINAL = ".orig"
 """What is put behind the name of an image that is kept as it was."""
@@ -27,10 +37,12 @@ class EmbedStyle:
     Attributes:
         fields: of the image files.
         folder: of the copies; ``None`` writes in place and keeps the originals beside.
+        keywords: answers are lists, and become keywords in place of descriptions.
     """
 
     fields: tuple[Field, ...]
     folder: Path | None = None
+    keywords: bool = False
 
 
 class Embedder:
@@ -39,6 +51,7 @@ class Embedder:
     Attributes:
         n_written: files that have their description now.
         n_failed: files that cannot have one, or cannot be written.
+        n_without_field: files whose format has no place for a field that was wanted; the others are filled.
         n_without_file: answers about what is no image file of its own: URLs, pages, frames, several images.
         on_problem: told, in a line, of each file that cannot have its description.
 
@@ -55,8 +68,14 @@ class Embedder:
         self._targets: dict[Path, str] = {}
         self.n_written = 0
         self.n_failed = 0
+        self.n_without_field: Counter[Field] = Counter()
         self.n_without_file = 0
         self.on_problem: Callable[[str], None] = lambda _text: None
+
+    @property
+    def writes_keywords(self) -> bool:
+        """Whether it writes keywords in place of descriptions."""
+        return self._style.keywords
 
     def __call__(self, item: Item, row: Row | None) -> None:
         """Put the answer of a row into its image.
@@ -72,23 +91,37 @@ class Embedder:
             self.n_without_file += 1
             return
         try:
-            self._embed(source, item, row["answer"].strip())
+            self._embed(source, item, self._said(row["answer"], shown(source)))
         except (ImageError, TargetError) as error:
             self.n_failed += 1
             hint = f"; {error.hint}" if error.hint else ""
             self.on_problem(f"not embedded: {error}{hint}")
 
-    def _embed(self, source: Path, item: Item, text: str) -> None:
+    def _said(self, answer: str, name: str) -> Said:
+        if not self._style.keywords:
+            return answer.strip()
+        words = keywords_in(answer)
+        if not words:
+            raise ImageError(f"{name}: its answer is no list of keywords")
+        return words
+
+    def _embed(self, source: Path, item: Item, text: Said) -> None:
         name = shown(source)
         with as_target_error(name):
             before = source.read_bytes()
+        fields = fields_that_fit(before, self._style.fields, name)
+        self._write_fields(source, item, text, before, fields)
+        self.n_written += 1
+        self.n_without_field.update(field for field in self._style.fields if field not in fields)
+
+    def _write_fields(self, source: Path, item: Item, text: Said, before: bytes, fields: tuple[Field, ...]) -> None:
+        name = shown(source)
         if self._style.folder is None:
             if leads_out(item, source):
                 raise TargetError(f"{name}: a link leads out of the folder")
-            if not self._is_described(before, text, name):
-                after = describe_file(before, text, self._style.fields, name)
+            if not _is_described(before, text, fields, name):
+                after = describe_file(before, text, fields, name)
                 self._write_in_place(Path(os.path.realpath(source)), before, after)
-            self.n_written += 1
             return
         target = self._target(source, item)
         with as_target_error(shown(target)):
@@ -97,13 +130,9 @@ class Embedder:
             old = target.read_bytes() if target.exists() else None
             if old is not None and not is_same_image(old, before):
                 raise ImageError(f"{shown(target)}: another image is there already")
-            if old is None or not self._is_described(old, text, shown(target)):
+            if old is None or not _is_described(old, text, fields, shown(target)):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                _write(target, describe_file(before, text, self._style.fields, name), like=source)
-        self.n_written += 1
-
-    def _is_described(self, data: bytes, text: str, name: str) -> bool:
-        return all(description_of(data, field, name) == text for field in self._style.fields)
+                _write(target, describe_file(before, text, fields, name), like=source)
 
     def _target(self, source: Path, item: Item) -> Path:
         """The copy's place: below the folder as the image lies below the one that was named, else as it was named."""
@@ -124,6 +153,12 @@ class Embedder:
         with as_target_error(shown(path)):
             _keep(path, before)
             _write(path, after, like=path)
+
+
+def _is_described(data: bytes, text: Said, fields: tuple[Field, ...], name: str) -> bool:
+    if isinstance(text, str):
+        return all(description_of(data, field, name) == text for field in fields)
+    return not any(not_among(text, keywords_of(data, field, name)) for field in fields)
 
 
 def _as_named(source: Path) -> Path:

@@ -13,9 +13,10 @@ from ggufvlm.batch.item import Item, false_on_oserror, leads_out, shown
 from ggufvlm.batch.journal.durable_write import TargetError, as_target_error
 from ggufvlm.batch.journal.journal import Journal
 from ggufvlm.batch.journal.rows import Row
+from ggufvlm.batch.outputs.keywords import keywords_in
 from ggufvlm.files import replacing_durably
 from ggufvlm.media.metadata.block import Damaged
-from ggufvlm.media.metadata.xmp import described, description
+from ggufvlm.media.metadata.xmp import described, description, keywords
 
 Kind = Literal["txt", "json", "xmp"]
 Existing = Literal["overwrite", "skip", "append"]
@@ -30,6 +31,7 @@ class SidecarStyle:
         prefix, suffix: put around the answer.
         trigger_word: put before everything, with a comma.
         existing: what becomes of a file that is there before.
+        keywords: of an XMP file: answers are lists, and become keywords in place of the description.
     """
 
     kind: Kind
@@ -37,6 +39,7 @@ class SidecarStyle:
     suffix: str = ""
     trigger_word: str = ""
     existing: Existing = "overwrite"
+    keywords: bool = False
 
     def text(self, answer: str) -> str:
         """What stands in a text file."""
@@ -113,17 +116,18 @@ class Sidecars:
     def _consider(self, item: Item, row: Row | None, target: Path) -> None:
         if row is None:  # the row was there before: so is its sidecar, unless the run was ended in between
             place = self._journal.index.place_of_id(item.id)
-            if place is None or (target.exists() and not self._lacks_description(target)):
+            if place is None or (target.exists() and not self._lacks_answer(target)):
                 return
             row = self._journal.read(place)
         if row["error"] is None and not (self._style.existing == "skip" and target.exists()):
             self._write(target, row)
 
-    def _lacks_description(self, target: Path) -> bool:
+    def _lacks_answer(self, target: Path) -> bool:
         """Whether others' XMP file is there, and what a run was ended before is not in it."""
         if self._style.kind != "xmp" or self._style.existing == "skip" or not target.is_file():
             return False
-        return description(target.read_bytes()) is None
+        before = target.read_bytes()
+        return not keywords(before) if self._style.keywords else description(before) is None
 
     def _write(self, target: Path, row: Row) -> None:
         if os.path.lexists(target) and not target.is_file():
@@ -135,6 +139,11 @@ class Sidecars:
         self.n_written += 1
 
     def _packet(self, before: bytes, row: Row) -> bytes:
+        if self._style.keywords:
+            words = keywords_in(row["answer"])
+            if not words:
+                raise Damaged("the answer is no list of keywords")
+            return described(before, words)
         old = description(before) if self._style.existing == "append" else None
         text = self._style.text(row["answer"])
         return described(before, text if not old else f"{old}\n{text}")

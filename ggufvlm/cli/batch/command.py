@@ -92,7 +92,10 @@ def batch(
     task = _task(asked, found, rows, running)
     given = _inputs(arguments, inputs, documents, asked, found)
     task.template.check(given.known_fields)
-    embed, sidecar = embedding.style(), sidecars.style()
+    keywords = embedding.keywords if embedding.keywords is not None else preset == "tags"
+    embed, sidecar = embedding.style(keywords=keywords), sidecars.style(keywords=keywords)
+    if embedding.keywords and embed is None and (sidecar is None or sidecar.kind != "xmp"):
+        raise UsageError("--keywords: where to?", hint="--sidecar xmp, or --embed xmp,iptc")
     if embed is not None and embed.folder is not None:
         _check_folder(embed.folder, arguments, inputs)
     settings = shaped_settings(sampling, shape, found, asked.prefill)
@@ -252,6 +255,9 @@ def _report(session: Session, rows: RowOptions, output: OutputOptions) -> None:
     if embedder is not None:
         others = embedder.n_without_file
         more = f"; not about one image file: {counted(others, 'answer')}" if others else ""
-        console.say(f"with a description: {counted(embedder.n_written, 'image file')}{more}")
+        what = "keywords" if embedder.writes_keywords else "a description"
+        console.say(f"with {what}: {counted(embedder.n_written, 'image file')}{more}")
+        for field, number in embedder.n_without_field.items():
+            console.say(f"no place for {field.value.upper()} in {counted(number, 'file')}; the other fields are there")
     if progress.stopped:
         console.say(f"stopped after {progress.errors} errors (--max-errors)")

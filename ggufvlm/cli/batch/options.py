@@ -171,8 +171,8 @@ class SidecarOptions:
         Existing | None, option("--sidecar-exists", help="What becomes of sidecars that are there. [overwrite]")
     ] = None
 
-    def style(self) -> SidecarStyle | None:
-        """What they ask for.
+    def style(self, *, keywords: bool = False) -> SidecarStyle | None:
+        """What they ask for; with ``keywords``, XMP files get these in place of a description.
 
         Raises:
             UsageError: something about sidecars, and none are wanted.
@@ -190,6 +190,7 @@ class SidecarOptions:
             suffix=self.suffix,
             trigger_word=self.trigger_word,
             existing=(self.sidecar_exists or Existing.OVERWRITE).value,
+            keywords=keywords,
         )
 
 
@@ -210,8 +211,16 @@ class EmbedOptions:
         bool, option("--embed-in-place", help="Into the files themselves; photo.jpg.orig stays as it was.")
     ] = False
 
-    def style(self) -> EmbedStyle | None:
-        """What they ask for.
+    keywords: Annotated[
+        bool | None,
+        option(
+            "--keywords/--no-keywords",
+            help="In XMP and IPTC, answers are keywords and no description. [with --preset tags]",
+        ),
+    ] = None
+
+    def style(self, *, keywords: bool = False) -> EmbedStyle | None:
+        """What they ask for; with ``keywords``, these in place of descriptions.
 
         Raises:
             UsageError: a field that does not exist, or not exactly one place for the files.
@@ -231,7 +240,12 @@ class EmbedOptions:
         if (self.embed_to is not None) == self.embed_in_place:
             hint = "--embed-to DIR makes copies; --embed-in-place keeps photo.jpg.orig"
             raise UsageError("--embed: into copies or in place?", hint=hint)
-        return EmbedStyle(fields=tuple(dict.fromkeys(known[name] for name in names)), folder=self.embed_to)
+        chosen = dict.fromkeys(known[name] for name in names)
+        if keywords:
+            chosen.pop(Field.EXIF, None)
+        if not chosen:
+            raise UsageError("EXIF has no place for keywords", hint="--embed xmp,iptc, or --no-keywords")
+        return EmbedStyle(fields=tuple(chosen), folder=self.embed_to, keywords=keywords)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,13 @@ import hashlib
 import struct
 from typing import NamedTuple
 
-from ggufvlm.media.metadata.block import Damaged
+from ggufvlm.media.metadata.block import Damaged, Said, not_among
 
-_CAPTION, _CHARSET = (2, 120), (1, 90)
+_CAPTION, _KEYWORD, _CHARSET = (2, 120), (2, 25), (1, 90)
 _UTF8 = b"\x1b%G"
 _VERSION = b"\x1c\x02\0\0\x02\0\x04"
 _LONGEST = 2000  # bytes of a caption, by IIM
+_LONGEST_KEYWORD = 64
 _RECORDS, _DIGEST = 0x0404, 0x0425
 
 
@@ -20,29 +21,49 @@ class _DataSet(NamedTuple):
     value: bytes
 
 
-def described(records: bytes, text: str) -> bytes:
-    """The records with this caption, in UTF-8.
+def described(records: bytes, said: Said) -> bytes:
+    """The records with this caption, or with these keywords added to their own, in UTF-8.
 
     Raises:
-        Damaged: they cannot be read, or the caption exceeds 2000 bytes.
+        Damaged: they cannot be read, or the caption exceeds 2000 bytes. Keywords of more than 64 bytes are left out.
     """
+    old = _parse(records)
+    new = [_caption(said)] if isinstance(said, str) else _new_keywords(old, said)
+    is_ascii = all(data.value.isascii() for data in new)
+    was_utf8 = _DataSet(_CHARSET, _UTF8) in old
+    replaced = (_CHARSET, _CAPTION) if isinstance(said, str) else (_CHARSET,)
+    kept = [found for found in old if found.number not in replaced]
+    if not was_utf8 and not is_ascii:
+        kept = [_to_utf8(found) for found in kept]
+    if was_utf8 or not is_ascii:
+        charset = [_DataSet(_CHARSET, _UTF8)]
+    else:
+        charset = [found for found in old if found.number == _CHARSET]
+    if not old:
+        return b"".join(map(_pack, charset)) + _VERSION + b"".join(map(_pack, new))
+    # records in order; within one, as they stood
+    number = new[0].number if new else _CAPTION
+    return b"".join(
+        map(_pack, sorted([*charset, *kept, *new], key=lambda found: (found.number[0], found.number == number)))
+    )
+
+
+def _caption(text: str) -> _DataSet:
     caption = text.replace("\0", "").encode("utf-8", "replace")
     if len(caption) > _LONGEST:
         raise Damaged(f"{len(caption)} bytes are too long for IPTC, which holds {_LONGEST}")
-    old = _parse(records)
-    was_utf8 = _DataSet(_CHARSET, _UTF8) in old
-    kept = [found for found in old if found.number not in (_CAPTION, _CHARSET)]
-    if not was_utf8 and not caption.isascii():
-        kept = [_to_utf8(found) for found in kept]
-    new = [_DataSet(_CAPTION, caption)]
-    if was_utf8 or not caption.isascii():
-        new.append(_DataSet(_CHARSET, _UTF8))
-    else:
-        new += [found for found in old if found.number == _CHARSET]
-    if not old:
-        return b"".join(map(_pack, new[1:])) + _VERSION + _pack(new[0])
-    # records in order; within one, as they stood
-    return b"".join(map(_pack, sorted([*kept, *new], key=lambda found: (found.number[0], found.number == _CAPTION))))
+    return _DataSet(_CAPTION, caption)
+
+
+def _new_keywords(old: list[_DataSet], words: tuple[str, ...]) -> list[_DataSet]:
+    known = [_to_utf8(data).value.decode("utf-8", "replace") for data in old if data.number == _KEYWORD]
+    encoded = [word.replace("\0", "").encode("utf-8", "replace") for word in not_among(words, known)]
+    return [_DataSet(_KEYWORD, word) for word in encoded if len(word) <= _LONGEST_KEYWORD]
+
+
+def keywords(records: bytes) -> tuple[str, ...]:
+    """The keywords in IPTC records."""
+    return tuple(_to_utf8(data).value.decode("utf-8", "replace") for data in _parse(records) if data.number == _KEYWORD)
 
 
 def description(records: bytes) -> str | None:
@@ -59,8 +80,8 @@ def in_order(records: bytes) -> bytes:
     return swapped if swapped[:1] == b"\x1c" else records
 
 
-def in_resources(resources: bytes, text: str) -> bytes:
-    """Photoshop resources (``8BIM`` ...) with this caption in their IPTC records."""
+def in_resources(resources: bytes, text: Said) -> bytes:
+    """Photoshop resources (``8BIM`` ...) with this caption or these keywords in their IPTC records."""
     found = _resources(resources)
     records = described(next((data for number, _, data in found if number == _RECORDS), b""), text)
     out, is_in = [], False
@@ -81,6 +102,11 @@ def of_resources(resources: bytes) -> str | None:
     """The caption in Photoshop resources."""
     found = next((data for number, _, data in _resources(resources) if number == _RECORDS), None)
     return None if found is None else description(found)
+
+
+def keywords_of_resources(resources: bytes) -> tuple[str, ...]:
+    """The keywords in Photoshop resources."""
+    return keywords(next((data for number, _, data in _resources(resources) if number == _RECORDS), b""))
 
 
 def _parse(records: bytes) -> list[_DataSet]:

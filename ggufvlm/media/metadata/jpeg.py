@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass, replace
 
 from ggufvlm.media.metadata import iptc, xmp
-from ggufvlm.media.metadata.block import Damaged
+from ggufvlm.media.metadata.block import Damaged, Said
 from ggufvlm.media.metadata.tiff import NEW_BLOCK, TiffFile
 
 _EXIF, _XMP, _PHOTOSHOP, _MPF = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0", b"MPF\0"
@@ -59,7 +59,10 @@ class JpegFile:
         """Whether it begins like one."""
         return data[:3] == b"\xff\xd8\xff"
 
-    def describe(self, field: str, text: str) -> None:
+    FIELDS = ("xmp", "exif", "iptc")
+    """What it has places for."""
+
+    def describe(self, field: str, text: Said) -> None:
         """Put a description into ``xmp``, ``exif`` or ``iptc``."""
         if field == "exif":
             block = TiffFile(self._get(_APP1, _EXIF) or NEW_BLOCK)
@@ -78,6 +81,14 @@ class JpegFile:
         if field == "xmp":
             return xmp.description(self._get(_APP1, _XMP))
         return iptc.of_resources(self._resources())
+
+    def keywords(self, field: str) -> tuple[str, ...]:
+        """The keywords in a field; EXIF has none."""
+        if field == "xmp":
+            return xmp.keywords(self._get(_APP1, _XMP))
+        if field == "iptc":
+            return iptc.keywords_of_resources(self._resources())
+        return ()
 
     def to_bytes(self) -> bytes:
         """The file with what was put in."""

@@ -6,7 +6,7 @@ import struct
 import zlib
 
 from ggufvlm.media.metadata import xmp
-from ggufvlm.media.metadata.block import Damaged, no_field
+from ggufvlm.media.metadata.block import Damaged, Said, no_field
 from ggufvlm.media.metadata.tiff import NEW_BLOCK, TiffFile
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -39,7 +39,10 @@ class PngFile:
         """Whether it begins like one."""
         return data.startswith(_SIGNATURE)
 
-    def describe(self, field: str, text: str) -> None:
+    FIELDS = ("xmp", "exif")
+    """What it has places for."""
+
+    def describe(self, field: str, text: Said) -> None:
         """Put a description into ``xmp`` or ``exif``."""
         if field == "exif":
             block = TiffFile(self._exif() or NEW_BLOCK)
@@ -60,6 +63,12 @@ class PngFile:
         if field == "xmp":
             return xmp.description(self._xmp())
         raise no_field("PNG", field)
+
+    def keywords(self, field: str) -> tuple[str, ...]:
+        """The keywords in a field; EXIF has none."""
+        if field == "xmp":
+            return xmp.keywords(self._xmp())
+        return ()
 
     def to_bytes(self) -> bytes:
         """The file with what was put in."""

@@ -10,7 +10,7 @@ import struct
 from typing import Any, NamedTuple
 
 from ggufvlm.media.metadata import iptc, xmp
-from ggufvlm.media.metadata.block import Damaged
+from ggufvlm.media.metadata.block import Damaged, Said
 
 DESCRIPTION, XMP, IPTC = 270, 700, 33723
 _ASCII, _UNDEFINED = 2, 7
@@ -50,9 +50,14 @@ class TiffFile:
         """Whether it begins like one."""
         return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-    def describe(self, field: str, text: str) -> None:
+    FIELDS = ("xmp", "exif", "iptc")
+    """What it has places for."""
+
+    def describe(self, field: str, text: Said) -> None:
         """Put a description into ``xmp``, ``exif`` or ``iptc``."""
         if field == "exif":
+            if not isinstance(text, str):
+                raise Damaged("EXIF has no place for keywords")
             self.put(DESCRIPTION, _ASCII, text.replace("\0", "").encode("utf-8", "replace") + b"\0")
         elif field == "xmp":
             self.put(XMP, 1, xmp.described(self.get(XMP), text))
@@ -92,6 +97,14 @@ class TiffFile:
             value: all of them.
         """
         self._added[tag] = (kind, value)
+
+    def keywords(self, field: str) -> tuple[str, ...]:
+        """The keywords in a field; EXIF has none."""
+        if field == "xmp":
+            return xmp.keywords(self.get(XMP))
+        if field == "iptc":
+            return iptc.keywords(iptc.in_order(self.get(IPTC) or b""))
+        return ()
 
     def to_bytes(self) -> bytes:
         """The file with what was put in."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from ggufvlm.media.metadata import xmp
-from ggufvlm.media.metadata.block import Damaged, no_field
+from ggufvlm.media.metadata.block import Damaged, Said, no_field
 from ggufvlm.media.metadata.tiff import NEW_BLOCK, TiffFile
 
 _HAS_EXIF, _HAS_XMP, _HAS_ALPHA = 0x08, 0x04, 0x10
@@ -40,7 +40,10 @@ class WebpFile:
         """Whether it begins like one."""
         return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
 
-    def describe(self, field: str, text: str) -> None:
+    FIELDS = ("xmp", "exif")
+    """What it has places for."""
+
+    def describe(self, field: str, text: Said) -> None:
         """Put a description into ``xmp`` or ``exif``."""
         if field == "exif":
             old = self._get(b"EXIF") or b""
@@ -61,6 +64,12 @@ class WebpFile:
         if field == "xmp":
             return xmp.description(self._get(b"XMP "))
         raise no_field("WebP", field)
+
+    def keywords(self, field: str) -> tuple[str, ...]:
+        """The keywords in a field; EXIF has none."""
+        if field == "xmp":
+            return xmp.keywords(self._get(b"XMP "))
+        return ()
 
     def to_bytes(self) -> bytes:
         """The file with what was put in."""

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Collection
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.metadata.block import Damaged
+from ggufvlm.media.metadata.block import Damaged, Said
 from ggufvlm.media.metadata.jpeg import JpegFile
 from ggufvlm.media.metadata.png import PngFile
 from ggufvlm.media.metadata.tiff import TiffFile
@@ -29,13 +29,13 @@ class Field(str, enum.Enum):
     IPTC = "iptc"
 
 
-def describe_file(data: bytes, text: str, fields: Collection[Field], name: str) -> bytes:
+def describe_file(data: bytes, text: Said, fields: Collection[Field], name: str) -> bytes:
     """A copy of an image file with a description in it. What the file holds otherwise stays, byte for byte.
 
     Args:
         data: a JPEG, PNG, WebP or TIFF file.
-        text: the description; an old one in the same fields is replaced.
-        fields: which to fill. IPTC is for JPEG and TIFF only.
+        text: the description, which replaces an old one; or keywords, which are added to those that are there.
+        fields: which to fill. IPTC is for JPEG and TIFF only, keywords are for XMP and IPTC.
         name: of the file, for messages.
 
     Raises:
@@ -65,6 +65,37 @@ def description_of(data: bytes, field: Field, name: str) -> str | None:
         return _open(data, name).description(field.value)
     except Damaged as error:
         raise ImageError(f"{name}: {error}", hint=SIDECAR_HINT) from error
+
+
+def keywords_of(data: bytes, field: Field, name: str) -> tuple[str, ...]:
+    """The keywords in one field of a file: ``dc:subject``, or IPTC's 2:25.
+
+    Args:
+        data: a JPEG, PNG, WebP or TIFF file.
+        field: where to look.
+        name: of the file, for messages.
+
+    Raises:
+        ImageError: as :func:`describe_file`.
+    """
+    try:
+        return _open(data, name).keywords(field.value)
+    except Damaged as error:
+        raise ImageError(f"{name}: {error}", hint=SIDECAR_HINT) from error
+
+
+def fields_that_fit(data: bytes, fields: Collection[Field], name: str) -> tuple[Field, ...]:
+    """The fields that a file's format has.
+
+    Raises:
+        ImageError: it has none of them.
+    """
+    container = _open(data, name)
+    found = tuple(field for field in fields if field.value in container.FIELDS)
+    if not found:
+        wanted = ", ".join(field.value.upper() for field in fields)
+        raise ImageError(f"{name}: its format has no place for {wanted}", hint=SIDECAR_HINT)
+    return found
 
 
 def is_same_image(data: bytes, other: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""XMP packets: ``dc:description`` put in or replaced, every other byte kept (ISO 16684-1)."""
+"""XMP packets: ``dc:description`` put in or replaced, ``dc:subject`` added to; other bytes kept (ISO 16684-1)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from xml.parsers.expat import ExpatError, ParserCreate
 from xml.sax.saxutils import escape, quoteattr
 
-from ggufvlm.media.metadata.block import Damaged
+from ggufvlm.media.metadata.block import Damaged, Said, not_among
 
 _DC = "http://purl.org/dc/elements/1.1/"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_SUBJECT = [f"{_RDF} RDF", f"{_RDF} Description", f"{_DC} subject"]
 _LANG = "http://www.w3.org/XML/1998/namespace lang"
 _BEGIN, _END = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>', '<?xpacket end="w"?>'
 _ROOT = f'<x:xmpmeta xmlns:x="adobe:ns:meta/">\n<rdf:RDF xmlns:rdf="{_RDF}">\n{{}}\n</rdf:RDF>\n</x:xmpmeta>'
@@ -31,6 +32,9 @@ class _PacketPlaces:
         first_item: the start of its first language.
         default: all of its text for every language.
         text: what stands there.
+        subject: all of ``dc:subject``.
+        bag_end: the end tag of the keywords in it.
+        keywords: what they are.
     """
 
     about: str | None = None
@@ -39,16 +43,23 @@ class _PacketPlaces:
     first_item: int | None = None
     default: slice | None = None
     text: list[str] = field(default_factory=list)
+    subject: slice | None = None
+    bag_end: int | None = None
+    keywords: list[str] = field(default_factory=list)
 
 
-def described(packet: bytes | None, text: str) -> bytes:
-    """The packet with this description, a new one if there is none.
+def described(packet: bytes | None, said: Said) -> bytes:
+    """The packet with this description, or with these keywords added to its own; a new one if there is none.
 
     Raises:
         Damaged: it is not XMP, or has no place for it.
     """
     packet = _utf8(packet or b"")
     found = _find(packet) if packet else _PacketPlaces()
+    return _with_description(packet, found, said) if isinstance(said, str) else _with_keywords(packet, found, said)
+
+
+def _with_description(packet: bytes, found: _PacketPlaces, text: str) -> bytes:
     item = f'<rdf:li xmlns:rdf="{_RDF}" xml:lang="x-default">{_text(text)}</rdf:li>'
     if found.default is not None:
         return _replaced(packet, found.default, item)
@@ -57,6 +68,23 @@ def described(packet: bytes | None, text: str) -> bytes:
     whole = f'<dc:description xmlns:dc="{_DC}"><rdf:Alt xmlns:rdf="{_RDF}">{item}</rdf:Alt></dc:description>'
     if found.description is not None:
         return _replaced(packet, found.description, whole)
+    return _with_property(packet, found, whole)
+
+
+def _with_keywords(packet: bytes, found: _PacketPlaces, words: tuple[str, ...]) -> bytes:
+    new = not_among(words, found.keywords)
+    if packet and not new:
+        return packet
+    items = "".join(f'<rdf:li xmlns:rdf="{_RDF}">{_text(word)}</rdf:li>' for word in new)
+    if found.bag_end is not None:
+        return _replaced(packet, slice(found.bag_end, found.bag_end), items)
+    whole = f'<dc:subject xmlns:dc="{_DC}"><rdf:Bag xmlns:rdf="{_RDF}">{items}</rdf:Bag></dc:subject>'
+    if found.subject is not None:
+        return _replaced(packet, found.subject, whole)
+    return _with_property(packet, found, whole)
+
+
+def _with_property(packet: bytes, found: _PacketPlaces, whole: str) -> bytes:
     about = f"rdf:about={quoteattr(found.about or '')}"
     block = f'<rdf:Description xmlns:rdf="{_RDF}" {about}>{whole}</rdf:Description>'
     if found.rdf_end is None:
@@ -73,6 +101,16 @@ def description(packet: bytes | None) -> str | None:
     packet = _utf8(packet or b"")
     found = _find(packet) if packet else _PacketPlaces()
     return "".join(found.text) if found.default is not None else None
+
+
+def keywords(packet: bytes | None) -> tuple[str, ...]:
+    """The keywords in a packet.
+
+    Raises:
+        Damaged: it is not XMP.
+    """
+    packet = _utf8(packet or b"")
+    return tuple(_find(packet).keywords) if packet else ()
 
 
 def _text(text: str) -> str:
@@ -116,8 +154,11 @@ class _Walker:
         self._parser.CharacterDataHandler = self._characters
         self._path: list[tuple[str, int]] = []
         self._is_in_default = False
+        self._is_in_keyword = False
         self._closing: dict[str, Callable[[int, int], None]] = {
             f"{_DC} description": self._end_description,
+            f"{_DC} subject": self._end_subject,
+            f"{_RDF} Bag": self._end_bag,
             f"{_RDF} li": self._end_item,
             f"{_RDF} RDF": self._end_rdf,
         }
@@ -136,14 +177,20 @@ class _Walker:
         if names[-2:] == [f"{_RDF} RDF", f"{_RDF} Description"]:
             if self.found.about is None:
                 self.found.about = attributes.get(f"{_RDF} about", attributes.get("about", ""))
-            if f"{_DC} description" in attributes:
-                raise Damaged("its XMP holds a description in a form that XMP does not know")
+            if f"{_DC} description" in attributes or f"{_DC} subject" in attributes:
+                raise Damaged("its XMP holds a description or keywords in a form that XMP does not know")
         if self._is_item(names) and self.found.description is None:
             if self.found.first_item is None:
                 self.found.first_item = self._parser.CurrentByteIndex
             self._is_in_default = self.found.default is None and attributes.get(_LANG, "x-default") == "x-default"
 
+        if names[-5:] == [*_SUBJECT, f"{_RDF} Bag", f"{_RDF} li"] and self.found.subject is None:
+            self._is_in_keyword = True
+            self.found.keywords.append("")
+
     def _characters(self, text: str) -> None:
+        if self._is_in_keyword:
+            self.found.keywords[-1] += text
         if self._is_in_default:
             self.found.text.append(text)
 
@@ -159,6 +206,7 @@ class _Walker:
         self._path.pop()
 
     def _end_item(self, start: int, end: int) -> None:
+        self._is_in_keyword = False
         if self._is_in_default and self._is_item(self._names):
             self.found.default = slice(start, end)
             self._is_in_default = False
@@ -167,6 +215,16 @@ class _Walker:
         is_top = self._names[-3:-1] == [f"{_RDF} RDF", f"{_RDF} Description"]
         if is_top and self.found.description is None:
             self.found.description = slice(start, end)
+
+    def _end_subject(self, start: int, end: int) -> None:
+        if self._names[-3:] == _SUBJECT and self.found.subject is None:
+            self.found.subject = slice(start, end)
+
+    def _end_bag(self, _start: int, end: int) -> None:
+        at = self._parser.CurrentByteIndex
+        is_first = self.found.bag_end is None and self.found.subject is None
+        if self._names[-4:-1] == _SUBJECT and is_first and at < end:  # else it is <rdf:Bag/>
+            self.found.bag_end = at
 
     def _end_rdf(self, _start: int, end: int) -> None:
         at = self._parser.CurrentByteIndex
