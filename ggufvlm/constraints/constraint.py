@@ -11,7 +11,7 @@ from ggufvlm.errors import EngineError, UsageError
 
 ConstraintKind = Literal["json_schema", "regex", "choices", "lark", "gbnf"]
 
-_STRING_OR_SPACE = re.compile(r'("(?:[^"\\]|\\.)*")|[ \t\r\n]+', re.DOTALL)
+_STRING_OR_SPACE = re.compile(r'("(?:[^"\\]|\\.)*(?:"|\\?\Z))|[ \t\r\n]+', re.DOTALL)  # it may be cut off
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from ggufvlm.errors import UsageError
 
 MAX_DEPTH = 100
 
-_HIDDEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|#[^\n]*|/(?:[^/\\\n]|\\.)+/')  # names in there are no rules
-_DEFINITION = re.compile(r"^[ \t]*[?!]?([A-Za-z_]\w*)[^:\n|]*:", re.MULTILINE)
+_HIDDEN = re.compile(r'"(?:[^"\\\n]|\\.)*"?|//[^\n]*|#[^\n]*|/(?:[^/\\\n]|\\.)+/?')  # names in there are no rules
+_DEFINITION = re.compile(r"^[ \t]*[?!]?([A-Za-z_]\w*)(?!\w)[^:\n|]*:", re.MULTILINE)
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 

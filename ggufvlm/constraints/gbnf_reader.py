@@ -56,7 +56,7 @@ _TOKEN = re.compile(
       | (?P<name>[A-Za-z0-9_-]+)
       | (?P<text>"(?:[^"\\]|\\.)*")
       | (?P<chars>\[(?:[^\]\\]|\\.)*\])
-      | (?P<times>[*+?]|\{\s*\d+\s*(?:,\s*\d*\s*)?\})
+      | (?P<times>[*+?]|\{\s*\d+\s*(?:,\s*(?:\d+\s*)?)?\})
       | (?P<mark>[()|.])
       | (?P<token>!?<[^>\r\n]*>)""",
     re.VERBOSE | re.DOTALL,

@@ -11,7 +11,7 @@ from ggufvlm.grounding.lenient import read_values
 from ggufvlm.grounding.places import Mark
 
 _THOUGHTS = (("<think>", "</think>"), ("◁think▷", "◁/think▷"))
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)"
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)"
 _NUMBERS = re.compile(_NUMBER)
 # Qwen2-VL; InternVL and MiniCPM-V; DeepSeek; GLM. A box that was cut off has no end.
 _TAGS = re.compile(

@@ -11,6 +11,7 @@ from ggufvlm.server.contract import INDEFINITELY
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h|d)", re.ASCII)
 _NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
+_LONGEST_TEXT = 100  # characters
 _MOST = 10.0 * 366 * 86400
 
 
@@ -20,9 +21,9 @@ def parse_duration(value: str | float) -> float:
     Raises:
         UsageError: it is no length of time.
     """
-    seconds = _parse(value.strip().lower()) if isinstance(value, str) else float(value)
-    if not math.isfinite(seconds):
-        raise UsageError(f"not a length of time: {value!r}; for example 30s, 5m or 1h30m")
+    seconds = _parse(value[:_LONGEST_TEXT].strip().lower()) if isinstance(value, str) else float(value)
+    if not math.isfinite(seconds) or (isinstance(value, str) and len(value) > _LONGEST_TEXT):
+        raise UsageError(f"not a length of time: {str(value)[:_LONGEST_TEXT]!r}; for example 30s, 5m or 1h30m")
     return INDEFINITELY if seconds < 0 else min(seconds, _MOST)
 
 

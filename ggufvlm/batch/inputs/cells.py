@@ -24,7 +24,7 @@ _IMAGE = (
 _PROMPT = ("prompt", "question", "instruction", "query")
 _SYSTEM = ("system", "system_prompt")
 _ID = ("id", "image_id", "uuid", "key")
-_BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]{64,}={0,2}\s*")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]{64,}={0,2}")
 _OWN = frozenset({"id", "path", "image", "prompt_hash", "settings_hash", "finish_reason"})
 _HASH_LENGTHS = (32, 40, 64, 96, 128)  # hexadecimal digits
 _LONGEST_PATH = 4096
@@ -128,7 +128,7 @@ def _text(value: Any) -> str | None:
     if value is None or isinstance(value, (bytes, list, dict)):
         return None
     text = readable(str(value))
-    return text if text and (len(text) <= _SHORT or not _BASE64.fullmatch(text)) else None
+    return text if text and (len(text) <= _SHORT or not _BASE64.fullmatch(text.rstrip())) else None
 
 
 def _sources(value: Any, column: str, folder: Path, depth: int = 0) -> Iterable[Source]:
@@ -159,7 +159,7 @@ def _source(cell: str, column: str, folder: Path) -> Source:
     is_hash = len(text) in _HASH_LENGTHS and re.fullmatch("[0-9a-fA-F]+", text)
     if is_hash:
         raise InputError(f"column {column!r} holds a hash and no image: {text}", hint="--image-column names another")
-    if re.search("base64|b64", column, re.IGNORECASE) or _BASE64.fullmatch(text):
+    if re.search("base64|b64", column, re.IGNORECASE) or _BASE64.fullmatch(text.rstrip()):
         decoded = _decoded(text)
         if decoded is not None:
             return decoded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
@@ -13,7 +14,7 @@ from ggufvlm.cli.chat.settings import names
 from ggufvlm.files import expanded
 from ggufvlm.media.decoding.formats import is_document_name, is_image_name
 
-_LAST_WORD = re.compile(r"(?:\\.|\S)*\Z")
+_WORD = re.compile(r"(?:\\.|[^\s\\])+\\?|\\")
 _MOST_ENTRIES = 500
 _ENDINGS = {"load": ".json", "save": ".json", "export": ".md"}
 
@@ -39,8 +40,8 @@ class ChatCompleter(Completer):
 
 
 def _last_word(line: str) -> str:
-    found = _LAST_WORD.search(line)
-    return found[0] if found else ""
+    last = deque(_WORD.finditer(line), maxlen=1)
+    return last[0][0] if last and last[0].end() == len(line) else ""
 
 
 def _words(offered: Iterable[str], begun: str) -> Iterator[Completion]:

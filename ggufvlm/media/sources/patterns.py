@@ -11,18 +11,29 @@ from ggufvlm.media.decoding.formats import is_document_name, is_image_name
 from ggufvlm.media.sources.labels import label
 from ggufvlm.media.sources.read import expand_user
 
-# `*.png`, `shot?.*`, `shots/*`: nothing that a sentence ends with.
-_ENDS_LIKE_GLOB = re.compile(r"(\S*[/\\])?([^/\\\s]*[*?\[][^/\\\s]*\.[\w*?\[\]]+|\*+)")
+_ENDING = re.compile(r"[\w*?\[\]]+")
 
 
 def has_magic(text: str) -> bool:
     """Whether ``text`` could be a glob pattern. Question marks at its end are punctuation."""
-    return any(character in text.rstrip("?") for character in "*?[")
+    return has_any_magic(text.rstrip("?"))
+
+
+def has_any_magic(text: str) -> bool:
+    """Whether a character of ``text`` means something in a glob pattern."""
+    return any(character in text for character in "*?[")
 
 
 def ends_like_glob(text: str) -> bool:
-    """Whether ``text`` can only be meant as a glob pattern, matching or not."""
-    return has_magic(text) and _ENDS_LIKE_GLOB.fullmatch(text) is not None
+    """Whether ``text`` can only be meant as a glob pattern, matching or not.
+
+    That is ``*.png``, ``shot?.*`` and ``shots/*``: nothing that a sentence ends with.
+    """
+    if not has_magic(text) or len(text.split()) != 1 or text[-1].isspace() or text[0].isspace():
+        return False
+    name = re.split(r"[/\\]", text)[-1]
+    stem, _, ending = name.rpartition(".")
+    return name.strip("*") == "" != name or (has_any_magic(stem) and _ENDING.fullmatch(ending) is not None)
 
 
 def matches_something(pattern: str) -> bool:

@@ -41,7 +41,9 @@ def without_fence(answer: str) -> str:
     return match[1]
 
 
-_REF = re.compile(r"<\|ref\|>(?P<label>.*?)<\|/ref\|>[ \t]*<\|det\|>.*?(?:<\|/det\|>|\Z)[ \t]*\n?", re.DOTALL)
+_REF = re.compile(
+    r"<\|ref\|>(?P<label>(?:(?!<\|/?ref\|>).)*)<\|/ref\|>[ \t]*<\|det\|>.*?(?:<\|/det\|>|\Z)[ \t]*\n?", re.DOTALL
+)
 _DET = re.compile(r"<\|det\|>(?P<label>[a-z_ ]*)\[.*?(?:<\|/det\|>|\Z)[ \t]*\n?", re.DOTALL)
 _KINDS = (
     "text title sub_title table table_caption table_footnote image image_caption figure figure_caption equation "
