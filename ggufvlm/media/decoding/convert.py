@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import PIL.Image
 
 _ORIENTATION = 0x0112
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
 _WHITE = (255, 255, 255)
 
 
@@ -74,7 +75,12 @@ def _on_white(image: PIL.Image.Image) -> PIL.Image.Image:
 
 def _from_16_bit(image: PIL.Image.Image) -> PIL.Image.Image:
     # Pillow's own conversion to 8 bit clips at 255, which turns nearly every 16-bit image white.
-    table = [(value * 255 + 32767) // 65535 for value in range(65536)]
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(_BITS_PER_SAMPLE, (16,))
+    top = (1 << bits[0]) - 1 if isinstance(bits, tuple) and bits and bits[0] in range(9, 16) else 65535
+    table = [(min(value, top) * 255 + top // 2) // top for value in range(65536)]
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # which Pillow turns around for 8 bits only
+        table = [255 - level for level in table]
     return image.convert("I").point(table, "L").convert("RGB")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from ggufvlm.errors import ImageError
 from ggufvlm.media.decoding.convert import to_rgb, upright
@@ -23,6 +24,8 @@ MAX_PIXELS = 178_956_970
 _MOST_PIXELS_A_BYTE = {"GIF": 3_000, "PNG": 10_000}
 """What the best compression reaches: a code of LZW has 12 bits, its string up to 3,840 pixels; DEFLATE makes 1032 bytes
 of one, each with eight pixels of 1 bit. The others have no bound that would help."""
+_SUBFILE_TYPE, _REDUCED, _MASK = 254, 1, 4  # of TIFF
+_MOST_THUMBNAILS = 16
 _HARMLESS = 16_000_000  # pixels; fewer take no memory worth a word, and a frame of a GIF may be smaller than its screen
 
 _warnings_lock = threading.Lock()
@@ -49,9 +52,40 @@ def decode(data: bytes, source: str, *, max_pixels: int = MAX_PIXELS) -> Image:
         kind, hint = foreign
         raise ImageError(f"{source}: {kind}", hint=hint)
     with open_image(data, source) as image:
+        pass_thumbnails(image, source)
         _check_size(image, source, max_pixels)
         _check_content(image, len(data), source)
         return finish(image, source, max_pixels=max_pixels)
+
+
+def pass_thumbnails(image: PIL.Image.Image, source: str) -> None:
+    """Go to the first image of a TIFF that is no thumbnail and no mask: cameras and scanners put these in front.
+
+    Args:
+        image: as opened from a file of any format.
+        source: its name, for messages.
+
+    Raises:
+        ImageError: there is none.
+    """
+    tags = getattr(image, "tag_v2", None)
+    if image.format != "TIFF" or tags is None or not _is_beside(tags):
+        return
+    thumbnail = f"{image.width}x{image.height}"
+    with explained(source, "TIFF"):
+        for frame in range(1, min(getattr(image, "n_frames", 1), _MOST_THUMBNAILS)):
+            image.seek(frame)
+            if not _is_beside(image.tag_v2):  # type: ignore[attr-defined]
+                return
+    raise ImageError(
+        f"{source}: a camera raw file, of which only a thumbnail of {thumbnail} can be read",
+        hint="convert it to PNG or JPEG first",
+    )
+
+
+def _is_beside(tags: Mapping[int, Any]) -> bool:
+    kind = tags.get(_SUBFILE_TYPE, 0)
+    return isinstance(kind, int) and bool(kind & (_REDUCED | _MASK))
 
 
 def _check_content(image: PIL.Image.Image, n_bytes: int, source: str) -> None:

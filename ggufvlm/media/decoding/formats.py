@@ -47,7 +47,7 @@ _FOREIGN: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
         (rb"%PDF-", "a PDF, not an image", "its pages can be asked about: ggufvlm describe FILE.pdf"),
         (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript is not read", _TO_IMAGE),
         (rb"version https://git-lfs", "a Git LFS pointer, not the image itself", "git lfs pull"),
-        (rb"....ftypcrx ", "a camera raw file", _TO_IMAGE),
+        (rb"....ftypcrx |FUJIFILMCCD-RAW|IIU\0|IIRO|IIRS|MMOR|\0MRM", "a camera raw file", _TO_IMAGE),
     )
 )
 

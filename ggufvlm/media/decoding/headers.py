@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.decoding.decode import MAX_PIXELS
+from ggufvlm.media.decoding.decode import MAX_PIXELS, pass_thumbnails
 from ggufvlm.media.decoding.decode_errors import explained
 from ggufvlm.media.decoding.plugins import open_image
 from ggufvlm.media.sources.read import read_source
@@ -87,6 +87,7 @@ def _size(data: bytes, name: str) -> tuple[int, int]:
     if not data:
         raise ImageError(f"{name}: the file is empty")
     with open_image(data, name) as image, explained(name, image.format or "image"):
+        pass_thumbnails(image, name)
         width, height = image.size
         if width * height > MAX_PIXELS:
             return width, height  # reading the EXIF of a PNG decodes all of it
