@@ -70,10 +70,18 @@ def main() -> None:
         streams.let_go()
         sys.exit(ExitCode.FAILED)
     except (Interrupted, KeyboardInterrupt) as interruption:
+        _let_threads_end()
         text = str(interruption) if isinstance(interruption, Interrupted) else "interrupted"
         if text and not wants_quiet():
             typer.echo(text, err=True)
         sys.exit(ExitCode.INTERRUPTED)
+
+
+def _let_threads_end() -> None:
+    """Python waits for threads at its end, and they may wait for a PDF that never ends."""
+    decoder = sys.modules.get("ggufvlm.media.documents.decoder")
+    if decoder is not None:
+        decoder.stop()
 
 
 def program() -> None:

@@ -137,14 +137,40 @@ def test_a_batch_gives_the_bad_file_a_row_and_goes_on(tmp_path: Path, good: Path
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 def test_ctrl_c_ends_what_pdfium_would_not(tmp_path: Path) -> None:
-    (tmp_path / "a.pdf").write_bytes(self_painting())
-    command = [sys.executable, "-m", "ggufvlm", "describe", "a.pdf", "-m", "demo"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        time.sleep(2)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=decoder.PATIENCE / 2)
-    assert process.returncode == 130
-    assert said == "interrupted\n"
+    """Also where a thread waits for it: Python waits for threads before it ends."""
+    (tmp_path / "album").mkdir()
+    for name in ("a.pdf", "b.pdf"):
+        (tmp_path / "album" / name).write_bytes(doubling(12))
+    commands = ["describe album/a.pdf", "ocr album/a.pdf", "batch album -o out.jsonl", "batch album --dry-run"]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "ggufvlm", *command.split(), "-m", "demo"],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        for command in commands
+    ]
+    try:
+        time.sleep(3.5)
+        for process in running:
+            process.send_signal(signal.SIGINT)
+        for process in running:
+            _, said = process.communicate(timeout=5)
+            assert process.returncode == 130, said
+            assert "interrupted" in said.splitlines()[-1]
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+
+
+def test_what_fails_unexpectedly_is_told_with_the_name(tmp_path: Path, good: Path) -> None:
+    with Pdf(identify(good)) as pdf:
+        with pytest.raises(ImageError, match=r"good\.pdf: damaged, .*AttributeError"):
+            pdf.call("no_such_method")
+        assert pdf.page(1).width
 
 
 def _end_the_process() -> None:

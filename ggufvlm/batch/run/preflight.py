@@ -96,10 +96,13 @@ def preflight(
         limit=counter.limit, prompt_tokens=_prompt_tokens(template), projector_type=counter.projector_type
     )
     remaining = iter(items)
-    with ThreadPoolExecutor(_READERS, "ggufvlm-preflight") as pool:
+    pool = ThreadPoolExecutor(_READERS, "ggufvlm-preflight")
+    try:
         while some := list(islice(remaining, _AT_A_TIME)):
             for item, seen in zip(some, pool.map(partial(_look, is_done=is_done), some), strict=True):
                 _count(found, item, seen, counter)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C, one may be long in coming
     if not counter.can_tell:
         found.image_tokens = None
     found.memory = counter.memory(found)

@@ -7,8 +7,10 @@ are wanted: their size stands in their first bytes. The other end is :mod:`.deco
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 20.0
 """Seconds without a sign of life after which a file is given up. A page is one; each frame of a video is one."""
+_GLANCE = 0.2  # seconds between two looks at whether anybody still waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class Decoder:
         self._worker: Worker | None = None
         self._events: SimpleQueue[Any] = SimpleQueue()
         self._n_opened = 0
+        self._is_stopped = False
         self.generation = 0
 
     def open(self, file: MediaFile) -> tuple[int, int, Any]:
@@ -93,6 +97,8 @@ class Decoder:
             ImageError: it cannot be read, takes too long, or ends the process.
         """
         with self._one_at_a_time:
+            if self._is_stopped:
+                raise _interrupted(file)
             worker = self._running()
             self._n_opened += 1
             value = self._ask(worker, Open(self._n_opened, file), file)
@@ -106,6 +112,8 @@ class Decoder:
             ImageError, UsageError: what the method raises; it takes too long, or ends the process.
         """
         with self._one_at_a_time:
+            if self._is_stopped:
+                raise _interrupted(file)
             self._notice_end()
             if self._worker is None or generation != self.generation:
                 raise DecoderLost
@@ -117,11 +125,11 @@ class Decoder:
             if self._worker is not None and generation == self.generation:
                 self._worker.send(Close(number))
 
-    def close(self) -> None:
-        """End the process. Safe to call twice."""
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
+    def stop(self) -> None:
+        """End the process and start none again: threads that wait for it, or will, get an error soon."""
+        self._is_stopped = True
+        if (worker := self._worker) is not None:
+            worker.kill()
 
     def _notice_end(self) -> None:
         """The process may have ended while nobody asked it anything: no file is to be blamed then."""
@@ -156,28 +164,42 @@ class Decoder:
         if isinstance(answer, Failure):
             raise answer.error()
         self._end(worker)
+        if self._is_stopped:
+            raise _interrupted(file)
         kind = "PDF" if file.kind is FileKind.PDF else "video"
         if isinstance(answer, _Gone):
             raise ImageError(f"{file.name}: a damaged {kind}: it ended its reader ({answer.how})")
         raise ImageError(f"{file.name}: reading this {kind} took longer than {PATIENCE:g} s and was given up")
 
     def _wait(self) -> Reply | Failure | _Gone | None:
-        """The next answer; ``None`` if it is too long in coming."""
-        while True:
-            try:
-                answer = self._events.get(timeout=PATIENCE)
-            except Empty:
-                return None
-            if not isinstance(answer, Alive):
-                return answer  # type: ignore[no-any-return]
+        """The next answer; ``None`` if it is too long in coming, or nobody waits for it any more."""
+        last_sign = time.monotonic()
+        while not self._is_stopped and time.monotonic() - last_sign < PATIENCE:
+            with contextlib.suppress(Empty):
+                answer = self._events.get(timeout=_GLANCE)
+                if not isinstance(answer, Alive):
+                    return answer  # type: ignore[no-any-return]
+                last_sign = time.monotonic()
+        return None
 
     def _end(self, worker: Worker) -> None:
         worker.kill()
         self._worker = None
 
 
+def _interrupted(file: MediaFile) -> ImageError:
+    return ImageError(f"{file.name}: not read, the program ends")
+
+
 _decoder = Decoder()
-atexit.register(lambda: _decoder.close())
+
+
+def stop() -> None:
+    """End the process, for good: this one ends. Python waits for threads that may wait for it, so call this before."""
+    _decoder.stop()
+
+
+atexit.register(stop)
 
 
 def _after_fork() -> None:

@@ -15,6 +15,7 @@ from ggufvlm.media.decoding.kinds import FileKind, MediaFile
 from ggufvlm.media.documents.decoder import Alive, Call, Close, Open, Reply
 from ggufvlm.media.documents.pdf_reader import PdfReader
 from ggufvlm.media.documents.video_reader import ClipReader
+from ggufvlm.media.sources.labels import label
 from ggufvlm.workers.framing import Failure
 from ggufvlm.workers.parent import Parent
 
@@ -27,6 +28,7 @@ class _Reading:
     """A file that is open, and the frames that are being taken of it."""
 
     def __init__(self, file: MediaFile, parent: Parent) -> None:
+        self.name = file.name
         self._kind = file.kind
         self._told = time.monotonic()
         self._parent = parent
@@ -84,7 +86,9 @@ def main() -> None:
         except GGUFVLMError as error:
             parent.send(Failure.of(error))
         except Exception as error:  # noqa: BLE001 - of whatever a library raises, one line is told, and nobody waits
-            parent.send(Failure.of(ImageError(f"a damaged file ({type(error).__name__}: {error})")))
+            name = message.file.name if isinstance(message, Open) else files[message.number].name
+            why = f"{type(error).__name__}: {label(str(error))}"
+            parent.send(Failure.of(ImageError(f"{name}: damaged, or of a kind that cannot be read ({why})")))
 
 
 def _answer(message: Open | Call, files: dict[int, _Reading], parent: Parent) -> Any:

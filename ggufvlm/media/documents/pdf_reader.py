@@ -47,12 +47,12 @@ class PdfReader:
             try:
                 self._document = pdfium.PdfDocument(_input(file.place))
                 self.n_pages = len(self._document)
+                if self.n_pages:
+                    self._document.init_forms()  # what was typed into its fields is part of a page
             except pdfium.PdfiumError as error:
                 raise _refusal(file.name, getattr(error, "err_code", None)) from error
             except OSError as error:
                 raise ImageError(f"{file.name}: cannot be read ({error.strerror or error})") from error
-            if self.n_pages:
-                self._document.init_forms()  # what was typed into its fields is part of a page
         if not self.n_pages:
             self.close()
             raise ImageError(f"{file.name}: the PDF has no pages")
