@@ -100,10 +100,13 @@ def _questions(batches: Iterator[pa.RecordBatch], job: SparkJob, tables: deque[_
         for row in range(batch.num_rows):
             try:
                 row_images = read_cell(images[row].as_py())
+                prompt = prompt_of(prompts[row].as_py()) if prompts is not None else None
             except ImageError as error:
                 table.settle(row, None, error)
                 continue
-            prompt = prompt_of(prompts[row].as_py()) if prompts is not None else None
+            except Exception as error:  # noqa: BLE001 - a bad row never fails a task
+                table.settle(row, None, ImageError(f"the row cannot be read ({type(error).__name__}: {error})"))
+                continue
             yield Question(
                 prompt=job.prompt if prompt is None else prompt,
                 images=row_images,
@@ -111,6 +114,10 @@ def _questions(batches: Iterator[pa.RecordBatch], job: SparkJob, tables: deque[_
                 settings=job.sampling,
                 tag=(table, row),
             )
+
+
+_CONTENTS = ("data", "result", "content", "bytes")
+"""Fields of a struct that hold a file, or pixels."""
 
 
 def read_cell(cell: Any) -> list[Any]:
@@ -131,9 +138,10 @@ def read_cell(cell: Any) -> list[Any]:
 
 
 def prompt_of(cell: Any) -> str | None:
-    """The prompt of a cell: a text, or Spark NLP's documents."""
+    """The prompt of a cell: a text, or Spark NLP's documents; ``None`` if it has none."""
     if isinstance(cell, list):
-        return "\n".join(str(item["result"]) for item in cell) if cell else None
+        texts = [item["result"] for item in cell if item is not None and item["result"] is not None]
+        return "\n".join(map(str, texts)) if texts else None
     return None if cell is None else str(cell)
 
 
@@ -144,13 +152,20 @@ def _path(text: str) -> str:
     return text
 
 
-def _from_struct(cell: dict[str, Any]) -> Image | bytes:
-    """Spark's image type holds pixels, blue first; Spark NLP puts whole files into the same fields."""
-    origin = str(cell.get("origin") or cell.get("path") or "<image>")
-    data = next((bytes(cell[name]) for name in ("data", "result", "content") if cell.get(name)), None)
-    if not data:
+def _from_struct(cell: dict[str, Any]) -> Image | bytes | str:
+    """Spark's image type holds pixels, blue first; Spark NLP puts whole files into the same fields.
+
+    Hugging Face's datasets have the bytes of a file, or its path alone.
+    """
+    path = cell.get("path")
+    origin = str(cell.get("origin") or path or "<image>")
+    data = next((cell[name] for name in _CONTENTS if cell.get(name)), None)
+    if data is None and "bytes" in cell and isinstance(path, str) and path:
+        return _path(path)
+    if not isinstance(data, (bytes, bytearray)):
         raise ImageError(f"{origin}: not an image that Spark could read")
-    width, height, channels = (int(cell.get(name) or 0) for name in ("width", "height", "nChannels"))
+    data = bytes(data)
+    width, height, channels = (_whole(cell.get(name)) for name in ("width", "height", "nChannels"))
     if channels not in (1, 3, 4) or width < 1 or height < 1 or len(data) != width * height * channels:
         return data
     import numpy as np
@@ -161,6 +176,10 @@ def _from_struct(cell: dict[str, Any]) -> Image | bytes:
         pixels = ((pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
     rgb = np.repeat(pixels, 3, axis=2) if channels == 1 else pixels[..., ::-1]
     return Image.from_rgb(width, height, np.ascontiguousarray(rgb).tobytes(), origin)
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _finished(table: _PendingBatch, job: SparkJob) -> pa.RecordBatch:

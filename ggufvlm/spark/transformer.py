@@ -83,6 +83,11 @@ class GGUFVisionModel(Transformer, VisionParams, DefaultParamsReadable, DefaultP
         )
         output = self._value("outputCol")
         error = self._value("errorCol", f"{output}_error")
+        if output == error:
+            raise UsageError(f"the column {output!r} cannot hold answers and errors", hint="setErrorCol")
+        n_ahead = self._value("batchSize")
+        if n_ahead is not None and n_ahead < 1:
+            raise UsageError(f"batchSize must be positive, not {n_ahead}", hint="setBatchSize")
         for name in (output, error):
             if name in schema.names:
                 raise UsageError(f"the column {name!r} is there already", hint="setOutputCol, setErrorCol")
@@ -98,7 +103,7 @@ class GGUFVisionModel(Transformer, VisionParams, DefaultParamsReadable, DefaultP
             sampling=self.sampling_settings(),
             prompt=self._value("prompt"),
             system=self._value("systemPrompt"),
-            n_ahead=self._value("batchSize"),
+            n_ahead=n_ahead,
             as_annotations=any(_is_annotations(kind) for kind in kinds),
         )
 

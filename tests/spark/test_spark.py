@@ -195,6 +195,37 @@ def test_bad_images_get_no_answer_and_a_reason(spark: SparkSession) -> None:
     assert "truncated" in rows[3].why
 
 
+def test_structs_that_hold_something_else_are_bad_rows(spark: SparkSession) -> None:
+    """A bad image never fails a task."""
+    data = spark.createDataFrame(
+        [(("text", "wide"),), (("", None),), ((None, "3"),)], "image struct<data: string, width: string>"
+    ).withColumn("path", lit("x").cast("binary"))
+    wide = data.selectExpr("named_struct('data', image.data, 'width', image.width, 'more', path) as image")
+    rows = stage().transform(wide).collect()
+    assert [row.answer for row in rows] == [None] * 3
+    assert all(row.answer_error for row in rows)
+
+
+def test_the_struct_of_hugging_face_s_datasets(spark: SparkSession, folder: Path) -> None:
+    path = str(sorted(folder.glob("*.png"))[0])
+    data = spark.createDataFrame(
+        [(0, (bytearray(FILES[0]), None)), (1, (None, path)), (2, (None, None))],
+        "id int, image struct<bytes: binary, path: string>",
+    )
+    rows = sorted(stage().transform(data).collect())
+    assert rows[0].answer == CAPTIONS[0]
+    assert rows[1].answer == CAPTIONS[number_of(path)]
+    assert rows[2].answer is None
+
+
+def test_a_null_prompt_asks_the_question_of_the_stage(spark: SparkSession) -> None:
+    data = spark.createDataFrame([(bytearray(FILES[0]), None)], "image binary, prompt string")
+    data = DocumentAssembler().setInputCol("prompt").setOutputCol("document").transform(data)
+    (row,) = stage(inputCols=["document", "image"]).transform(data.drop("prompt")).collect()
+    (plain,) = stage().transform(data.select("image")).collect()
+    assert row.answer[0].result == plain.answer
+
+
 def test_only_bad_rows_and_no_rows(spark: SparkSession) -> None:
     data = spark.createDataFrame([("/no/such.png",), (None,)], "image string")
     assert [row.answer for row in stage().transform(data).collect()] == [None, None]
@@ -256,6 +287,9 @@ def test_mistakes_are_found_before_anything_runs(spark: SparkSession) -> None:
         stage(imageCol="path", errorCol="text"),
         stage(imageCol="path", temperature=-1.0),
         stage(imageCol="path", nSlots=0),
+        stage(imageCol="path", batchSize=-1),
+        stage(imageCol="path", batchSize=0),
+        stage(imageCol="path", errorCol="answer"),
     ):
         with pytest.raises(UsageError):
             wrong.transform(data)
