@@ -85,6 +85,57 @@ def test_a_link_out_of_the_folder_is_not_written_through_unless_it_is_named(run:
     assert (site / "far.md").read_text() == f"![{SCENE.caption}](blocks.png)\n"
 
 
+@pytest.mark.parametrize("place", ["my site", "../elsewhere", "{folder}/absolute"])
+def test_diffs_can_be_applied_whatever_the_folder_is_called(run: Run, site: Path, place: str) -> None:
+    folder = Path(place.format(folder=site))
+    names = ("a b.html", 'q"x.html', "é.html", "old.html")
+    (site / folder).mkdir()
+    (site / folder / "blocks.png").write_bytes((site / "blocks.png").read_bytes())
+    for name in names:
+        (site / folder / name).write_bytes(
+            b"caf\xe9 <img src=blocks.png>\n" if name == "old.html" else b"<img src=blocks.png>\n"
+        )
+    done = run("alt", str(folder), *ASK)
+    assert done.returncode == 0, done.stderr
+    assert (b"patch -p1 -d ../elsewhere" in done.stderr) is (place == "../elsewhere")
+    where = site / folder if place == "../elsewhere" else site
+    subprocess.run(["git", "apply", "-"], cwd=where, input=done.stdout, check=True, capture_output=True)
+    for name in names:
+        assert b'<img alt="' in (site / folder / name).read_bytes(), name
+    assert b"a b.html\t\n" in done.stdout, "for GNU patch"
+
+
+def test_addresses_from_the_top_lead_to_where_site_makers_keep_images(run: Run, site: Path) -> None:
+    (site / "content").mkdir()
+    for number, folder in enumerate(("static", "content/public", "other/x")):
+        (site / folder).mkdir(parents=True)
+        (site / folder / f"{number}.png").write_bytes((site / "blocks.png").read_bytes())
+    (site / "content" / "a.md").write_text("![](/0.png)\n\n![](/1.png)\n")
+    assert run("alt", "content", *ASK).stdout.decode().count(SCENE.caption) == 2
+    (site / "content" / "a.md").write_text("![](/x/2.png)\n")
+    assert run("alt", "content", *ASK).returncode == 5
+    assert run("alt", "content", "--root", "other", *ASK).stdout.decode().count(SCENE.caption) == 1
+
+
+def test_placeholders_of_one_pixel_are_decoration(run: Run, site: Path) -> None:
+    from base64 import b64encode
+
+    uri = f"data:image/png;base64,{b64encode((site / 'dot.png').read_bytes()).decode()}"
+    (site / "lazy.html").write_text(f'<img src="{uri}">')
+    done = run("alt", "lazy.html", "-m", "no-such-model")
+    assert (done.returncode, done.stdout) == (0, b"")
+
+
+def test_a_folder_of_other_pages_is_told(run: Run, site: Path) -> None:
+    (site / "src" / "pages").mkdir(parents=True)
+    (site / "src" / "pages" / "a.mdx").write_text("![](a.png)\n")
+    (site / "src" / "b.astro").write_text("<img src=a.png>\n")
+    done = run("alt", "src")
+    assert done.returncode == 3
+    assert b"src: no HTML and no Markdown there" in done.stderr
+    assert b".astro .mdx are not read" in done.stderr
+
+
 def test_an_image_of_several_files_is_asked_about_once(run: Run, site: Path) -> None:
     (site / "second.md").write_text("![](blocks.png) ![](blocks.png) ![](img/../blocks.png)\n")
     done = run("alt", ".", *ASK, "--debug")

@@ -49,6 +49,17 @@ def alt(
     max_length: Annotated[
         int, typer.Option("--max-length", help="Longest text, in characters. [125]", min=10, show_default=False)
     ] = 125,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--root",
+            help="Where addresses with a leading slash begin. [DIR, or static/ or public/ there]",
+            metavar="DIR",
+            file_okay=False,
+            exists=True,
+            show_default=False,
+        ),
+    ] = None,
     remote: Annotated[bool, typer.Option("--remote", help="Download images of http(s) addresses, too.")] = False,
     *,
     asked: PromptOptions,
@@ -67,13 +78,13 @@ def alt(
     output = talk.output()
     if output.debug:
         log_to_stderr()
-    found = survey(find_text_files(files), remote=remote)
+    found = survey(find_text_files(files), remote=remote, site=root)
     try:
         answers = _ask(found, _prompt(asked, max_length), asked, model, sampling, hardware, output)
     except KeyboardInterrupt:
         raise Interrupted("interrupted; nothing was written") from None
     n_filled = _show(found, {image: text for image, text in answers.items() if text}, max_length, apply=apply)
-    _report(found, n_filled, output)
+    _report(found, n_filled, output, apply=apply)
     if found.problems:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
@@ -157,11 +168,14 @@ def _show(found: Survey, answers: dict[Path | str, str], max_length: int, *, app
     return n_filled
 
 
-def _report(found: Survey, n_filled: int, output: OutputOptions) -> None:
+def _report(found: Survey, n_filled: int, output: OutputOptions, *, apply: bool) -> None:
     for problem in found.problems:
         console.say(f"warning: {problem}")
     if output.quiet:
         return
+    folders = {file.diff_folder() for file, _ in found.files} - {Path()}
+    if n_filled and not apply and folders:
+        console.say(f"to be applied elsewhere: {', '.join(f'patch -p1 -d {folder}' for folder in sorted(folders))}")
     if found.n_remote:
         console.say(f"{found.n_remote} on other computers left out; --remote downloads them")
     if not n_filled and not found.problems and not found.n_remote:

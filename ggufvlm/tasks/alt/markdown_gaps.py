@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from ggufvlm.tasks.alt.gap import Gap
 from ggufvlm.tasks.alt.html_gaps import html_gaps
@@ -81,24 +81,44 @@ def _in_block(token: Any, lines: list[tuple[int, str]], ends: dict[int, int]) ->
         place = places[before.count("\n")]
         if place is None:
             continue
-        start = place + len(before) - (before.rfind("\n") + 1)
+        before = before[before.rfind("\n") + 1 :]
         if child.type == "image":
             if not child.content.strip() and child.attrs.get("src"):
-                yield Gap(start + len("!["), str(child.attrs["src"]), "markdown")
+                yield Gap(place.of(before) + len("!["), str(child.attrs["src"]), "markdown")
         else:
-            yield from (Gap(start + gap.at, gap.source, gap.kind) for gap in html_gaps(child.content))
+            for gap in html_gaps(child.content):
+                yield Gap(place.of(before + child.content[: gap.at]), gap.source, gap.kind)
 
 
-def _places(token: Any, lines: list[tuple[int, str]], ends: dict[int, int]) -> list[int | None]:
+class _LinePlace(NamedTuple):
+    """Where a line of a block's contents begins in the text.
+
+    Attributes:
+        n_escapes: characters that stand before each ``|`` of it: in tables, a backslash.
+    """
+
+    start: int
+    n_escapes: int
+
+    def of(self, before: str) -> int:
+        """The place in the text behind some characters of the line."""
+        return self.start + len(before) + self.n_escapes * before.count("|")
+
+
+def _places(token: Any, lines: list[tuple[int, str]], ends: dict[int, int]) -> list[_LinePlace | None]:
     """Where in the text each line of a block's contents begins: behind its quote marks, bullets and indentation."""
-    places: list[int | None] = []
+    places: list[_LinePlace | None] = []
     for number, content in enumerate(token.content.split("\n"), token.map[0]):
-        if number >= len(lines):
-            places.append(None)
-            continue
-        start, line = lines[number]
-        column = line.find(content, ends.get(number, 0))
-        places.append(start + column if column >= 0 else None)
-        if column >= 0:
-            ends[number] = column + len(content)
+        place = _place(content, *lines[number], ends.get(number, 0)) if number < len(lines) else None
+        places.append(place)
+        if place is not None:
+            ends[number] = place.of(content) - lines[number][0]
     return places
+
+
+def _place(content: str, start: int, line: str, searched: int) -> _LinePlace | None:
+    for n_escapes, spelled in enumerate((content, content.replace("|", r"\|"))):
+        column = line.find(spelled, searched)
+        if column >= 0:
+            return _LinePlace(start + column, n_escapes)
+    return None

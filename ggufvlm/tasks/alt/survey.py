@@ -36,12 +36,13 @@ class Survey:
         return found
 
 
-def survey(paths: Iterable[tuple[Path, Path]], *, remote: bool) -> Survey:
+def survey(paths: Iterable[tuple[Path, Path]], *, remote: bool, site: Path | None = None) -> Survey:
     """Read files and find their gaps.
 
     Args:
         paths: files with their roots.
         remote: whether images on other computers are wanted.
+        site: where addresses with a leading slash begin, in place of the roots.
     """
     found = Survey()
     for path, root in paths:
@@ -50,20 +51,20 @@ def survey(paths: Iterable[tuple[Path, Path]], *, remote: bool) -> Survey:
         except GGUFVLMError as error:
             found.problems.append(str(error))
             continue
-        gaps = _gaps(file, found, remote=remote)
+        gaps = _gaps(file, found, remote=remote, site=site)
         if gaps:
             found.files.append((file, gaps))
     return found
 
 
-def _gaps(file: TextFile, found: Survey, *, remote: bool) -> list[tuple[Gap, Path | str]]:
+def _gaps(file: TextFile, found: Survey, *, remote: bool, site: Path | None) -> list[tuple[Gap, Path | str]]:
     gaps: list[tuple[Gap, Path | str]] = []
     for gap in file.gaps():
         if is_remote(gap.source) and not remote:
             found.n_remote += 1
             continue
         try:
-            image = find_image(gap.source, file)
+            image = find_image(gap.source, file, site)
         except GGUFVLMError as error:
             found.problems.append(f"{file.path}:{file.line_of(gap)}: {error}")
             continue

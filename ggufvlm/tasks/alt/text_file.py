@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
@@ -18,6 +19,12 @@ from ggufvlm.tasks.alt.markdown_gaps import markdown_gaps
 
 HTML = (".html", ".htm", ".xhtml")
 MARKDOWN = (".md", ".markdown", ".mdown", ".mkd")
+OTHERS = (".mdx", ".astro", ".jsx", ".tsx", ".vue", ".svelte")
+"""Where images without alternative texts may be, too, and nothing here looks for them."""
+_SIDES = (("---", "a"), ("+++", "b"))
+_FRONT_MATTER = re.compile(
+    r"\ufeff?(---|\+\+\+)[ \t]*\r?\n.*?^(?:\1|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE
+)
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _NOT_OURS = ("node_modules", "site-packages", "__pycache__")
 
@@ -38,7 +45,8 @@ class TextFile:
 
     def gaps(self) -> list[Gap]:
         """The images without alternative text."""
-        return html_gaps(self.text) if self.path.suffix.lower() in HTML else markdown_gaps(self.text)
+        text = _without_front_matter(self.text)
+        return html_gaps(text) if self.path.suffix.lower() in HTML else markdown_gaps(text)
 
     def line_of(self, gap: Gap) -> int:
         """Number of the line, from 1."""
@@ -53,11 +61,16 @@ class TextFile:
 
     def diff(self, new: str) -> bytes:
         """A unified diff in the file's own bytes, as ``patch -p1`` and ``git apply`` take it."""
-        name = self.path.as_posix().lstrip("/")
         old_lines, new_lines = _LINE.findall(self.text), _LINE.findall(new)
-        lines = difflib.unified_diff(old_lines, new_lines, f"a/{name}", f"b/{name}")
+        _, _, *lines = difflib.unified_diff(old_lines, new_lines) or ("", "")
         whole = (line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
-        return "".join(whole).encode(self.codec)
+        name = Path(os.path.realpath(self.path)).relative_to(os.path.realpath(self.diff_folder())).as_posix()
+        heads = (os.fsencode(f"{mark} {_diff_name(f'{side}/{name}')}\n") for mark, side in _SIDES)
+        return b"".join(heads) + "".join(whole).encode(self.codec)
+
+    def diff_folder(self) -> Path:
+        """Where its diff is to be applied: in the working folder, or in its root if it lies elsewhere."""
+        return self.root if _leads_out(self.path, Path()) else Path()
 
     def write(self, new: str) -> None:
         """Put a new text in its place, all or nothing; its permissions stay.
@@ -71,9 +84,24 @@ class TextFile:
                 raise OutputError(f"{self.path}: has changed meanwhile", hint="run the command again")
             with replacing_durably(target) as file:
                 file.write(new.encode(self.codec))
-                shutil.copymode(target, file.name)
+                with contextlib.suppress(PermissionError):  # file systems without permissions
+                    shutil.copymode(target, file.name)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written ({error.strerror or error})") from error
+
+
+def _without_front_matter(text: str) -> str:
+    """The text with blanks in place of its front matter, which is YAML, TOML or JSON."""
+    found = _FRONT_MATTER.match(text)
+    return text if found is None else re.sub(r"[^\r\n]", " ", found[0]) + text[found.end() :]
+
+
+def _diff_name(name: str) -> str:
+    """A name as git writes and GNU patch reads it: blanks need a tab behind the name, other characters quotes."""
+    if re.search(r'[\x00-\x1f\x7f"\\]', name):
+        escaped = re.sub(r'["\\]', lambda found: f"\\{found[0]}", name)
+        return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\{ord(found[0]):03o}", escaped) + '"'
+    return f"{name}\t" if " " in name else name
 
 
 def _leads_out(path: Path, root: Path) -> bool:
@@ -106,13 +134,16 @@ def find_text_files(arguments: list[Path]) -> list[tuple[Path, Path]]:
     """The files that are named, and those in the folders that are named, each with its root.
 
     Raises:
-        InputError: one does not exist.
+        InputError: one does not exist, or is a folder without such files.
         UsageError: one is neither HTML nor Markdown.
     """
     found: dict[Path, Path] = {}
     for argument in arguments:
         if argument.is_dir():
-            found.update(dict.fromkeys(_below(argument), argument))
+            below = _below(argument)
+            if not below:
+                raise InputError(f"{argument}: no HTML and no Markdown there", hint=_others_below(argument))
+            found.update(dict.fromkeys(below, argument))
         elif not argument.exists():
             raise InputError(f"no such file: {argument}")
         elif argument.suffix.lower() not in HTML + MARKDOWN:
@@ -122,6 +153,11 @@ def find_text_files(arguments: list[Path]) -> list[tuple[Path, Path]]:
                 argument, Path(os.path.realpath(argument)).parent if argument.is_symlink() else argument.parent
             )
     return list(found.items())
+
+
+def _others_below(folder: Path) -> str | None:
+    endings = sorted({path.suffix.lower() for path in folder.rglob("*") if path.suffix.lower() in OTHERS})
+    return f"{' '.join(endings)} are not read" if endings else None
 
 
 def _below(folder: Path) -> list[Path]:

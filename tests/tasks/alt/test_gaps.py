@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from markdown_it import MarkdownIt
 from ggufvlm.tasks.alt.gap import Gap, insert, shorten
 from ggufvlm.tasks.alt.html_gaps import html_gaps
 from ggufvlm.tasks.alt.markdown_gaps import markdown_gaps
+from ggufvlm.tasks.alt.text_file import TextFile
 
 NASTY = 'A "quoted" <b> & [x](y) *star* `tick` | pipe \\ &amp; _low_ é 猫 !'
 
@@ -73,6 +75,76 @@ def test_lazy_and_responsive_images_are_found():
 
 
 @pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ('<img src="grey.gif" data-src="a.png">', "a.png"),
+        ('<img src="grey.gif" data-lazy="img/a.png">', "img/a.png"),
+        ('<img src="grey.gif" data-srcset="a.png 1x, b.png 2x">', "a.png"),
+        ('<img src="grey.gif" data-lazy-srcset="a.png, b.png 2x">', "a.png"),
+        ('<img src="a.png" data-lazy="true">', "a.png"),
+        ('<img src="a.png" data-src="">', "a.png"),
+        ('<img src="a.png" srcset="b.png 2x">', "a.png"),
+        ('<img src="data:image/gif;base64,R0" srcset="a.png 2x">', "a.png"),
+        (
+            '<picture><source data-srcset="a.png 1x"><source srcset=b.png><img src="data:,x"></picture>',
+            "a.png",
+        ),
+        ('<picture><source srcset=b.avif><img src="a.png"></picture>', "a.png"),
+        ('<picture><source srcset=b.avif><img alt=x src=b.png></picture><img src="data:,x">', "data:,x"),
+    ],
+)
+def test_the_image_that_is_shown_in_the_end(text, source):
+    assert [gap.source for gap in html_gaps(text)] == [source]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<p hidden>x<p><img src=a.png>",
+        "<p hidden><b>x<div><img src=a.png></div>",
+        "<p hidden>x<ul><li><img src=a.png></ul>",
+        "<ul><li hidden>x<li><img src=a.png></ul>",
+        "<ul><li hidden><ul><li>x<li>y</ul><li><img src=a.png></ul>",
+        "<dl><dt hidden>x<dd><img src=a.png></dl>",
+        "<table><tr><td hidden>x<td><img src=a.png></table>",
+        "<table><tr hidden><td>x<tr><td><img src=a.png></table>",
+        "<table><thead hidden><tr><td>x<tbody><tr><td><img src=a.png></table>",
+        "<section><p hidden>x</section><img src=a.png>",
+    ],
+)
+def test_hidden_elements_end_where_their_end_tag_is_left_out(text):
+    assert [gap.source for gap in html_gaps(text)] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<p hidden><b><img src=a.png></b><img src=a.png>",
+        "<ul hidden><li>x<li><img src=a.png></ul>",
+        "<li hidden><ul><li>x<li><img src=a.png></ul>",
+        "<div hidden><p>x<p><img src=a.png></div>",
+        "<table hidden><tr><td>x<td><img src=a.png></table>",
+    ],
+)
+def test_what_is_in_a_hidden_element_stays_hidden(text):
+    assert html_gaps(text) == []
+
+
+@pytest.mark.parametrize("mark", ["---", "+++"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("name", ["a.md", "a.html"])
+def test_front_matter_stays_as_it_is(mark, end, name):
+    front = end.join([mark, "title: ![](t.png)", "cover: <img src=t.png>", mark, ""])
+    body = {"a.md": f"![](a.png){end}", "a.html": f"<img src=a.png>{end}"}[name]
+    for start in ("", "\ufeff"):
+        file = TextFile(Path(name), Path(), start + front + body, "utf-8")
+        (gap,) = file.gaps()
+        assert (gap.source, file.text[: gap.at].startswith(start + front)) == ("a.png", True)
+    rule = TextFile(Path("a.md"), Path(), "---\n\n![](a.png)\n", "utf-8")
+    assert [gap.source for gap in rule.gaps()] == ["a.png"], "a line, and no front matter"
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("![](a.png)", "![WORDS](a.png)"),
@@ -87,6 +159,10 @@ def test_lazy_and_responsive_images_are_found():
         (
             "| a | b |\n|---|---|\n| ![](a.png) | ![](a.png) |",
             "| a | b |\n|---|---|\n| ![WORDS](a.png) | ![WORDS](a.png) |",
+        ),
+        (
+            "| a | b |\n|---|---|\n| x \\| y ![](a.png) \\| <img src=b.png> | ![](c.png) |",
+            '| a | b |\n|---|---|\n| x \\| y ![WORDS](a.png) \\| <img alt="WORDS" src=b.png> | ![WORDS](c.png) |',
         ),
         ("<div>\n<img src='a.png'>\n</div>", "<div>\n<img alt=\"WORDS\" src='a.png'>\n</div>"),
         ("x <img src='a.png'> `<img src='b.png'>`", "x <img alt=\"WORDS\" src='a.png'> `<img src='b.png'>`"),
