@@ -16,7 +16,7 @@ from ggufvlm.batch.inputs.expand import DocumentReading
 from ggufvlm.errors import GGUFVLMError, UsageError
 from ggufvlm.media.loading import read
 from ggufvlm.vlm.documents import Attachments
-from tests.support.clips import plain, write_pdf
+from tests.support.clips import plain, write_clip, write_pdf
 from tests.support.images import encode
 from tests.support.program import run_program
 
@@ -170,3 +170,29 @@ def test_labels_of_data_uris_may_lie(tmp_path: Path) -> None:
     assert done.returncode == 5, done.stderr
     assert len(rows) == 5
     assert len([row for row in rows if row["error"]]) == 1
+
+
+def _spoiled(path: Path, start: float, end: float) -> None:
+    """A clip whose frames are noise between these fractions of its data."""
+    write_clip(path, [(0.0, plain((9, 9, 200))), (2.0, plain((200, 9, 9)))], 4.0, codec="mpeg4", key_every=5)
+    clip = bytearray(path.read_bytes())
+    first, last = clip.index(b"mdat") + 4, clip.index(b"moov") - 4
+    from_, to = first + int(start * (last - first)), first + int(end * (last - first))
+    clip[from_:to] = b"\x55" * (to - from_)
+    path.write_bytes(clip)
+
+
+def test_a_video_that_cannot_be_decoded_is_one_row(tmp_path: Path) -> None:
+    _spoiled(tmp_path / "clip.mp4", 0.0, 1.0)
+    inputs = Inputs([str(tmp_path / "clip.mp4")])
+    (row,) = inputs
+    assert inputs.count == 1
+    assert "clip.mp4: damaged video" in str(row.error)
+    assert "permitted" not in str(row.error)
+
+
+def test_a_video_whose_beginning_alone_is_damaged_keeps_its_rows(tmp_path: Path) -> None:
+    _spoiled(tmp_path / "clip.mp4", 0.0, 0.1)
+    rows = list(Inputs([str(tmp_path / "clip.mp4")]))
+    assert len(rows) == 8
+    assert all(row.error is None for row in rows)

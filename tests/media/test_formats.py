@@ -60,6 +60,7 @@ def test_brands_of_images_are_images(brand: bytes) -> None:
         b"\0\0\0\x08wide\0\0\0\0mdat",
         b"\0\0\0\x08skip" + bytes(8),
         b"\0\0\0\x08free" + bytes(8),
+        b"\x0b\xeb\xc2\x10mdat\0\0\x01\x65" + b"\x9c" * 99,  # 200 MB of frames come first
         b"".join(STREAM),
         b"".join(STREAM)[100:],
         b"".join(b"time" + packet for packet in STREAM),

@@ -77,7 +77,7 @@ def looks_like_video(head: bytes) -> bool:
     if head[4:8] == b"ftyp":  # cameras have brands of their own, images have few
         return head[8:12].strip() not in _IMAGE_BRANDS
     if head[4:8] in _ATOMS:
-        return head[:1] == b"\0"  # of less than 16 MB: else it is a word of a text
+        return b"\0" in head  # else it is a word of a text
     return _VIDEO_START.match(head) is not None or _is_transport_stream(head)
 
 

@@ -95,7 +95,7 @@ def open_document(file: MediaFile, selection: Selection) -> Document:
     """Look into a PDF or a video for the wanted images; makes none of them.
 
     Raises:
-        ImageError: neither of both, encrypted, damaged, without pages or images.
+        ImageError: neither of both, encrypted, damaged, without pages, or without an image that can be decoded.
         UsageError: a selection that makes no sense for it.
         MissingExtra: the package that reads it is not installed.
     """
@@ -105,6 +105,7 @@ def open_document(file: MediaFile, selection: Selection) -> Document:
     if file.kind is not FileKind.VIDEO:
         raise ImageError(f"{file.name}: neither a PDF nor a video")
     with Clip(file) as clip:
+        clip.check()
         return Document(file, tuple(selected_times(clip, selection)), selection.dpi)
 
 

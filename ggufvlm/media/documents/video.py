@@ -77,6 +77,14 @@ class Clip(OpenFile):
             left = [other for other in left if other > time]
             yield time, image
 
+    def check(self) -> None:
+        """Find out whether an image of it can be decoded.
+
+        Raises:
+            ImageError: none can; the message says why.
+        """
+        self.call("check")
+
     def cuts(self) -> list[float]:
         """The times at which new scenes begin, in seconds, without the first. Decodes the whole file.
 

@@ -26,6 +26,7 @@ MAX_SAMPLES = 100_000
 _SEEK_AHEAD = 8.0  # seconds: what lies closer is reached sooner by decoding than by going to a key frame
 _TELL_DURATION = ("mp4", "matroska")  # the others' is guessed from the bit rate
 _STILL = 1.0  # seconds by which a last frame may stand longer than its like
+_MOST_UNREADABLE = 500  # packets without an image, after which a video has none
 _COPY_AGAIN = "copy or download it again"
 
 
@@ -105,6 +106,27 @@ class ClipReader:
         """
         with self._explained():
             yield from self._at(times)
+
+    def check(self) -> None:
+        """Find out whether there is an image at all: one is decoded, wherever the first good one stands.
+
+        Raises:
+            ImageError: no image can be decoded; the message says why.
+        """
+        with self._explained():
+            self._from(0.0)
+            why: BaseException | None = None
+            for n_read, packet in enumerate(self._told(self._container.demux(self._stream))):
+                if n_read > _MOST_UNREADABLE:
+                    break
+                try:
+                    if packet.decode():
+                        return
+                except self._errors as error:
+                    why = why or error
+            if why is not None:
+                raise why
+        raise ImageError(f"{self.name}: no image can be decoded", hint=_COPY_AGAIN)
 
     def cuts(self) -> list[float]:
         """The times at which new scenes begin, in seconds, without the first.
