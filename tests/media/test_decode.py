@@ -518,3 +518,25 @@ def test_a_small_frame_on_a_large_screen_is_shown():
     data = b"GIF89a" + struct.pack("<HHBBB", 3000, 3000, 0x80, 0, 0) + b"\xff\0\0\0\0\xff"
     data += b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0;"
     assert decode(data, "a").width == 3000
+
+
+def photo() -> PIL.Image.Image:
+    return PIL.Image.effect_noise((160, 120), 60).convert("RGB")
+
+
+def test_a_jpeg_that_lacks_its_end_marker_alone_is_shown():
+    data = encode(photo(), "JPEG", quality=90)
+    assert data.endswith(b"\xff\xd9")
+    assert decode(data[:-2], "a").id == decode(data, "a").id
+    with_thumbnail = data[:2] + b"\xff\xe1\0\x08ab\xff\xd9\0\0"[:10] + data[2:]
+    assert decode(with_thumbnail[:-2], "a").id == decode(data, "a").id, (
+        "the end of a thumbnail is not that of the image"
+    )
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_is_cut_off_is_still_told(share, progressive):
+    data = encode(photo(), "JPEG", quality=90, progressive=progressive)
+    with pytest.raises(ImageError, match="cut off"):
+        decode(data[: int(len(data) * share)], "a")

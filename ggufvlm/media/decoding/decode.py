@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ggufvlm.errors import ImageError
 from ggufvlm.media.decoding.convert import to_rgb, upright
-from ggufvlm.media.decoding.decode_errors import INCOMPLETE, TOO_LARGE, explained
+from ggufvlm.media.decoding.decode_errors import DAMAGE, INCOMPLETE, TOO_LARGE, explained
 from ggufvlm.media.decoding.formats import foreign_kind
 from ggufvlm.media.decoding.plugins import open_image
 from ggufvlm.media.image import Image
@@ -24,6 +24,7 @@ MAX_PIXELS = 178_956_970
 _MOST_PIXELS_A_BYTE = {"GIF": 3_000, "PNG": 10_000}
 """What the best compression reaches: a code of LZW has 12 bits, its string up to 3,840 pixels; DEFLATE makes 1032 bytes
 of one, each with eight pixels of 1 bit. The others have no bound that would help."""
+_END_OF_JPEG, _MIDDLE = b"\xff\xd9", 128
 _SUBFILE_TYPE, _REDUCED, _MASK = 254, 1, 4  # of TIFF
 _MOST_THUMBNAILS = 16
 _HARMLESS = 16_000_000  # pixels; fewer take no memory worth a word, and a frame of a GIF may be smaller than its screen
@@ -55,7 +56,27 @@ def decode(data: bytes, source: str, *, max_pixels: int = MAX_PIXELS) -> Image:
         pass_thumbnails(image, source)
         _check_size(image, source, max_pixels)
         _check_content(image, len(data), source)
+        if not _lacks_end_alone(image, data):
+            return finish(image, source, max_pixels=max_pixels)
+    with open_image(data + _END_OF_JPEG, source) as image:
         return finish(image, source, max_pixels=max_pixels)
+
+
+def _lacks_end_alone(image: PIL.Image.Image, data: bytes) -> bool:
+    """Whether a JPEG is whole but for the marker at its end, which some cameras and tools leave out.
+
+    Of one that is cut off in the middle libjpeg makes the missing blocks grey of exactly the middle level. A
+    progressive one is told by its decoder: all of it comes out blurred.
+    """
+    if image.format != "JPEG" or "progressive" in image.info or data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda"):
+        return False
+    try:
+        with open_image(data + _END_OF_JPEG, "") as whole:
+            right, bottom = whole.size
+            last = whole.convert("L").crop((max(0, right - 8), max(0, bottom - 8), right, bottom))
+            return bool(last.getextrema() != (_MIDDLE, _MIDDLE))
+    except (ImageError, *DAMAGE):
+        return False
 
 
 def pass_thumbnails(image: PIL.Image.Image, source: str) -> None:
