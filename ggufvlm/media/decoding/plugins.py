@@ -21,6 +21,7 @@ _WEAKLY_SIGNED = (
     "TGA IM IMT PCD SPIDER IPTC"
 )
 
+_CURSOR = b"\0\0\2\0"
 _HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx hevm hevs mif1 msf1 avif avis".split())
 
 
@@ -58,6 +59,8 @@ def _open_as(name: str, data: bytes) -> PIL.Image.Image | None:
 
     if name == "HEIF":
         return _open_heif(data)
+    if name == "CUR":
+        return _open_as("ICO", _as_icon(data)) if data.startswith(_CURSOR) else None
     PIL.Image.preinit()
     if name not in PIL.Image.OPEN:
         PIL.Image.init()
@@ -69,6 +72,20 @@ def _open_as(name: str, data: bytes) -> PIL.Image.Image | None:
     if isinstance(accepted, str) or not accepted:
         return None
     return factory(io.BytesIO(data), "")
+
+
+def _as_icon(data: bytes) -> bytes:
+    """A cursor as the icon that it is but for its hot spots: Pillow knows the masks of icons only.
+
+    Where a cursor's directory has the hot spot, an icon's has the number of planes and of bits for a pixel.
+    """
+    icon = bytearray(data)
+    icon[2] = 1
+    for entry in range(6, min(6 + 16 * int.from_bytes(data[4:6], "little"), len(data) - 15), 16):
+        at = int.from_bytes(data[entry + 12 : entry + 16], "little")
+        bits = b"\x20\0" if data[at : at + 4] == b"\x89PNG" else data[at + 14 : at + 16].ljust(2, b"\0")
+        icon[entry + 4 : entry + 8] = b"\1\0" + bits
+    return bytes(icon)
 
 
 def _open_heif(data: bytes) -> PIL.Image.Image | None:
