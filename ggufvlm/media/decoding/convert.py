@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-import struct
 from typing import TYPE_CHECKING
 
 from ggufvlm.media.decoding.colors import to_srgb
+from ggufvlm.media.decoding.decode_errors import DAMAGE
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -56,7 +56,7 @@ def upright(image: PIL.Image.Image) -> PIL.Image.Image:
     }
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
-    except (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error):
+    except DAMAGE:
         return image
     turn = turns.get(orientation) if isinstance(orientation, int) else None
     return image if turn is None else image.transpose(turn)

@@ -12,7 +12,7 @@ from ggufvlm.errors import ImageError
 from ggufvlm.media.decoding.convert import to_rgb, upright
 from ggufvlm.media.decoding.decode_errors import DAMAGE, INCOMPLETE, TOO_LARGE, explained
 from ggufvlm.media.decoding.formats import foreign_kind
-from ggufvlm.media.decoding.plugins import open_image
+from ggufvlm.media.decoding.plugins import SEEN_PART, open_image
 from ggufvlm.media.image import Image
 
 if TYPE_CHECKING:
@@ -137,8 +137,13 @@ def finish(image: PIL.Image.Image, source: str, *, max_pixels: int = MAX_PIXELS)
         _load(image)
         # A decoder may find another size in the data than in the header.
         _check_size(image, source, max_pixels)
-        rgb = to_rgb(upright(image) if name else image)
+        rgb = to_rgb(upright(_seen_part(image)) if name else image)
         return Image.from_rgb(rgb.width, rgb.height, rgb.tobytes(), source, original_format=name)
+
+
+def _seen_part(image: PIL.Image.Image) -> PIL.Image.Image:
+    part = image.info.get(SEEN_PART)
+    return image if part is None else image.crop(part)
 
 
 def _check_size(image: PIL.Image.Image, source: str, max_pixels: int) -> None:

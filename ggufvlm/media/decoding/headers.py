@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
 from pathlib import Path
 
 from ggufvlm.errors import ImageError
 from ggufvlm.media.decoding.decode import MAX_PIXELS, pass_thumbnails
-from ggufvlm.media.decoding.decode_errors import explained
-from ggufvlm.media.decoding.plugins import open_image
+from ggufvlm.media.decoding.decode_errors import DAMAGE, explained
+from ggufvlm.media.decoding.plugins import SEEN_PART, open_image
 from ggufvlm.media.sources.read import read_source
 
 _PREFIX = 256 * 1024  # bytes: holds the header of nearly every file, EXIF thumbnail included
 _ORIENTATION = 0x0112
-_UNREADABLE_EXIF = (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error)
 
 
 def header_size(source: str | os.PathLike[str] | bytes) -> tuple[int, int]:
@@ -61,7 +59,7 @@ def exif_fields(data: bytes) -> dict[str, str]:
             for block, names in ((IFD.Exif, TAGS), (IFD.GPSInfo, GPSTAGS)):
                 entries = exif.get_ifd(block)
                 found |= {names[tag]: _text(value) for tag, value in entries.items() if tag in names}
-    except (*_UNREADABLE_EXIF, ImageError):
+    except (*DAMAGE, ImageError):
         return {}
     return {name: text for name, text in found.items() if text}
 
@@ -88,12 +86,13 @@ def _size(data: bytes, name: str) -> tuple[int, int]:
         raise ImageError(f"{name}: the file is empty")
     with open_image(data, name) as image, explained(name, image.format or "image"):
         pass_thumbnails(image, name)
-        width, height = image.size
+        left, upper, right, lower = image.info.get(SEEN_PART) or (0, 0, *image.size)
+        width, height = right - left, lower - upper
         if width * height > MAX_PIXELS:
             return width, height  # reading the EXIF of a PNG decodes all of it
         try:
             turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-        except _UNREADABLE_EXIF:
+        except DAMAGE:
             turned = False
     return (height, width) if turned else (width, height)
 

@@ -6,11 +6,15 @@ import io
 from typing import TYPE_CHECKING
 
 from ggufvlm.errors import ImageError
+from ggufvlm.media.decoding.clean_aperture import clean_aperture
 from ggufvlm.media.decoding.decode_errors import DAMAGE, refusal
 from ggufvlm.media.decoding.png_chunks import without_trouble
 
 if TYPE_CHECKING:
     import PIL.Image
+
+SEEN_PART = "ggufvlm seen part"
+"""In the ``info`` of an image that was opened: the edges of what is to be cropped before it is turned, or ``None``."""
 
 # A file that carries one of these signatures and cannot be opened is damaged; with the others it may be something else.
 _SIGNED = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "HEIF", "TIFF", "JPEG2000", "PSD", "QOI", "ICNS", "DDS")
@@ -49,6 +53,8 @@ def open_image(data: bytes, source: str) -> PIL.Image.Image:
         except (MemoryError, DecompressionBombError) as error:
             raise refusal(error, source, name) from error
         if image is not None:
+            if name == "AVIF":
+                image.info[SEEN_PART] = clean_aperture(data, image.width, image.height)
             return image
     raise ImageError(f"{source}: not an image in a format that can be read")
 
