@@ -9,7 +9,7 @@ import secrets
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal
@@ -80,6 +80,39 @@ def read_text(path: Path, *, max_bytes: int = 16_000_000) -> str:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except ValueError as error:  # a NUL character, or one that the file system cannot encode
         raise InputError(f"{path}: not a possible file name ({error})") from error
+
+
+def check_output(path: Path, inputs: Iterable[object] = (), *, is_replaced: bool = False) -> None:
+    """Refuse, before anything is computed, to write over what is read, or over what is no file.
+
+    Args:
+        path: of the output.
+        inputs: what is read: paths are compared, everything else is passed over.
+        is_replaced: a new file takes its place; a link or device would be gone then.
+
+    Raises:
+        UsageError: it would.
+    """
+    for source in inputs:
+        if isinstance(source, (str, os.PathLike)) and _is_same_file(path, source):
+            raise UsageError(f"{path}: would write over {source} itself", hint="name another output")
+    try:
+        mode = (path.lstat() if is_replaced else path.stat()).st_mode
+    except (OSError, ValueError):
+        if os.path.islink(path):  # noqa: PTH114 - pathlib's raises for names that cannot be
+            raise UsageError(f"{path} is a link to a file that is not there", hint="name another output") from None
+        return  # nothing is there, or it cannot be written, which is told then
+    if stat.S_ISLNK(mode):
+        raise UsageError(f"{path} is a link", hint=f"name the file itself: {os.path.realpath(path)}")
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or (stat.S_ISCHR(mode) and not is_replaced)):
+        raise UsageError(f"{path} is no regular file", hint="name another output")
+
+
+def _is_same_file(path: Path, source: str | os.PathLike[str]) -> bool:
+    try:
+        return path.samefile(source)
+    except (OSError, ValueError):
+        return False
 
 
 def temporary_home() -> Path:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ggufvlm import files
-from ggufvlm.errors import InputError, ModelError
-from ggufvlm.files import read_text, replacing, replacing_durably, sweep
+from ggufvlm.errors import InputError, ModelError, UsageError
+from ggufvlm.files import check_output, read_text, replacing, replacing_durably, sweep
 
 LONG_NAMES = ["a" * 250 + ".txt", "画" * 84 + ".x", "\N{GRINNING FACE}" * 62 + ".txt"]
 
@@ -110,3 +110,24 @@ def test_what_a_killed_process_left_is_swept_and_what_is_being_written_is_not(tm
 def _sweep_again(folder: Path) -> None:
     files._swept.clear()  # as for a new process
     sweep(folder)
+
+
+def test_nothing_is_written_over_what_is_read_or_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("image.png", "other.png"):
+        Path(name).touch()
+    Path("link.png").symlink_to("image.png")
+    Path("hard.png").hardlink_to("image.png")
+    Path("gone.png").symlink_to("nowhere.png")
+    os.mkfifo("pipe.png")
+    inputs = ["other.png", "https://example.org/image.png", "-", b"bytes", "a\0b", tmp_path / "image.png"]
+    for name in ("image.png", "link.png", "hard.png", "./other.png"):
+        with pytest.raises(UsageError, match="itself"):
+            check_output(Path(name), inputs)
+    for name in ("gone.png", "pipe.png"):
+        with pytest.raises(UsageError, match=name):
+            check_output(Path(name))
+    with pytest.raises(UsageError, match="is a link"):
+        check_output(Path("link.png"), is_replaced=True)
+    for name in ("new.png", "image.png", "link.png", "none/new.png", "x" * 300):
+        check_output(Path(name))

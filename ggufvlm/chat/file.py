@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -12,7 +11,7 @@ from ggufvlm.chat.turn import ChatImage, MissingImage, Turn
 from ggufvlm.config import with_settings
 from ggufvlm.engine.sequence import FinishReason
 from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
-from ggufvlm.files import expanded, read_text
+from ggufvlm.files import check_output, expanded, read_text, replacing_durably
 from ggufvlm.media import Image, load, to_png
 from ggufvlm.version import __version__
 
@@ -88,15 +87,13 @@ def write(path: Path, text: str | bytes) -> None:
     """Write a file whole or not at all.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: it cannot be written, or a link or device would be replaced.
     """
-    data = text.encode("utf-8", "replace") if isinstance(text, str) else text
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    check_output(path, is_replaced=True)
     try:
-        part.write_bytes(data)
-        part.replace(path)
+        with replacing_durably(path) as file:
+            file.write(text.encode("utf-8", "replace") if isinstance(text, str) else text)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 

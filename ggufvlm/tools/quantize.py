@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ggufvlm.errors import ModelError, PairingError, UsageError
+from ggufvlm.files import check_output
 from ggufvlm.gguf.convert import TYPES as PROJECTOR_TYPES
 from ggufvlm.gguf.header import GGUFHeader, read_header
 from ggufvlm.hardware.cpu import default_threads
@@ -83,6 +84,7 @@ def prepare(source: Path, target: Path, type_name: str, *, force: bool = False) 
             raise UsageError(f"{target} is the source itself", hint="give the result another name")
     if target.is_dir():
         raise UsageError(f"{target} is a folder", hint="name the file to write")
+    check_output(target, is_replaced=True)
     if target.exists() and not force:
         raise UsageError(f"{target} exists", hint="--force overwrites it")
     if not target.parent.is_dir():

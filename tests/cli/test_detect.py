@@ -107,6 +107,33 @@ def test_yolo_of_a_folder(run: Run, folder: Path) -> None:
     assert is_near((x - w / 2, y - h / 2, x + w / 2, y + h / 2), "red square")
 
 
+@pytest.mark.parametrize(
+    ("kind", "hand_made"),
+    [("labelme", "set/blocks.json"), ("yolo", "set/labels/blocks.txt"), ("yolo", "set/classes.txt")],
+)
+def test_labels_made_by_hand_stay(run: Run, folder: Path, kind: str, hand_made: str) -> None:
+    path = folder / hand_made
+    path.parent.mkdir(parents=True)
+    path.write_text("by hand")
+    done = run("detect", "blocks.png", "-f", kind, "-o", "set")
+    assert (done.returncode, path.read_text()) == (2, "by hand")
+    assert f"{hand_made} is there already" in done.stderr.decode()
+    assert b"--overwrite" in done.stderr
+    assert run("detect", "blocks.png", "-f", kind, "-o", "set", "--overwrite").returncode == 0
+    assert path.read_text() != "by hand"
+
+
+@pytest.mark.parametrize("out", ["-o", "--save"])
+@pytest.mark.parametrize("name", ["blocks.png", "link.png", "pipe.png"])
+def test_nothing_is_written_over_an_image_or_into_a_pipe(run: Run, folder: Path, out: str, name: str) -> None:
+    before = (folder / "blocks.png").read_bytes()
+    (folder / "link.png").symlink_to("blocks.png")
+    os.mkfifo(folder / "pipe.png")
+    done = run("detect", "blocks.png", out, name)
+    assert (done.returncode, (folder / "blocks.png").read_bytes()) == (2, before)
+    assert name in done.stderr.decode().splitlines()[0]
+
+
 def test_labelme_beside_an_image(run: Run, folder: Path) -> None:
     assert run("detect", "blocks.png", "--format", "labelme", "-o", "out/blocks.json").returncode == 0
     document = json.loads((folder / "out" / "blocks.json").read_text())

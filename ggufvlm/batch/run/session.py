@@ -10,7 +10,6 @@ from itertools import chain
 from pathlib import Path
 
 from ggufvlm.batch.inputs.arguments import Inputs
-from ggufvlm.batch.item import shown
 from ggufvlm.batch.journal.durable_write import RESTART, as_output_error
 from ggufvlm.batch.journal.identity import Identity, identify
 from ggufvlm.batch.journal.journal import Journal
@@ -22,6 +21,7 @@ from ggufvlm.batch.run.isolate import IsolatedEngine
 from ggufvlm.batch.run.run import Ask, BatchRun, Progress, Receiver, RowTask
 from ggufvlm.config import EngineConfig, SamplingParams
 from ggufvlm.errors import UsageError
+from ggufvlm.files import check_output
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.vlm.map import Question, QuestionResult
 
@@ -171,10 +171,11 @@ class Session:
 
     def _check_inputs(self) -> None:
         """Refuse to write over a table that is read while the run goes on."""
-        outputs = (self._output.path, journal_path(self._output.path), self._output.html)
-        for table in self._inputs.tables:
-            if any(os.path.realpath(table) == os.path.realpath(path) for path in outputs if path is not None):
-                raise UsageError(f"{shown(table)}: is an input, too", hint="name another output")
+        check_output(self._output.path, self._inputs.tables)
+        check_output(journal_path(self._output.path), self._inputs.tables)
+        if self._output.html is not None:
+            others = (self._output.path, journal_path(self._output.path))
+            check_output(self._output.html, [*self._inputs.tables, *others], is_replaced=True)
 
     def _check_old_output(self) -> None:
         path, journal = self._output.path, journal_path(self._output.path)

@@ -28,7 +28,8 @@ from ggufvlm.cli.options.shared import (
 from ggufvlm.cli.terminal import console
 from ggufvlm.cli.terminal.interruption import Interrupted
 from ggufvlm.config import SamplingParams
-from ggufvlm.errors import ExitCode, UsageError
+from ggufvlm.errors import ExitCode
+from ggufvlm.files import check_output
 from ggufvlm.tasks.ocr.ocr import needs_model, read_pages
 from ggufvlm.tasks.ocr.page import PageSettings, page_budget
 from ggufvlm.tasks.ocr.places import find_places, find_sources
@@ -146,7 +147,8 @@ def ocr(
         log_to_stderr()
     how = _reading(reading, result, sampling)
     sources = find_sources(files)
-    _check_target(result.out, sources)
+    if result.out is not None:
+        check_output(result.out, sources)
     places = find_places(sources, reading.pages)
     writer = PageWriter(
         result.out, how.wanted, len(places), joins=result.join, drops=result.drop_repeated, writes=not result.json
@@ -195,11 +197,6 @@ def _reading(reading: ReadingOptions, result: PageOptions, sampling: SamplingOpt
         measures=result.json,
         settings=settings,
     )
-
-
-def _check_target(out: Path | None, sources: Sequence[str]) -> None:
-    if out is not None and out.exists() and any(Path(source).exists() and out.samefile(source) for source in sources):
-        raise UsageError(f"{out} would be read and written at the same time", hint="name another -o")
 
 
 @contextmanager

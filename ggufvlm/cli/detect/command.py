@@ -62,7 +62,7 @@ def detect(
         system=text_or_file(search.system) if search.system else None,
         settings=settings,
     )
-    writer = make_writer(kind, result.out, sources, labels, output)
+    writer = make_writer(kind, result.out, sources, labels, output, overwrites=result.overwrite)
     paths = drawn_paths(result.save, sources) if result.save is not None else None
     job = DetectRun(wanted, output, writer, paths)
     job.run(model, hardware.config())

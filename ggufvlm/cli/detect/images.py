@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ggufvlm.cli.detect.output import check_place
 from ggufvlm.errors import OutputError, UsageError
+from ggufvlm.files import check_output
 from ggufvlm.grounding.names import stem
 
 if TYPE_CHECKING:
@@ -30,11 +31,10 @@ def drawn_paths(save: Path, sources: Sequence[str]) -> list[Path]:
         raise UsageError(f"--save {save}: several images need a folder", hint=f"--save {save.with_suffix('')}")
     paths = [save / _name(source, index) for index, source in enumerate(sources)] if is_folder else [save]
     seen: set[Path] = set()
-    for path, source in zip(paths, sources, strict=True):
+    for path in paths:
         if path in seen:
             raise UsageError(f"--save: two images would be written to {path}", hint="take them in two runs")
-        if path.exists() and Path(source).exists() and path.samefile(source):
-            raise UsageError(f"--save {save} would write over {source} itself", hint="name another file or folder")
+        check_output(path, sources)
         seen.add(path)
     return paths
 

@@ -57,6 +57,9 @@ class ResultOptions:
         option("--save", help="Draw boxes into a copy of the image, or copies in a folder.", metavar="FILE|DIR"),
     ] = None
     json: Annotated[bool, option("--json", help="The same as --format json: an object an image.")] = False
+    overwrite: Annotated[
+        bool, option("--overwrite", help="With -o FOLDER, replace labels that are there, by hand or by an earlier run.")
+    ] = False
     stats: Annotated[bool, option("--stats", help="What the model saw, token counts and times, on stderr.")] = False
     quiet: Annotated[bool, option("-q", "--quiet", help="No progress and no warnings.")] = False
     debug: Annotated[bool, option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False

@@ -13,6 +13,7 @@ from ggufvlm.cli.detect.options import Format
 from ggufvlm.cli.options.shared import OutputOptions
 from ggufvlm.cli.terminal import console
 from ggufvlm.errors import OutputError, UsageError
+from ggufvlm.files import check_output
 from ggufvlm.grounding.classes import Classes
 from ggufvlm.grounding.names import check_stems, file_names, stem
 
@@ -27,6 +28,7 @@ _SIDES = ("left", "top", "right", "bottom", "width", "height")
 _FEWEST_COLUMNS = 12
 """Of a terminal for the names of objects."""
 _WIDEST = 1000
+_CLASSES = "classes.txt"
 
 
 class BoxWriter(Protocol):
@@ -44,16 +46,32 @@ class BoxWriter(Protocol):
 
 
 def make_writer(
-    kind: Format, out: Path | None, sources: Sequence[str], labels: Sequence[str], output: OutputOptions
+    kind: Format,
+    out: Path | None,
+    sources: Sequence[str],
+    labels: Sequence[str],
+    output: OutputOptions,
+    *,
+    overwrites: bool = False,
 ) -> BoxWriter:
     """The writer for a format; looks for trouble before anything is computed.
 
+    Args:
+        kind: the format.
+        out: a file or folder; ``None`` for stdout.
+        sources: the images.
+        labels: what is looked for.
+        output: how things are shown.
+        overwrites: whether files that nobody has named, of a folder that somebody has, may be replaced.
+
     Raises:
-        UsageError: several images would go to one file, or a file is where a folder should be.
+        UsageError: several images would go to one file, a file is where a folder should be, or what is there would be
+            written over.
         OutputError: nothing can be written there.
     """
     if out is not None:
         check_place(out)
+        check_output(out, sources)
     if kind in (Format.TABLE, Format.JSON, Format.COCO):
         if out is not None and out.is_dir():
             raise UsageError(f"{out} is a folder", hint=f"-o {out / ('boxes.' + _ending(kind))}")
@@ -68,7 +86,9 @@ def make_writer(
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is no folder", hint=f"--format {kind.value} writes a file for each image")
     check_stems(sources, f"--format {kind.value}")
-    return _Folder(kind, out, classes)
+    folder = _Folder(kind, out, classes)
+    folder.check(sources, overwrites=overwrites)
+    return folder
 
 
 def _ending(kind: Format) -> str:
@@ -176,12 +196,30 @@ class _Folder(BoxWriter):
         self._files = out / "labels" if kind is Format.YOLO else out
 
     def add(self, index: int, found: Detections) -> None:
-        path = self._files / f"{stem(found.source, index)}.{_ending(self._kind)}"
-        write_text(path, _content(self._kind, found, self._classes, self._files))
+        content = _content(self._kind, found, self._classes, self._files)
+        write_text(self._path(found.source, index), content)
+
+    def check(self, sources: Sequence[str], *, overwrites: bool) -> None:
+        """Make sure that nothing is written over that may be somebody's own work.
+
+        Raises:
+            UsageError: something would be.
+        """
+        paths = [self._path(source, index) for index, source in enumerate(sources)]
+        if self._kind is Format.YOLO:
+            paths.append(self._out / _CLASSES)
+        for path in paths:
+            check_output(path, sources)
+            if not overwrites and os.path.lexists(path):
+                hint = "--overwrite replaces what is in the folder; or name another"
+                raise UsageError(f"{path} is there already", hint=hint)
+
+    def _path(self, source: str, index: int) -> Path:
+        return self._files / f"{stem(source, index)}.{_ending(self._kind)}"
 
     def finish(self) -> None:
         if self._kind is Format.YOLO:
-            write_text(self._out / "classes.txt", "".join(f"{name}\n" for name in self._classes.names))
+            write_text(self._out / _CLASSES, "".join(f"{name}\n" for name in self._classes.names))
 
 
 def _write_or_print(out: Path | None, text: str, mode: str = "w") -> None:

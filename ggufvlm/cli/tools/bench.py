@@ -16,6 +16,7 @@ from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, OutputOpti
 from ggufvlm.cli.terminal import console
 from ggufvlm.cli.tools import bench_table
 from ggufvlm.errors import UsageError
+from ggufvlm.files import check_output
 from ggufvlm.media import load
 from ggufvlm.tools.bench.images import make_image
 from ggufvlm.tools.bench.job import BenchJob, make_job
@@ -104,6 +105,7 @@ def bench(
     plot_to = None if measured.plot in (None, _IN_TERMINAL) else Path(measured.plot or "")
     if plot_to is not None:
         check_target(plot_to)
+        check_output(plot_to, [measured.image])
     output = OutputOptions(quiet=shown.quiet, debug=shown.debug, color=shown.color)
     job = _job(model, measured, hardware, yes=yes, quiet=shown.quiet)
     report = _measure(job, groups, measured.against, output)
