@@ -157,6 +157,18 @@ def test_a_sidecar_that_cannot_be_written_is_counted_and_the_next_one_is_made(fo
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 
+def test_two_images_of_one_name_do_not_overwrite_each_other(folder: Path) -> None:
+    told: list[str] = []
+    with Journal(folder / "j.jsonl") as journal:
+        write_it = Sidecars(SidecarStyle(kind="txt"), journal)
+        write_it.on_problem = told.append
+        for ending, answer in ((".png", "A cat."), (".jpg", "A dog."), (".png", "A cat again.")):
+            write_it(Item(id=f"x{ending}", path="x", sources=(folder / f"x{ending}",)), row(f"x{ending}", answer))
+    assert (folder / "x.txt").read_text() == "A cat again.\n"
+    assert told == [f"not written: {folder / 'x.txt'}: belongs to x.png"]
+    assert write_it.n_failed == 1
+
+
 def test_sidecars_go_through_no_link_out_of_the_folder_and_into_no_pipe(folder: Path) -> None:
     draw_scenes(folder / "far", 1)
     draw_scenes(folder / "d", 3)

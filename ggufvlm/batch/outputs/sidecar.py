@@ -79,7 +79,7 @@ class Sidecars:
         n_failed: those that cannot be written, and XMP files that are there and cannot be read.
         on_problem: told of each of these, in a line.
 
-    Two images of one name and different endings share a text file: the later one finds it there.
+    Of two images of one name and different endings the first has the sidecar; the other is told, and has none.
     """
 
     def __init__(self, style: SidecarStyle, journal: Journal) -> None:
@@ -88,6 +88,7 @@ class Sidecars:
         self.n_written = 0
         self.n_failed = 0
         self.on_problem: Callable[[str], None] = lambda _text: None
+        self._owners: dict[Path, str] = {}
 
     def __call__(self, item: Item, row: Row | None) -> None:
         """Write the sidecar of a row.
@@ -99,6 +100,11 @@ class Sidecars:
         if not isinstance(source, Path):
             return
         target = beside(item, source, self._style.kind)
+        if self._style.existing == "overwrite" and (row is None or row["error"] is None):
+            owner = self._owners.setdefault(target, item.id)
+            if owner != item.id:
+                self._fail(f"{shown(target)}: belongs to {owner}")
+                return
         try:
             with as_target_error(shown(target)):
                 if leads_out(item, target):
