@@ -165,6 +165,17 @@ def test_a_saved_dialogue_goes_on_with_the_same_answer(demo: VLM, images: tuple[
     assert again.send("Describe the image.").text == chat.send("Describe the image.").text
 
 
+def test_a_dialogue_is_not_saved_through_a_link(demo: VLM, tmp_path: Path) -> None:
+    Chat(demo).save(tmp_path / "theirs.json")
+    before = (tmp_path / "theirs.json").read_bytes()
+    (tmp_path / "link.json").symlink_to("theirs.json")
+    chat = Chat(demo, system="Be brief.")
+    with pytest.raises(UsageError, match="is a link"):
+        chat.save(tmp_path / "link.json")
+    assert (tmp_path / "theirs.json").read_bytes() == before
+    assert (tmp_path / "link.json").is_symlink()
+
+
 def test_the_file_is_readable_and_moves_with_its_images(demo: VLM, images: tuple[Path, Path], tmp_path: Path) -> None:
     chat = Chat(demo)
     chat.send(WHERE, [images[0]])

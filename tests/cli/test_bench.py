@@ -73,6 +73,11 @@ def test_against_a_folder_with_one_program(run: Run, folder: Path) -> None:
     ("arguments", "code", "message"),
     [
         (("--only", "speed"), 2, b"error: nothing to measure is called 'speed'\nhint: there are encode, "),
+        (
+            ("--image", "blocks.png", "--plot", "blocks.png"),
+            2,
+            b"error: blocks.png: would write over blocks.png itself\n",
+        ),
         (("--plot", "a.txt"), 2, b"error: a.txt: a plot ends with .png or .svg\n"),
         (("--against", "nowhere"), 2, b"error: nowhere: no such folder\n"),
         (("demo", "-m", "demo"), 2, b"error: two models: 'demo' and -m 'demo'\n"),

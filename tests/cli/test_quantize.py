@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import ggufvlm
@@ -39,3 +40,16 @@ def test_refusals_are_one_line_and_a_hint(run: Run, folder: Path) -> None:
         assert done.stderr.startswith(message)
     assert (folder / "out.gguf").read_text() == "mine"
     assert not (folder / "new.gguf").exists()
+
+
+def test_no_link_and_no_pipe_is_replaced(run: Run, folder: Path) -> None:
+    (folder / "mine.txt").write_text("mine")
+    (folder / "link.gguf").symlink_to("mine.txt")
+    os.mkfifo(folder / "pipe.gguf")
+    for name in ("link.gguf", "pipe.gguf"):
+        done = run("quantize", MMPROJ, name, "Q8_0", "--force")
+        assert done.returncode == 2
+        assert done.stderr.decode().startswith(f"error: {name} is ")
+    assert (folder / "link.gguf").is_symlink()
+    assert (folder / "pipe.gguf").is_fifo()
+    assert (folder / "mine.txt").read_text() == "mine"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import random
 import shutil
 import struct
 import subprocess
@@ -422,3 +424,38 @@ def test_a_long_photoshop_block_goes_over_several_segments() -> None:
     assert description_of(after, Field.IPTC, "a") == CAPTION
     assert JpegFile(after)._resources().startswith(big)
     assert opened(after).size == (120, 90)
+
+
+def mutated(data: bytes, rng: random.Random) -> bytes:
+    """A file with some bytes changed, left out or put in, most of them near its beginning."""
+    changed = bytearray(data)
+    for _ in range(rng.choice((1, 2, 8))):
+        at = rng.randrange(min(len(changed), rng.choice((200, 2000, len(changed)))))
+        kind = rng.randrange(4)
+        if kind < 2:
+            changed[at] = rng.choice((0, 255, rng.randrange(256)))
+        elif kind == 2:
+            del changed[at : at + rng.randrange(1, 40)]
+        else:
+            changed[at:at] = rng.randbytes(rng.randrange(1, 9))
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_whatever_a_file_holds_is_written_to_or_refused(kind: str) -> None:
+    rng = random.Random(kind)
+    keyed = [field for field in ALL[kind] if field is not Field.EXIF]
+    whole = describe_file(describe_file(rich(kind), CAPTION, ALL[kind], "a"), KEYWORDS, keyed, "a")
+    n_refused = 0
+    for _ in range(300):
+        data = mutated(whole, rng)
+        assert is_same_image(data, whole) in (True, False)
+        for said, fields in ((CAPTION, ALL[kind]), (KEYWORDS, keyed)):
+            try:
+                after = describe_file(data, said, fields, "a")
+                assert is_same_image(after, data) or not is_same_image(data, data)
+            except ImageError:
+                n_refused += 1
+        with contextlib.suppress(ImageError):
+            assert all(description_of(data, field, "a") != "" for field in ALL[kind])
+    assert 0 < n_refused < 600

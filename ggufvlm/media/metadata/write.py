@@ -102,9 +102,9 @@ def is_same_image(data: bytes, other: bytes) -> bool:
     """Whether two files of one format differ in nothing but their metadata; no pixel is decoded."""
     try:
         first, second = _open(data, ""), _open(other, "")
-    except ImageError:
+        return type(first) is type(second) and first.image() == second.image()
+    except (ImageError, Damaged):
         return False
-    return type(first) is type(second) and first.image() == second.image()
 
 
 def _open(data: bytes, name: str) -> Container:
