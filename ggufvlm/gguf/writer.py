@@ -163,7 +163,13 @@ def copied(path: Path, header: GGUFHeader, names: Iterable[str] | None = None) -
         path: the file.
         header: its whole header.
         names: those to take; ``None`` takes all.
+
+    Raises:
+        ModelError: the type of one is not known.
     """
+    unknown = next((name for name, info in header.tensors.items() if info.n_bytes is None), None)
+    if unknown is not None and (names is None or unknown in set(names)):
+        raise ModelError(f"{path.name}: the tensor {unknown} has an unknown type", hint="pip install -U ggufvlm")
 
     def reader(info: TensorInfo) -> Callable[[], bytes]:
         return lambda: read_tensor(path, header, info)

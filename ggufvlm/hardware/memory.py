@@ -131,8 +131,9 @@ class _Shape:
     def __init__(self, header: GGUFHeader, tensors: Mapping[str, TensorInfo]) -> None:
         self._header = header
         self._tensors = tensors
-        n_all = self.integer("block_count")
-        self.n_layer = max(0, n_all - self.integer("nextn_predict_layers"))  # those are not loaded
+        n_blocks = max((int(found[1]) + 1 for name in tensors if (found := _BLOCK.fullmatch(name))), default=0)
+        n_loaded = self.integer("block_count") - self.integer("nextn_predict_layers")
+        self.n_layer = max(0, min(n_loaded, n_blocks, len(tensors)))  # keys and names may say any number
         self.n_embd = self.integer("embedding_length")
         self.n_ctx_train = self.integer("context_length") or DEFAULT_CTX
         self.weights = [0] * self.n_layer

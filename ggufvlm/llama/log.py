@@ -9,6 +9,7 @@ from collections import deque
 logger = logging.getLogger("ggufvlm.native")
 
 _CONTINUATION = 5
+_LONGEST = 300  # a name out of a file may be 16 MB long
 _LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
 
 
@@ -37,7 +38,7 @@ def _emit(level: int, line: str) -> None:
     if not line.strip(" ."):
         return
     if level >= logging.WARNING:
-        _tail.recent.append(line)
+        _tail.recent.append(line[:_LONGEST])
     if logger.isEnabledFor(level):
         logger.log(level, "%s", line)
 

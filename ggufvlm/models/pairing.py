@@ -17,6 +17,7 @@ from typing import NoReturn
 from ggufvlm.errors import ModelError, PairingError
 from ggufvlm.gguf.header import GGUFHeader, read_header
 from ggufvlm.gguf.names import split_parts
+from ggufvlm.models.soundness import check_language_model, check_vision_tower
 
 # PROJECTOR_TYPE_NAMES of clip-impl.h: first the types for images, with the tensor and the side whose length is the
 # width (clip_n_mmproj_embd and load_tensors of clip.cpp), then those for sound only.
@@ -203,6 +204,7 @@ def check_model(model: GGUFHeader) -> None:
         raise ModelError(f"{model.name} holds a vocabulary only, no model", hint="pass a model with -m")
     if model.complete and not model.integer(f"{model.architecture}.embedding_length"):
         raise ModelError(f"{model.name}: damaged: {model.architecture}.embedding_length is missing")
+    check_language_model(model)
 
 
 def check_projector(projector: GGUFHeader, *, allow_untyped: bool = False) -> tuple[str, bool]:
@@ -218,19 +220,19 @@ def check_projector(projector: GGUFHeader, *, allow_untyped: bool = False) -> tu
         raise ModelError(f"{projector.name} {why}", hint="pass the vision projector of this model with --mmproj")
     _check_keys(projector)
     named = projector_type_of(projector)
-    if named is None:
-        if not allow_untyped:
-            raise ModelError(
-                f"{projector.name} is a projector of 2023: without clip.projector_type llama.cpp cannot load it",
-                hint="use a projector for the same model that was made in 2024 or later",
-            )
-        return _inferred_type(projector), True
-    if named in AUDIO_PROJECTORS:
-        raise ModelError(f"{projector.name} is a projector for sound ({named}) and cannot see images")
-    if named not in VISION_PROJECTORS:
-        why = f"the projector type {named[:60]!r} is not known to this llama.cpp"
+    if named is None and not allow_untyped:
+        raise ModelError(
+            f"{projector.name} is a projector of 2023: without clip.projector_type llama.cpp cannot load it",
+            hint="use a projector for the same model that was made in 2024 or later",
+        )
+    kind = named or _inferred_type(projector)
+    if kind in AUDIO_PROJECTORS:
+        raise ModelError(f"{projector.name} is a projector for sound ({kind}) and cannot see images")
+    if kind not in VISION_PROJECTORS:
+        why = f"the projector type {kind[:60]!r} is not known to this llama.cpp"
         raise ModelError(f"{projector.name}: {why}", hint="pip install -U ggufvlm")
-    return named, False
+    check_vision_tower(projector, kind)
+    return kind, named is None
 
 
 def require_projector(model: GGUFHeader) -> NoReturn:

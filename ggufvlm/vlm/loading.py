@@ -83,6 +83,7 @@ def load_engine(loading: Loading) -> Loaded:
     from ggufvlm.hardware.offload import plan_offload
     from ggufvlm.llama.devices import offload_devices
     from ggufvlm.llama.lazy_projector import LazyProjector
+    from ggufvlm.models.known_sound import check_once
     from ggufvlm.projectors.repair import find_repair
     from ggufvlm.vlm.persistence import Origin, look_ahead, open_images, open_snapshots
 
@@ -90,6 +91,7 @@ def load_engine(loading: Loading) -> Loaded:
     files, n_threads = loading.files, loading.config.n_threads or default_threads()
     if loading.config.use_cache:
         look_ahead(files.model)
+    check_once(files.model)
     plan = plan_offload(files.model, files.mmproj, loading.config, offload_devices(), files.spec)
     repair = find_repair(loading.report, files.model)
     derived = _derived_projector(loading, plan, repair)

@@ -38,11 +38,12 @@ def pair(key: str, kind: int, *values: Any) -> bytes:
 
 
 def write(path: Path, pairs: Pairs, shapes: Shapes, ggml_type: int = 0) -> Path:
-    """A GGUF file with tensors of F32 (0), F16 (1) or BF16 (30)."""
+    """A GGUF file with matrices of F32 (0), F16 (1) or BF16 (30), and vectors of F32."""
     infos, end = b"", 0
     for name, shape in shapes.items():
-        infos += text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, ggml_type, end)
-        n = 4 if ggml_type == 0 else 2
+        stored = ggml_type if len(shape) > 1 else 0
+        infos += text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, stored, end)
+        n = 4 if stored == 0 else 2
         for side in shape:
             n *= side
         end += n + -n % 32
@@ -90,7 +91,7 @@ def projector(
     """A projector; of ``more``, a value of None leaves the key out."""
     pairs = CLIP | {"clip.projector_type": (STRING, kind)}
     pairs |= {key.replace("__", "."): value for key, value in more.items()}
-    shapes = {"mm.2.bias": (64,)} if shapes is None else shapes
+    shapes = {"mm.2.weight": (8, 64), "mm.2.bias": (64,)} if shapes is None else shapes
     return write(path, {key: value for key, value in pairs.items() if value is not None}, shapes, ggml_type)
 
 
@@ -160,7 +161,7 @@ def test_a_key_behind_the_vocabulary_is_found_before_refusing(folder: Path) -> N
     ("kind", "shapes", "architecture"),
     [
         ("mlp", {"mm.2.weight": (8, 64)}, "llama"),
-        ("mlp", {"mm.2.weight": (8, 7), "mm.3.weight": (8,), "mm.3.bias": (64,)}, "llama"),
+        ("mlp", {"mm.2.weight": (8, 7), "mm.3.weight": (8, 64), "mm.3.bias": (64,)}, "llama"),
         ("gemma3", {"mm.input_projection.weight": (64, 8)}, "gemma3"),
         ("gemma4v", {"mm.input_projection.weight": (8, 64)}, "gemma4"),
         ("idefics3", {"mm.model.fc.weight": (8, 64)}, "llama"),
