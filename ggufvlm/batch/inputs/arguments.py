@@ -15,7 +15,7 @@ from typing import IO
 
 from ggufvlm.batch.inputs.cells import Columns, item_of
 from ggufvlm.batch.inputs.expand import DocumentReading, expand, kind_of_file, n_parts, require_readers
-from ggufvlm.batch.inputs.tables import Row, Table, is_table, read_mixed_lines, read_null_separated
+from ggufvlm.batch.inputs.tables import NotATable, Row, Table, is_table, read_mixed_lines, read_null_separated
 from ggufvlm.batch.inputs.walk import Filter, FoundFile, regular, walk
 from ggufvlm.batch.item import Item, false_on_oserror, shown
 from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
@@ -63,6 +63,7 @@ class Inputs:
         *,
         null_separated: bool = False,
     ) -> None:
+        self._is_alone = len(arguments) == 1
         self._read_stdin = read_null_separated if null_separated else read_mixed_lines
         if null_separated and STDIN not in arguments:
             raise UsageError("--null is about paths on stdin", hint="find . -print0 | ggufvlm batch - --null")
@@ -148,7 +149,12 @@ class Inputs:
         if false_on_oserror(path.is_dir):
             return self._some(list(walk(path, self._wanted)), argument)
         if is_table(path) and false_on_oserror(path.is_file):
-            table = Table(path)
+            try:
+                table = Table(path)
+            except NotATable as error:
+                if self._is_alone:
+                    raise
+                return [FoundFile(path, error)]  # photos/* may hold one
             if table.columns is not None:
                 self._columns.of(table.columns, where=table.name)
             return table

@@ -88,7 +88,7 @@ def item_of(row: Mapping[str, Any], columns: Columns, *, folder: Path, origin: s
         columns = columns.of(row, where=origin)
         assert columns.image is not None
         texts = {name: _cell(row, getattr(columns, name)) for name in ("id", "prompt", "system")}
-        if row.keys() >= _OWN and (row.get("page") or row.get("time")):
+        if row.keys() >= _OWN and any(row.get(name) not in (None, "") for name in ("page", "time")):
             raise InputError(f"{origin}: a row about a page or frame", hint="name the PDF or the video itself")
         sources = tuple(_sources(row[columns.image], columns.image, folder))
         if not sources:

@@ -28,6 +28,10 @@ _LONGEST_LINE = 256 << 20  # bytes: some devices never end a line
 _AT_A_TIME = 32  # rows of a Parquet file, which may hold whole images
 
 
+class NotATable(UsageError):  # noqa: N818 - reads as what it is
+    """A file that holds a table in a form that is not read."""
+
+
 def is_table(path: Path) -> bool:
     """Whether a file is a table or a list, by its ending; a ``.txt`` also has to be text."""
     suffix = path.suffix.lower()
@@ -51,6 +55,7 @@ class Table:
 
     Raises:
         InputError: it cannot be opened, or is not what its ending says.
+        NotATable: a spreadsheet.
         MissingExtra: Parquet without pyarrow.
     """
 
@@ -59,7 +64,7 @@ class Table:
         self.name = shown(path)
         kind = path.suffix.lower()
         if kind in _SPREADSHEETS:
-            raise UsageError(f"{self.name}: a spreadsheet's own format", hint="save it as CSV (UTF-8)")
+            raise NotATable(f"{self.name}: a spreadsheet's own format: save it as CSV")
         self._is_parquet, self._is_json = kind in (".parquet", ".pq"), kind in (".jsonl", ".ndjson")
         self._delimiter = "\t" if kind in (".tsv", ".tab") else None
         self._is_list = kind == ".txt"

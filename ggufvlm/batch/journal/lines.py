@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import Any
 
@@ -13,6 +12,7 @@ _OLDER = COLUMNS.keys() - NEWER
 _HASH = re.compile("[0-9a-f]{64}")
 _HASHES = re.compile("(?:[0-9a-f]{64}(?: [0-9a-f]{64})*)?")
 _LARGEST = 2**63
+_NUMBERS = tuple(name for name, kind in COLUMNS.items() if kind in (int, float))
 _NAMES = tuple(f'"{name}":'.encode() for name in _OLDER)
 
 
@@ -44,21 +44,23 @@ def is_json(line: bytes) -> bool:
 def _is_row(row: Any) -> bool:
     if not isinstance(row, dict) or not row.keys() >= _OLDER or len(row.keys() & NEWER) not in (0, len(NEWER)):
         return False
+    for name, kind in COLUMNS.items():
+        value = row.get(name)
+        if value is not None and type(value) is not kind and not _fits(value, kind):
+            return False
     return (
         isinstance(row["id"], str)
-        and all(_fits(row.get(name), kind) for name, kind in COLUMNS.items())
+        and _is_error(row["error"])
+        and all(-_LARGEST < (row.get(name) or 0) < _LARGEST for name in _NUMBERS)
         and (not row["key"] or _HASH.fullmatch(row["key"]) is not None)
         and (not row["files"] or _HASHES.fullmatch(row["files"]) is not None)
     )
 
 
 def _fits(value: Any, kind: type) -> bool:
-    if value is None:
-        return True
-    if kind is dict:
-        return isinstance(value, dict) and all(isinstance(value.get(name), str) for name in ("class", "text"))
-    if kind is str:
-        return isinstance(value, str)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return abs(value) < _LARGEST if isinstance(value, int) else kind is float and math.isfinite(value)
+    """Whether a value of another type than its column's can stand there: 1 for 1.0."""
+    return kind is float and type(value) is int
+
+
+def _is_error(error: Any) -> bool:
+    return error is None or all(isinstance(error.get(name), str) for name in ("class", "text"))
