@@ -70,6 +70,8 @@ _NEEDED = {
 """Tensors that libmtmd uses without a look whether they are there."""
 _SQUARE_TABLES = frozenset({"qwen3vl_merger", "gemma3", "idefics3", "lfm2", "internvl"})
 """Those whose position table has a row for each patch of a square."""
+_FIXED_SIZES = frozenset({"gemma3", "idefics3", "internvl", "mlp"})
+"""Those that scale each image, or each tile of one, to one size."""
 _MERGED = {"idefics3": "mm.model.fc.weight", "lfm2": "mm.1.weight", "internvl": "mm.model.mlp.1.weight"}
 """The matrix that takes a square of merged patches, by the type of the projector."""
 
@@ -166,6 +168,8 @@ def _check_tower(header: GGUFHeader) -> None:
     n_blocks = header.integer("clip.vision.block_count") or 0
     # llama.cpp itself refuses a file where one of its blocks is missing
     blocks = {index: block for index, block in sorted(_blocks(header.tensors).items()) if index < n_blocks}
+    if not n_blocks and "v.blk.0.attn_out.weight" in header.tensors:
+        _refuse(header, "clip.vision.block_count is 0, and there are blocks of tensors")
     for index, block in blocks.items():
         if index and 0 in blocks:
             _check_alike(header, blocks[0], block, index)
@@ -197,6 +201,9 @@ def _check_patches(header: GGUFHeader, projector_type: str) -> None:
     for name in _NEEDED.get(projector_type, ()):
         if name not in tensors and "v.blk.0.attn_out.weight" in tensors:
             _refuse(header, f"the tensor {name} of a {projector_type} projector is missing")
+    has_one_size = projector_type in _FIXED_SIZES and "v.blk.0.attn_out.weight" in tensors
+    if has_one_size and not header.integer("clip.vision.image_size"):
+        _refuse(header, f"clip.vision.image_size is 0, and a {projector_type} projector takes one size only")
     table = tensors.get("v.position_embd.weight")
     if table is not None and projector_type in _SQUARE_TABLES:
         if table.ggml_type != _F32:
@@ -214,7 +221,8 @@ def _check_merging(header: GGUFHeader, projector_type: str) -> None:
     )
     merged = tensors.get(_MERGED.get(projector_type, ""))
     is_whole = "v.blk.0.attn_out.weight" in tensors
-    if merged is not None and factor and is_whole and merged.shape[:1] != (width * factor**2,):
+    factor = factor or 1
+    if merged is not None and is_whole and merged.shape[:1] != (width * factor**2,):
         why = f"its tensor {_MERGED[projector_type]} has the shape {merged.shape}"
         _refuse(header, f"clip.vision.projector.scale_factor is {factor}, and {why}")
     bias, given = tensors.get("mm.2.bias"), header.integer("clip.vision.projection_dim")
