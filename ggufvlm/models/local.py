@@ -9,7 +9,7 @@ from pathlib import Path
 from ggufvlm.errors import ModelError, PairingError
 from ggufvlm.gguf.convert import TYPES
 from ggufvlm.gguf.header import read_header
-from ggufvlm.gguf.names import model_key
+from ggufvlm.gguf.names import model_key, split_parts
 from ggufvlm.hardware.cpu import cpu_has_bf16
 from ggufvlm.models.pairing import check_model, check_pair
 from ggufvlm.models.schema import projector_preference
@@ -19,15 +19,16 @@ _NO_TENSORS = 10
 
 
 def find_projector(model_path: Path) -> Path | None:
-    """The projector (``*mmproj*.gguf``) that lies beside a model and fits it, or None.
+    """The projector (``*mmproj*.gguf``) that lies beside a model and fits it; None if there lies none at all.
 
     Of several that fit, the one named like the model is taken, then one without a name of its own
     (``mmproj-F16.gguf``); of several quantizations the first of :func:`~ggufvlm.models.schema.projector_preference`.
 
     Raises:
         PairingError: projectors of different models fit.
-        ModelError: the model itself is not usable, or a projector named like it is not.
+        ModelError: the model itself is not usable or lacks a part, or no projector beside it is usable.
     """
+    split_parts(model_path)
     check_model(read_header(model_path, stop_at_vocabulary=True))
     own = model_key(model_path.name)
     files = sorted(model_path.parent.glob("*.[gG][gG][uU][fF]"))
@@ -41,12 +42,12 @@ def find_projector(model_path: Path) -> Path | None:
         try:
             check_pair(model_path, path, thorough=False, allow_untyped=True)
         except ModelError as error:
-            if model_key(path.name) == own:
-                refusals.append(error)
+            refusals.insert(0 if model_key(path.name) == own else len(refusals), error)
         else:
             fitting.append(path)
     if not fitting and refusals:
-        raise refusals[0]
+        first, more = refusals[0], f" ({len(refusals) - 1} more beside it are of no use either)"
+        raise type(first)(f"{first}{more if refusals[1:] else ''}", hint=first.hint)
     return _choose(model_path, own, fitting)
 
 

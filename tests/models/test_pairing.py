@@ -309,9 +309,44 @@ def test_split_models(folder: Path) -> None:
 def test_no_projector_beside_the_model(folder: Path) -> None:
     m = model(folder / "m.gguf")
     assert find_projector(m) is None
-    projector(folder / "mmproj-other.gguf", shapes={"mm.2.bias": (32,)})
-    (folder / "mmproj-page.gguf").write_text("<html>")
+    (folder / "other.gguf").write_text("no projector by its name")
     assert find_projector(m) is None
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("truncated", r"mmproj-x\.gguf: truncated"),
+        ("page", r"mmproj-x\.gguf: not a GGUF file: it is a web page"),
+        ("empty", r"mmproj-x\.gguf: not a GGUF file: it is empty"),
+        ("foreign", r"mmproj-x\.gguf does not fit m\.gguf: its vectors have 32 numbers"),
+    ],
+)
+def test_why_the_projector_beside_the_model_is_of_no_use(folder: Path, what: str, why: str) -> None:
+    m, p = model(folder / "m.gguf"), projector(folder / "mmproj-x.gguf")
+    if what == "truncated":
+        p.write_bytes(p.read_bytes()[:-5])
+    elif what == "foreign":
+        projector(p, shapes={"mm.2.bias": (32,)})
+    else:
+        p.write_text("<html>" if what == "page" else "")
+    with pytest.raises(ModelError, match=why):
+        find_projector(m)
+    (folder / "mmproj-y.gguf").write_text("")
+    with pytest.raises(ModelError, match=r"1 more beside it"):
+        find_projector(m)
+    good = projector(folder / "mmproj-z.gguf")
+    assert find_projector(m) == good
+
+
+def test_a_missing_part_of_the_model_is_told_before_its_projector(folder: Path) -> None:
+    first = model(folder / "m-00001-of-00002.gguf", split__count=(U32, 2))
+    projector(folder / "mmproj-m.gguf")
+    with pytest.raises(ModelError, match=r"1 of 2 parts missing: m-00002-of-00002\.gguf"):
+        find_projector(first)
+    second = write(folder / "m-00002-of-00002.gguf", {"split.no": (U32, 1)}, {"blk.1.attn_norm.weight": (64,)})
+    with pytest.raises(ModelError, match="is part 2 of a split model: the first is wanted"):
+        find_projector(second)
 
 
 def test_the_projector_named_like_the_model_wins(folder: Path) -> None:
