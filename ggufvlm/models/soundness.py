@@ -65,6 +65,7 @@ _TWO_FRAMES = frozenset({"qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger"}
 _NEEDED = {
     "qwen3vl_merger": ("v.patch_embd.bias", "v.position_embd.weight"),
     "internvl": ("v.position_embd.weight",),
+    "lfm2": ("v.position_embd.weight",),
     "mlp": ("mm.0.weight", "mm.0.bias"),
 }
 """Tensors that libmtmd uses without a look whether they are there."""
@@ -113,6 +114,8 @@ def check_vision_tower(header: GGUFHeader, projector_type: str) -> None:
         _check_tower(header)
         _check_patches(header, projector_type)
         _check_merging(header, projector_type)
+    if projector_type in _TWO_FRAMES | _FIXED_SIZES | {"lfm2", "pixtral"}:
+        _check_norms(header)
 
 
 def _check_numbers(header: GGUFHeader, prefix: str) -> None:
@@ -182,6 +185,15 @@ def _check_tower(header: GGUFHeader) -> None:
             )
 
 
+def _check_norms(header: GGUFHeader) -> None:
+    """What goes over each row once, before the first block and behind the last one; and the row of the class."""
+    width = header.integer("clip.vision.embedding_length") or 0
+    for name in ("v.pre_ln.weight", "v.post_ln.weight", "v.class_embd"):
+        row = header.tensors.get(name)
+        if row is not None and prod(row.shape) != width:
+            _refuse(header, f"the tensor {name} has the shape {row.shape}, and clip.vision.embedding_length is {width}")
+
+
 def _check_patches(header: GGUFHeader, projector_type: str) -> None:
     """The convolutions over the pixels, and the table of positions."""
     tensors = header.tensors
@@ -226,6 +238,8 @@ def _check_merging(header: GGUFHeader, projector_type: str) -> None:
         why = f"its tensor {_MERGED[projector_type]} has the shape {merged.shape}"
         _refuse(header, f"clip.vision.projector.scale_factor is {factor}, and {why}")
     bias, given = tensors.get("mm.2.bias"), header.integer("clip.vision.projection_dim")
+    if projector_type == "qwen2.5vl_merger" and header.integer("clip.vision.n_wa_pattern") == 1:
+        _refuse(header, "clip.vision.n_wa_pattern is 1, which leaves no block with windows")
     if projector_type == "qwen2.5vl_merger" and is_whole and bias is not None and bias.shape != (given,):
         _refuse(header, f"clip.vision.projection_dim is {given}, and the tensor mm.2.bias has the shape {bias.shape}")
     merge, first = header.integer("clip.vision.spatial_merge_size"), tensors.get("mm.0.weight")
