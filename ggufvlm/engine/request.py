@@ -18,11 +18,16 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True)
 class OriginalImage:
-    """The image that an :class:`ImagePart` was made of: the sha256 of its pixels, and its own size in pixels."""
+    """The image that an :class:`ImagePart` was made of: the sha256 of its pixels, and its own size in pixels.
+
+    Attributes:
+        is_on_dark: what was transparent in it became dark.
+    """
 
     id: str
     width: int
     height: int
+    is_on_dark: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ class Image:
         id: sha256 (hex) of size and pixels. Equal images have equal ids, wherever they came from.
         source: what the user gave (path, URL), or a short name such as ``<stdin>``.
         original_format: the encoding it was read from (``"JPEG"``, ``"HEIF"``), None if it never had one.
+        is_on_dark: what was transparent is dark grey: on white nearly nothing would have been seen.
     """
 
     width: int
@@ -25,6 +26,7 @@ class Image:
     id: str
     source: str
     original_format: str | None = None
+    is_on_dark: bool = False
 
     @classmethod
     def from_rgb(
@@ -35,6 +37,7 @@ class Image:
         source: str,
         *,
         original_format: str | None = None,
+        is_on_dark: bool = False,
     ) -> Image:
         """Wrap raw pixels and compute their id.
 
@@ -44,6 +47,7 @@ class Image:
             rgb: ``width * height * 3`` bytes, row-major RGB, 8 bit a channel.
             source: where the pixels came from, for messages.
             original_format: the encoding they were read from, if any.
+            is_on_dark: see there.
 
         Raises:
             ValueError: a side is shorter than one pixel, or ``rgb`` has another length.
@@ -63,6 +67,7 @@ class Image:
             id=digest.hexdigest(),
             source=source,
             original_format=original_format,
+            is_on_dark=is_on_dark,
         )
 
     def __repr__(self) -> str:

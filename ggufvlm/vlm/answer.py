@@ -26,6 +26,7 @@ class SeenImage:
         width, height: its own pixels, upright.
         seen_width, seen_height: pixels the projector got.
         n_tokens: what it takes of the context.
+        is_on_dark: what was transparent was dark: on white nearly nothing would have been seen.
     """
 
     source: str
@@ -35,6 +36,7 @@ class SeenImage:
     seen_width: int
     seen_height: int
     n_tokens: int
+    is_on_dark: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,6 +160,7 @@ def seen_images(request: Request, sequence: Sequence) -> Iterator[SeenImage]:
                 seen_width=part.width,
                 seen_height=part.height,
                 n_tokens=cells[part.id] // times[part.id],
+                is_on_dark=part.original.is_on_dark,
             )
 
 

@@ -148,7 +148,7 @@ class RequestBuilder:
             width=plan.width,
             height=plan.height,
             pixels=lambda: prepare(image, plan).rgb,
-            original=OriginalImage(image.id, image.width, image.height),
+            original=OriginalImage(image.id, image.width, image.height, image.is_on_dark),
         )
 
     def _adds_special(self, parts: list[Part]) -> bool:

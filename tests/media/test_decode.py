@@ -188,13 +188,22 @@ def test_transparent_palette_entry_is_white(transparency):
     assert (pixel(image, 5, 10), pixel(image, 35, 10)) == (RED, WHITE)
 
 
-@pytest.mark.parametrize(("mode", "key"), [("L", 7), ("RGB", (7, 7, 7)), ("1", 0)])
-def test_transparent_colour_is_white(mode, key):
+@pytest.mark.parametrize(
+    ("mode", "key", "visible", "ground"),
+    [
+        ("L", 7, 100, WHITE),
+        ("RGB", (7, 7, 7), RED, WHITE),
+        ("1", 255, 0, WHITE),
+        ("L", 7, 255, (64, 64, 64)),  # white on transparent: on white nothing would be seen
+        ("1", 0, 255, (64, 64, 64)),
+    ],
+)
+def test_transparent_colour_is_the_ground(mode, key, visible, ground):
     image = PIL.Image.new(mode, (4, 4), key)
-    image.putpixel((0, 0), 255 if mode != "RGB" else (255, 0, 0))
+    image.putpixel((0, 0), visible)
     image = decode(encode(image, "PNG", transparency=key), "logo.png")
-    assert pixel(image, 3, 3) == WHITE
-    assert pixel(image, 0, 0) == (RED if mode == "RGB" else WHITE)
+    assert pixel(image, 3, 3) == ground
+    assert pixel(image, 0, 0) == (visible if isinstance(visible, tuple) else (visible,) * 3)
 
 
 def test_transparent_colour_of_16_bit_rgb_does_not_stop_it():
@@ -540,3 +549,21 @@ def test_a_jpeg_that_is_cut_off_is_still_told(share, progressive):
     data = encode(photo(), "JPEG", quality=90, progressive=progressive)
     with pytest.raises(ImageError, match="cut off"):
         decode(data[: int(len(data) * share)], "a")
+
+
+def logo(color, ground=(0, 0, 0, 0)):
+    image = PIL.Image.new("RGBA", (40, 20), ground)
+    image.paste((*color, 255), (10, 5, 30, 15))
+    return image
+
+
+def test_a_white_logo_is_put_on_dark_and_any_other_on_white():
+    seen = decode(encode(logo((255, 255, 255)), "PNG"), "a")
+    assert (seen.is_on_dark, seen.rgb[:3]) == (True, bytes([64] * 3))
+    assert tuple(seen.rgb[3 * (40 * 10 + 20) :][:3]) == (255, 255, 255)
+    assert decode(encode(logo((250, 248, 252)), "WEBP", lossless=True), "a").is_on_dark
+    for other in (logo((200, 30, 30)), logo((230, 230, 230)), logo((255, 255, 255), (255, 255, 255, 255))):
+        seen = decode(encode(other, "PNG"), "a")
+        assert (seen.is_on_dark, seen.rgb[:3]) == (False, b"\xff\xff\xff")
+    assert not decode(encode(PIL.Image.new("RGBA", (9, 9), (0, 0, 0, 0)), "PNG"), "a").is_on_dark, "nothing is visible"
+    assert not decode(encode(halves(), "PNG"), "a").is_on_dark

@@ -196,7 +196,11 @@ def show_stats(answer: Answer, output: OutputOptions) -> None:
     """What the model saw, and what it cost, on stderr."""
     usage, times = answer.usage, answer.times
     lines = [
-        ("image", f"{i.source}  {i.width}x{i.height} -> {i.seen_width}x{i.seen_height}, {i.n_tokens} tokens")
+        (
+            "image",
+            f"{i.source}  {i.width}x{i.height} -> {i.seen_width}x{i.seen_height}, {i.n_tokens} tokens"
+            + (", on dark grey: it is white" if i.is_on_dark else ""),
+        )
         for i in answer.images
     ]
     repair = f", repaired ({answer.repair})" if answer.repair else ""

@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 
 _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
-_WHITE = (255, 255, 255)
+_WHITE, _DARK = (255, 255, 255), (64, 64, 64)
+_VISIBLE = 32  # levels of opacity, of 255
+_NEARLY_WHITE = 243  # of 255: within 5 %
+_NEARLY_ALL = 0.98
+ON_DARK = "ggufvlm_on_dark"
+"""In ``info`` of a converted image: whether what is transparent became dark."""
 
 
 def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Convert to mode RGB: transparency on white, colours through the file's ICC profile, deep grey scaled to 8 bit.
+    """Convert to mode RGB, 8 bit: transparency on white (or dark, see :data:`ON_DARK`), colours through ICC profiles.
 
     Raises whatever Pillow raises for an image that it cannot convert.
     """
@@ -27,7 +32,7 @@ def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     if image.mode == "LAB":
         return _from_lab(image)
     if image.has_transparency_data:
-        return _on_white(image)
+        return _on_a_ground(image)
     return to_srgb(_opaque(image), image.info)
 
 
@@ -62,15 +67,29 @@ def upright(image: PIL.Image.Image) -> PIL.Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _on_white(image: PIL.Image.Image) -> PIL.Image.Image:
+def _on_a_ground(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Transparency on white; on dark grey where white would hide nearly all there is, as of a white logo."""
     import PIL.Image
 
     # Pillow has no direct way from premultiplied grey to RGBA.
     straight = image.convert("LA") if image.mode == "La" else image
     rgba = straight.convert("RGBA")
-    canvas = PIL.Image.new("RGB", rgba.size, _WHITE)
-    canvas.paste(to_srgb(rgba.convert("RGB"), image.info), mask=rgba.getchannel("A"))
+    colors, alpha = to_srgb(rgba.convert("RGB"), image.info), rgba.getchannel("A")
+    is_hidden = _is_hidden_on_white(colors, alpha)
+    canvas = PIL.Image.new("RGB", rgba.size, _DARK if is_hidden else _WHITE)
+    canvas.paste(colors, mask=alpha)
+    canvas.info[ON_DARK] = is_hidden
     return canvas
+
+
+def _is_hidden_on_white(colors: PIL.Image.Image, alpha: PIL.Image.Image) -> bool:
+    from PIL.ImageChops import darker
+
+    if not sum(alpha.histogram()[:_VISIBLE]):  # nothing is transparent
+        return False
+    red, green, blue = colors.split()
+    levels = darker(darker(red, green), blue).histogram(alpha.point([0] * _VISIBLE + [255] * (256 - _VISIBLE)))
+    return sum(levels) > 0 and sum(levels[_NEARLY_WHITE:]) >= _NEARLY_ALL * sum(levels)
 
 
 def _from_16_bit(image: PIL.Image.Image) -> PIL.Image.Image:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.decoding.convert import to_rgb, upright
+from ggufvlm.media.decoding.convert import ON_DARK, to_rgb, upright
 from ggufvlm.media.decoding.decode_errors import DAMAGE, INCOMPLETE, TOO_LARGE, explained
 from ggufvlm.media.decoding.formats import foreign_kind
 from ggufvlm.media.decoding.plugins import SEEN_PART, open_image
@@ -138,7 +138,8 @@ def finish(image: PIL.Image.Image, source: str, *, max_pixels: int = MAX_PIXELS)
         # A decoder may find another size in the data than in the header.
         _check_size(image, source, max_pixels)
         rgb = to_rgb(upright(_seen_part(image)) if name else image)
-        return Image.from_rgb(rgb.width, rgb.height, rgb.tobytes(), source, original_format=name)
+        is_on_dark = bool(rgb.info.get(ON_DARK))
+        return Image.from_rgb(rgb.width, rgb.height, rgb.tobytes(), source, original_format=name, is_on_dark=is_on_dark)
 
 
 def _seen_part(image: PIL.Image.Image) -> PIL.Image.Image:
