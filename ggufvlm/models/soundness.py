@@ -51,6 +51,7 @@ _BOUNDS = {
     "vision.image_grid_pinpoints": (1, 1 << 14),
 }
 _VECTORS = frozenset({"v.class_embd", "v.token_embd.img_break"})
+_CONVOLUTIONS = (".shortconv.conv.weight", ".ssm_conv1d.weight")
 _MAX_SCALED = 64  # preproc_image_size / image_size: an image becomes the square of it many tiles
 
 # Projectors whose tower is a row of equal transformer blocks behind one convolution, as all their published files show.
@@ -146,9 +147,10 @@ def _check_types(header: GGUFHeader) -> None:
             _refuse(header, f"the tensor {name} holds whole numbers or such of 64 bits")
         if not prod(tensor.shape):
             _refuse(header, f"the tensor {name} is empty")
-        is_vector = (len(tensor.shape) == 1 and name.endswith((".weight", ".bias"))) or name in _VECTORS
-        if is_vector and tensor.ggml_type != _F32:
-            _refuse(header, f"the tensor {name} has one row and is not F32")
+        needs_f32 = (len(tensor.shape) == 1 and name.endswith((".weight", ".bias"))) or name in _VECTORS
+        needs_f32 = needs_f32 or name.endswith(_CONVOLUTIONS)
+        if needs_f32 and tensor.ggml_type != _F32:
+            _refuse(header, f"the tensor {name} is not F32")
 
 
 def _check_biases(header: GGUFHeader) -> None:

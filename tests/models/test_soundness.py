@@ -55,6 +55,7 @@ def test_honest_files_pass(family: str) -> None:
         ("smolvlm", "model", "llama.attention.layer_norm_rms_epsilon = nan", "layer_norm_rms_epsilon is nan"),
         ("qwen2_vl", "model", "qwen2vl.rope.dimension_sections = all bits set", "rope.dimension_sections is -1"),
         ("llava", "model", "blk.0.attn_norm.weight in BF16", "blk.0.attn_norm.weight"),
+        ("lfm2_vl", "model", "blk.0.shortconv.conv.weight in BF16", "blk.0.shortconv.conv.weight is not F32"),
         ("pixtral", "model", "blk.0.ffn_up.weight in I32", "blk.0.ffn_up.weight"),
         ("lfm2_vl", "mmproj", "clip.vision.attention.layer_norm_epsilon = -1.0", "layer_norm_epsilon is -1.0"),
         ("qwen2_vl", "mmproj", "clip.vision.attention.head_count = 3", "attention.head_count is 3"),
