@@ -27,6 +27,7 @@ _BOUNDS = {
     "attention.head_count": (0, 4096),
     "attention.head_count_kv": (0, 4096),
     "attention.head_dim": (0, 1 << 14),
+    "attention.sliding_window": (0, 1 << 30),
     "attention.key_length": (0, 1 << 14),
     "attention.value_length": (0, 1 << 14),
     "rope.dimension_sections": (0, 1 << 14),

@@ -52,6 +52,7 @@ def test_honest_files_pass(family: str) -> None:
     [
         ("gemma3", "model", "gemma3.block_count = 0", "gemma3.block_count is 0"),
         ("lfm2_vl", "model", "lfm2.block_count = 2147483647", "lfm2.block_count is 2147483647"),
+        ("gemma3", "model", "gemma3.attention.sliding_window = 2147483647", "attention.sliding_window is 2147483647"),
         ("smolvlm", "model", "llama.attention.layer_norm_rms_epsilon = nan", "layer_norm_rms_epsilon is nan"),
         ("qwen2_vl", "model", "qwen2vl.rope.dimension_sections = all bits set", "rope.dimension_sections is -1"),
         ("llava", "model", "blk.0.attn_norm.weight in BF16", "blk.0.attn_norm.weight"),
