@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ggufvlm.errors import ImageError
 from ggufvlm.media.decoding.clean_aperture import clean_aperture
 from ggufvlm.media.decoding.decode_errors import DAMAGE, refusal
+from ggufvlm.media.decoding.icons import plain_icon
 from ggufvlm.media.decoding.png_chunks import without_trouble
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ _WEAKLY_SIGNED = (
     "TGA IM IMT PCD SPIDER IPTC"
 )
 
-_CURSOR = b"\0\0\2\0"
 _HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx hevm hevs mif1 msf1 avif avis".split())
 
 
@@ -65,8 +65,6 @@ def _open_as(name: str, data: bytes) -> PIL.Image.Image | None:
 
     if name == "HEIF":
         return _open_heif(data)
-    if name == "CUR":
-        return _open_as("ICO", _as_icon(data)) if data.startswith(_CURSOR) else None
     PIL.Image.preinit()
     if name not in PIL.Image.OPEN:
         PIL.Image.init()
@@ -77,21 +75,11 @@ def _open_as(name: str, data: bytes) -> PIL.Image.Image | None:
     accepted = accept(data[:16]) if accept is not None else True
     if isinstance(accepted, str) or not accepted:
         return None
+    if name in ("ICO", "CUR"):
+        image = PIL.Image.OPEN["ICO"][0](io.BytesIO(plain_icon(data)), "")
+        image.format = name
+        return image
     return factory(io.BytesIO(data), "")
-
-
-def _as_icon(data: bytes) -> bytes:
-    """A cursor as the icon that it is but for its hot spots: Pillow knows the masks of icons only.
-
-    Where a cursor's directory has the hot spot, an icon's has the number of planes and of bits for a pixel.
-    """
-    icon = bytearray(data)
-    icon[2] = 1
-    for entry in range(6, min(6 + 16 * int.from_bytes(data[4:6], "little"), len(data) - 15), 16):
-        at = int.from_bytes(data[entry + 12 : entry + 16], "little")
-        bits = b"\x20\0" if data[at : at + 4] == b"\x89PNG" else data[at + 14 : at + 16].ljust(2, b"\0")
-        icon[entry + 4 : entry + 8] = b"\1\0" + bits
-    return bytes(icon)
 
 
 def _open_heif(data: bytes) -> PIL.Image.Image | None:
