@@ -187,6 +187,7 @@ def compare(model: GGUFHeader, projector: GGUFHeader, *, allow_untyped: bool = F
         max_pixels=projector.integer("clip.vision.image_max_pixels"),
     )
     _check_fit(report, model.name, projector.name)
+    check_vision_tower(projector, projector_type)  # last: another model's projector is no damaged one
     return report
 
 
@@ -231,7 +232,6 @@ def check_projector(projector: GGUFHeader, *, allow_untyped: bool = False) -> tu
     if kind not in VISION_PROJECTORS:
         why = f"the projector type {kind[:60]!r} is not known to this llama.cpp"
         raise ModelError(f"{projector.name}: {why}", hint="pip install -U ggufvlm")
-    check_vision_tower(projector, kind)
     return kind, named is None
 
 

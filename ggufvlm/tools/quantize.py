@@ -159,9 +159,11 @@ def _type_name(given: str, known: dict[str, int], header: GGUFHeader) -> str:
 def _check(source: Path, header: GGUFHeader) -> tuple[Path, ...]:
     from ggufvlm.gguf.names import split_parts
     from ggufvlm.models.pairing import check_model, check_projector
+    from ggufvlm.models.soundness import check_vision_tower
 
     if header.is_projector:
-        check_projector(header, allow_untyped=True)
+        projector_type, _ = check_projector(header, allow_untyped=True)
+        check_vision_tower(header, projector_type)
         return (source,)
     check_model(header)
     if header.text("general.type") not in (None, "model"):
