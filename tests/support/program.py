@@ -12,9 +12,12 @@ import importlib
 import json
 import os
 import runpy
+import select
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from ggufvlm.cli.commands import COMMANDS
@@ -38,16 +41,11 @@ def run_program(
     command = [sys.executable, "-m", "ggufvlm", *arguments]
     if sys.platform != "linux" or len(given) >= _PIPE_SIZE:
         return subprocess.run(command, input=given, capture_output=True, cwd=folder, timeout=timeout, check=False)
-    at_start = {name: value for name, value in os.environ.items() if name.startswith(_READ_AT_START)}
-    parent = _parent(tuple(at_start.items()))
     (stdin, write), (read_out, stdout), (read_error, stderr) = (_wide_pipe() for _ in range(3))
     with os.fdopen(read_out, "rb") as out, os.fdopen(read_error, "rb") as error:
         with os.fdopen(write, "wb") as file:
             file.write(given)
-        request = json.dumps([arguments, str(folder), dict(os.environ)]).encode()
-        socket.send_fds(parent, [request], [stdin, stdout, stderr])
-        for fd in (stdin, stdout, stderr):
-            os.close(fd)
+        parent = _start(arguments, folder, dict(os.environ), [stdin, stdout, stderr])
         parent.settimeout(timeout)
         try:
             code = json.loads(parent.recv(64))
@@ -55,6 +53,69 @@ def run_program(
             _parent.cache_clear()
             raise subprocess.TimeoutExpired(command, timeout) from late
         return subprocess.CompletedProcess(command, code, out.read(), error.read())
+
+
+def see_program(
+    *arguments: str, folder: Path, given: bytes | None = None, columns: int = 80, timeout: float = 60
+) -> tuple[str, int]:
+    """``ggufvlm ARGUMENTS`` on a pseudo-terminal.
+
+    Args:
+        arguments: what follows the program's name.
+        folder: where it runs.
+        given: its standard input, if that is a pipe.
+        columns: of the terminal.
+        timeout: in seconds.
+
+    Returns:
+        All that the terminal got, and the exit code.
+    """
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    stdin = os.dup(theirs)
+    if given is not None:
+        os.close(stdin)
+        stdin, write = _wide_pipe()
+        with os.fdopen(write, "wb") as file:
+            file.write(given)
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    parent = _start(arguments, folder, environment, [stdin, os.dup(theirs), theirs])
+    written, code = b"", None
+    deadline = time.monotonic() + timeout
+    while code is None:
+        ready, _, _ = select.select([ours, parent], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            _parent.cache_clear()
+            raise subprocess.TimeoutExpired([*arguments], timeout, written)
+        piece = _read_terminal(ours) if ours in ready else b""
+        written += piece
+        if not piece and parent in ready:
+            code = json.loads(parent.recv(64))
+    os.close(ours)
+    return written.decode(), code
+
+
+def _read_terminal(fd: int) -> bytes:
+    """What came; nothing if nobody has the other end any more."""
+    try:
+        return os.read(fd, 1 << 16)
+    except OSError:
+        return b""
+
+
+def _start(arguments: Sequence[str], folder: Path, environment: dict[str, str], streams: list[int]) -> socket.socket:
+    """Have the program run with these streams, which are closed here. The line tells its exit code."""
+    at_start = {name: value for name, value in os.environ.items() if name.startswith(_READ_AT_START)}
+    parent = _parent(tuple(at_start.items()))
+    socket.send_fds(parent, [json.dumps([arguments, str(folder), environment]).encode()], streams)
+    for fd in streams:
+        os.close(fd)
+    return parent
 
 
 def _wide_pipe() -> tuple[int, int]:

@@ -17,6 +17,7 @@ from ggufvlm.cli.options.shared import (
     PromptOptions,
     text_or_file,
 )
+from ggufvlm.cli.options.stdin_text import STDIN, check_stdin_once, piped_question
 from ggufvlm.cli.terminal import console
 from ggufvlm.cli.terminal.interruption import leaving_at_once, stopping
 from ggufvlm.errors import ExitCode, UsageError
@@ -32,9 +33,16 @@ if TYPE_CHECKING:
 
 
 def read_question(
-    arguments: Sequence[str], asked: PromptOptions, *, raw: bool, default: str | None = None
+    arguments: Sequence[str], asked: PromptOptions, *, raw: bool, quiet: bool, default: str | None = None
 ) -> tuple[list[str], str]:
-    """Images and prompt of a command that takes ``IMAGE... [PROMPT]``; without a prompt it is ``default``.
+    """Images and prompt of a command that takes ``IMAGE... [PROMPT]``.
+
+    Args:
+        arguments: as they were typed.
+        asked: has the prompt if it is an option.
+        raw: an empty prompt is one.
+        quiet: not to tell that the prompt came from stdin.
+        default: the prompt where none is given; without it stdin is one, if something is piped in.
 
     Raises:
         UsageError: no image, two prompts, stdin twice.
@@ -44,12 +52,15 @@ def read_question(
     sources, words = expand(arguments)
     if not sources:
         raise UsageError("no image given", hint='images first: photo.jpg "What is this?"; - reads one from stdin')
-    if sources.count("-") > 1:
-        raise UsageError("- can be given once: there is one stdin")
     if words is not None and asked.prompt is not None:
         raise UsageError(f"two prompts: {words!r} and -p {asked.prompt!r}")
     prompt = words if words is not None else asked.prompt
-    text = "" if prompt is None else text_or_file(prompt)
+    check_stdin_once(sources, prompt, asked.system)
+    if prompt is None and default is None and "-" not in sources and asked.system != STDIN:
+        prompt = piped_question(quiet=quiet)
+        text = prompt or ""
+    else:
+        text = "" if prompt is None else text_or_file(prompt, quiet=quiet)
     if not text.strip() and default is not None:
         return sources, default
     return sources, text if text.strip() or raw else DEFAULT_PROMPT

@@ -86,7 +86,7 @@ def compare(
     output = replace(talk.output(), json=as_json)
     if output.debug:
         log_to_stderr()
-    sources, text = read_question(arguments, asked, raw=raw)
+    sources, text = read_question(arguments, asked, raw=raw, quiet=output.quiet)
     config, settings = hardware.config(), shaped_settings(sampling, shape, None, asked.prefill)
     attachments = Attachments.read(sources, documents.selection())
     system = text_or_file(asked.system) if asked.system else None

@@ -71,7 +71,8 @@ def describe(
     from ggufvlm.vlm.documents import Attachments
 
     found = _preset(preset)
-    sources, text = read_question(arguments, asked, raw=model.raw, default=found.prompt if found else None)
+    default = found.prompt if found else None
+    sources, text = read_question(arguments, asked, raw=model.raw, quiet=output.quiet, default=default)
     selection, length = documents.selection(), windows.length()
     settings = shaped_settings(sampling, shape, found, asked.prefill)
     if logprobs is not None:

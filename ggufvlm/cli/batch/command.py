@@ -21,6 +21,7 @@ from ggufvlm.cli.batch.options import (
 )
 from ggufvlm.cli.batch.preflight import show_preflight
 from ggufvlm.cli.batch.progress import BatchProgress, counted, duration, rate
+from ggufvlm.cli.batch.stdout_rows import STDOUT, kept_for_now, write_rows
 from ggufvlm.cli.open_model import find_files
 from ggufvlm.cli.options.constraint import ConstraintOptions, shaped_settings
 from ggufvlm.cli.options.shared import (
@@ -33,12 +34,15 @@ from ggufvlm.cli.options.shared import (
     grouped,
     text_or_file,
 )
+from ggufvlm.cli.options.stdin_text import check_stdin_once
 from ggufvlm.cli.terminal import console
 from ggufvlm.cli.terminal.interruption import Interrupted, leaving_at_once
 from ggufvlm.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from ggufvlm.batch.inputs.arguments import Inputs
+    from ggufvlm.batch.item import Item
+    from ggufvlm.batch.journal.rows import Row
     from ggufvlm.batch.outputs.embed import EmbedStyle
     from ggufvlm.batch.outputs.sidecar import SidecarStyle
     from ggufvlm.batch.run.run import Ask, RowTask
@@ -89,6 +93,7 @@ def batch(
     from ggufvlm.tasks.presets import find_preset
 
     found, output = find_preset(preset) if preset else None, talk.output()
+    check_stdin_once(arguments, asked.prompt, asked.system)
     task = _task(asked, found, rows, running)
     given = _inputs(arguments, inputs, documents, asked, found)
     task.template.check(given.known_fields)
@@ -100,14 +105,20 @@ def batch(
         _check_folder(embed.folder, arguments, inputs)
     settings = shaped_settings(sampling, shape, found, asked.prefill)
     engine = _engine(model, settings, hardware, running, output)
+    is_stdout = rows.out == STDOUT
     if running.dry_run:
-        show_preflight(given, task, engine, rows.out)
+        show_preflight(given, task, engine, None if is_stdout else rows.out)
         return
-    with _session(given, task, engine, rows, sidecar, embed) as session:
+    with ExitStack() as stack:
+        kept = stack.enter_context(kept_for_now(rows)) if is_stdout else rows
+        session = stack.enter_context(_session(given, task, engine, kept, sidecar, embed))
         interrupted = _run(session, engine, given, rows, output)
+        if is_stdout and rows.ordered:
+            write_rows(session.journal.rows())
         _report(session, rows, output)
     if interrupted:
-        raise Interrupted("" if rows.json_progress else "interrupted; the same command goes on from here")
+        way_on = "" if is_stdout else "; the same command goes on from here"
+        raise Interrupted("" if rows.json_progress else f"interrupted{way_on}")
     if session.n_failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
@@ -202,7 +213,7 @@ def _session(
     from ggufvlm.batch.run.session import OutputSettings, Session
 
     if rows.out is None:
-        raise UsageError("no output named", hint="-o captions.jsonl; or .csv, .tsv, .parquet")
+        raise UsageError("no output named", hint="-o captions.jsonl; or .csv, .tsv, .parquet; - for stdout")
     output = OutputSettings(
         path=rows.out,
         ordered=rows.ordered,
@@ -228,11 +239,18 @@ def _run(session: Session, engine: EngineSettings, given: Inputs, rows: RowOptio
 
     if output.debug:
         log_to_stderr()
-    with BatchProgress(output, as_json=rows.json_progress) as shown:
+    writes_rows = rows.out == STDOUT and not rows.ordered
+    with BatchProgress(output, as_json=rows.json_progress, beside_rows=writes_rows) as shown:
         interrupted = False
+
+        def on_row(item: Item, row: Row | None) -> None:
+            shown.on_row(item, row)
+            if writes_rows and row is not None:
+                write_rows([row])
+
         shown(session.progress)
         try:
-            session.run(shown, load, shown.on_row, shown.on_problem)
+            session.run(shown, load, on_row, shown.on_problem)
         except KeyboardInterrupt:
             interrupted = True
         shown.end(session.progress, finished=not (interrupted or session.progress.stopped))
@@ -251,7 +269,8 @@ def _report(session: Session, rows: RowOptions, output: OutputOptions) -> None:
     n_unwritten = session.n_failed - progress.errors
     parts += [f"{n_unwritten} not written beside or into their images"] if n_unwritten else []
     seconds = time.monotonic() - progress.began
-    console.say(f"{rows.out}: {', '.join(parts)}; {duration(seconds)}, {rate(progress):.2f} images/s")
+    name = "stdout" if rows.out == STDOUT else rows.out
+    console.say(f"{name}: {', '.join(parts)}; {duration(seconds)}, {rate(progress):.2f} images/s")
     if embedder is not None:
         others = embedder.n_without_file
         more = f"; not about one image file: {counted(others, 'answer')}" if others else ""

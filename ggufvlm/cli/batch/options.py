@@ -117,7 +117,7 @@ class RowOptions:
         option(
             "-o",
             "--output",
-            help="Ends in .jsonl, .csv, .tsv or .parquet. What is in it is not asked again.",
+            help="Ends in .jsonl, .csv, .tsv or .parquet; what is in it is not asked again. - for stdout.",
             metavar="OUT",
         ),
     ] = None

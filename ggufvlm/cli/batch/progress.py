@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +38,20 @@ def seconds_left(progress: Progress) -> float | None:
 
 
 class BatchProgress:
-    """Tells how far the run is. ``with`` it, and give it every state."""
+    """Tells how far the run is. ``with`` it, and give it every state.
 
-    def __init__(self, output: OutputOptions, *, as_json: bool) -> None:
+    Args:
+        output: what is shown.
+        as_json: as JSON lines.
+        beside_rows: rows go to stdout; where that is a terminal, no bar is drawn between them.
+    """
+
+    def __init__(self, output: OutputOptions, *, as_json: bool, beside_rows: bool = False) -> None:
         self._json = as_json
         self._quiet = output.quiet and not as_json
         self._draws = console.can_draw(output, stderr=True) and not (self._quiet or as_json or output.debug)
+        if beside_rows and sys.stdout.isatty():
+            self._draws = False
         self._output = output
         self._last = time.monotonic()
         self._bars: Bars | None = None

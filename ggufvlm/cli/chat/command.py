@@ -25,6 +25,7 @@ from ggufvlm.cli.options.shared import (
     grouped,
     text_or_file,
 )
+from ggufvlm.cli.options.stdin_text import STDIN
 from ggufvlm.cli.terminal.interruption import leaving_at_once
 from ggufvlm.config import SamplingParams
 from ggufvlm.errors import UsageError
@@ -63,6 +64,8 @@ def chat(
     are the lines of stdin, and the first error ends it: ggufvlm chat < script.txt; --json gives one line a turn.
     """
     sources, first = expand(arguments or [])
+    if STDIN in (first, system):
+        raise UsageError(f"{STDIN}: messages come from stdin", hint="name a file: @FILE")
     if "-" in sources:
         raise UsageError("- is no image here: messages come from stdin", hint="ggufvlm chat photo.jpg")
     if output.debug:

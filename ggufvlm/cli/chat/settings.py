@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from ggufvlm.cli.chat.layout import say_rows
 from ggufvlm.cli.chat.session import ChatSession
+from ggufvlm.cli.options.stdin_text import STDIN
 from ggufvlm.config import PLAIN_SETTINGS, SamplingSettings, kind_of, with_settings
 from ggufvlm.errors import UsageError
 
@@ -77,6 +78,8 @@ def system(session: ChatSession, rest: str) -> None:
     """
     from ggufvlm.cli.options.shared import text_or_file
 
+    if rest == STDIN:
+        raise UsageError(f"{STDIN}: messages come from stdin", hint="name a file: @FILE")
     if rest:
         session.chat.system = None if rest == "off" else text_or_file(rest)
         session.changed()

@@ -63,7 +63,8 @@ class PromptOptions:
     """What is asked."""
 
     prompt: Annotated[
-        str | None, option("-p", "--prompt", help="The question, or @FILE to read it from.", metavar="TEXT|@FILE")
+        str | None,
+        option("-p", "--prompt", help="The question, or @FILE to read it from; @- is stdin.", metavar="TEXT|@FILE"),
     ] = None
     system: Annotated[str | None, option("-s", "--system", help="System message, or @FILE.", metavar="TEXT|@FILE")] = (
         None
@@ -231,12 +232,16 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     return with_groups
 
 
-def text_or_file(value: str) -> str:
-    """The text itself, or the contents of ``@FILE`` without its last line break.
+def text_or_file(value: str, *, quiet: bool = False) -> str:
+    """The text itself, or the contents of ``@FILE``, or of stdin for ``@-``, without the last line break.
 
     Raises:
         InputError: the file cannot be read.
     """
     if not value.startswith("@"):
         return value
+    if value == "@-":
+        from ggufvlm.cli.options.stdin_text import read_stdin
+
+        return read_stdin(quiet=quiet)
     return read_text(expanded(value[1:])).replace("\r\n", "\n").removesuffix("\n")
