@@ -82,20 +82,17 @@ def in_order(records: bytes) -> bytes:
 
 def in_resources(resources: bytes, text: Said) -> bytes:
     """Photoshop resources (``8BIM`` ...) with this caption or these keywords in their IPTC records."""
-    found = _resources(resources)
-    records = described(next((data for number, _, data in found if number == _RECORDS), b""), text)
-    out, is_in = [], False
-    for number, name, data in found:
-        if number == _RECORDS:
-            out.append(_resource(number, name, records))
-            is_in = True
-        elif number == _DIGEST:  # tells Adobe's programs whether somebody changed the records
-            out.append(_resource(number, name, hashlib.md5(records, usedforsecurity=False).digest()))
-        else:
-            out.append(_resource(number, name, data))
-    if not is_in:
-        out.append(_resource(_RECORDS, b"\0\0", records))
-    return b"".join(out)
+    old = [data for number, _, data in _resources(resources) if number == _RECORDS]
+    records = described(old[0] if old else b"", text)
+    return with_records(resources, records) + (b"" if old else _resource(_RECORDS, b"\0\0", records))
+
+
+def with_records(resources: bytes, records: bytes) -> bytes:
+    """Photoshop resources with these IPTC records where they hold some, and the digest of these where they have one."""
+    digest = hashlib.md5(records, usedforsecurity=False).digest()
+    # tells Adobe's programs whether somebody changed the records
+    new = {_RECORDS: records, _DIGEST: digest}
+    return b"".join(_resource(number, name, new.get(number, data)) for number, name, data in _resources(resources))
 
 
 def of_resources(resources: bytes) -> str | None:

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 
 from ggufvlm.media.metadata import iptc, xmp
 from ggufvlm.media.metadata.block import Damaged, Said
-from ggufvlm.media.metadata.tiff import NEW_BLOCK, TiffFile
+from ggufvlm.media.metadata.new_exif import JpegHeader, new_exif
+from ggufvlm.media.metadata.tiff import TiffFile
 
 _EXIF, _XMP, _PHOTOSHOP, _MPF = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0", b"MPF\0"
-_APP0, _APP1, _APP2, _APP13, _SCAN = 0xE0, 0xE1, 0xE2, 0xED, 0xDA
+_JFIF, _PROFILE, _ADOBE = b"JFIF\0", b"ICC_PROFILE\0", b"Adobe"
+_APP0, _APP1, _APP2, _APP13, _APP14, _SCAN = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xDA
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _LARGEST = 65_533  # bytes behind a segment's length
 _MP_ENTRIES, _MP_ENTRY = 0xB002, 16
 
@@ -65,7 +68,8 @@ class JpegFile:
     def describe(self, field: str, text: Said) -> None:
         """Put a description into ``xmp``, ``exif`` or ``iptc``."""
         if field == "exif":
-            block = TiffFile(self._get(_APP1, _EXIF) or NEW_BLOCK)
+            old = self._get(_APP1, _EXIF)
+            block = TiffFile(old) if old else new_exif(self._header())
             block.describe("exif", text)
             self._put(_APP1, _EXIF, block.to_bytes(), "EXIF")
         elif field == "xmp":
@@ -120,6 +124,24 @@ class JpegFile:
                 self._segments[place] = new
                 return
         self._segments.insert(self._place_for(signature), new)
+
+    def _header(self) -> JpegHeader:
+        """What a new EXIF block repeats of the file."""
+        frame = next((segment.payload for segment in self._segments if segment.marker in _FRAMES), b"")
+        if len(frame) < 6:
+            raise Damaged("the JPEG file has no image")
+        height, width, n_channels = struct.unpack_from(">HHB", frame, 1)
+        adobe = self._get(_APP14, _ADOBE) or b""
+        jfif = self._get(_APP0, _JFIF) or b""
+        unit, x, y = struct.unpack_from(">BHH", jfif, 2) if len(jfif) >= 7 else (0, 0, 0)
+        return JpegHeader(
+            width=width,
+            height=height,
+            n_channels=n_channels,
+            is_rgb=adobe[6:7] == b"\0",
+            has_profile=self._get(_APP2, _PROFILE) is not None,
+            density=(unit, x, y),
+        )
 
     def _place_for(self, signature: bytes) -> int:
         """Behind the JFIF header, EXIF before all others."""

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from ggufvlm.media.metadata import iptc, xmp
 from ggufvlm.media.metadata.block import Damaged, Said
 
-DESCRIPTION, XMP, IPTC = 270, 700, 33723
-_ASCII, _UNDEFINED = 2, 7
+DESCRIPTION, XMP, IPTC, PHOTOSHOP = 270, 700, 33723, 34377
+_BYTE, _ASCII, _LONG = 1, 2, 4
+_HEADER = 8  # bytes
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 129: 1}
 NEW_BLOCK = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
 """An EXIF block with nothing in it."""
@@ -60,9 +61,9 @@ class TiffFile:
                 raise Damaged("EXIF has no place for keywords")
             self.put(DESCRIPTION, _ASCII, text.replace("\0", "").encode("utf-8", "replace") + b"\0")
         elif field == "xmp":
-            self.put(XMP, 1, xmp.described(self.get(XMP), text))
+            self.put(XMP, _BYTE, xmp.described(self.get(XMP), text))
         else:
-            self.put(IPTC, _UNDEFINED, iptc.described(iptc.in_order(self.get(IPTC) or b""), text))
+            self._put_records(iptc.described(iptc.in_order(self.get(IPTC) or b""), text))
 
     def description(self, field: str) -> str | None:
         """What stands in ``xmp``, ``exif`` or ``iptc``."""
@@ -84,8 +85,8 @@ class TiffFile:
         if size <= 4:
             return entry.field[:size]
         (at,) = struct.unpack(f"{self._order}I", entry.field)
-        if at + size > len(self._data):
-            raise Damaged("its TIFF directory points beyond the end of the file")
+        if at < _HEADER or at + size > len(self._data):
+            raise Damaged("its TIFF directory points beyond the end of the file, or at its beginning")
         return self._data[at : at + size]
 
     def put(self, tag: int, kind: int, value: bytes) -> None:
@@ -93,10 +94,18 @@ class TiffFile:
 
         Args:
             tag: the entry's number.
-            kind: the type of its values, which have one byte each.
-            value: all of them.
+            kind: the type of its values.
+            value: all of them, in the file's byte order.
         """
         self._added[tag] = (kind, value)
+
+    def _put_records(self, records: bytes) -> None:
+        """Put IPTC in as 32-bit numbers, as Photoshop does: some programs read no other type."""
+        records = records.ljust(-(-len(records) // 4) * 4, b"\0")
+        self.put(IPTC, _LONG, records)
+        resources = self.get(PHOTOSHOP)
+        if resources is not None:
+            self.put(PHOTOSHOP, _BYTE, iptc.with_records(resources, records))
 
     def keywords(self, field: str) -> tuple[str, ...]:
         """The keywords in a field; EXIF has none."""
@@ -113,7 +122,7 @@ class TiffFile:
         out = bytearray(self._data)
         entries = [entry for entry in self._entries if entry.tag not in self._added]
         for tag, (kind, value) in self._added.items():
-            entries.append(_DirectoryEntry(tag, kind, len(value), self._place(out, value)))
+            entries.append(_DirectoryEntry(tag, kind, len(value) // _SIZES[kind], self._place(out, value)))
         out += b"\0" * (len(out) % 2)
         start = len(out)
         if start >= 2**32:
@@ -129,7 +138,7 @@ class TiffFile:
         """Everything in the file but the fields for descriptions, in a form that tells equal images."""
         parts = [self._next]
         for entry in self._entries:
-            if entry.tag not in (DESCRIPTION, XMP, IPTC):
+            if entry.tag not in (DESCRIPTION, XMP, IPTC, PHOTOSHOP):
                 parts.append(struct.pack("<HHI", entry.tag, entry.kind, entry.n_values) + (self.get(entry.tag) or b""))
         offsets, counts = self._numbers(273) or self._numbers(324), self._numbers(279) or self._numbers(325)
         parts += [self._data[at : at + size] for at, size in zip(offsets, counts, strict=False)]

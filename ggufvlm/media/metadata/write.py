@@ -6,6 +6,7 @@ import enum
 from collections.abc import Collection
 
 from ggufvlm.errors import ImageError
+from ggufvlm.media.metadata.afcp import AfcpTrailer
 from ggufvlm.media.metadata.block import Damaged, Said
 from ggufvlm.media.metadata.jpeg import JpegFile
 from ggufvlm.media.metadata.png import PngFile
@@ -41,11 +42,13 @@ def describe_file(data: bytes, text: Said, fields: Collection[Field], name: str)
     Raises:
         ImageError: another format, a field that the format does not have, damaged metadata, no room.
     """
-    container = _open(data, name)
+    trailer = AfcpTrailer(data)
+    container = _open(trailer.before(data), name)
     try:
         for field in sorted(fields):
             container.describe(field.value, text)
-        return container.to_bytes()
+        after = container.to_bytes()
+        return after + trailer.at(len(after))
     except Damaged as error:
         raise ImageError(f"{name}: {error}", hint=SIDECAR_HINT) from error
 
@@ -101,8 +104,10 @@ def fields_that_fit(data: bytes, fields: Collection[Field], name: str) -> tuple[
 def is_same_image(data: bytes, other: bytes) -> bool:
     """Whether two files of one format differ in nothing but their metadata; no pixel is decoded."""
     try:
-        first, second = _open(data, ""), _open(other, "")
-        return type(first) is type(second) and first.image() == second.image()
+        trailers = AfcpTrailer(data), AfcpTrailer(other)
+        first, second = _open(trailers[0].before(data), ""), _open(trailers[1].before(other), "")
+        is_same = type(first) is type(second) and first.image() == second.image()
+        return is_same and trailers[0].at(0) == trailers[1].at(0)
     except (ImageError, Damaged):
         return False
 
