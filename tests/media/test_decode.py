@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import threading
 import warnings
 
@@ -567,3 +569,32 @@ def test_a_white_logo_is_put_on_dark_and_any_other_on_white():
         assert (seen.is_on_dark, seen.rgb[:3]) == (False, b"\xff\xff\xff")
     assert not decode(encode(PIL.Image.new("RGBA", (9, 9), (0, 0, 0, 0)), "PNG"), "a").is_on_dark, "nothing is visible"
     assert not decode(encode(halves(), "PNG"), "a").is_on_dark
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is counted in kilobytes on Linux")
+def test_an_image_of_200_megapixels_takes_two_gigabytes(tmp_path):
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    PIL.Image.new("RGB", (16384, 12288), BLUE).save(tmp_path / "phone.jpg", exif=exif)
+    program = (
+        "import resource; from ggufvlm import media; image = media.load('phone.jpg');"
+        "print(image.width, image.height, image.rgb[-1], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    told = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    width, height, blue, peak = map(int, told.stdout.split())
+    assert (width, height) == (12288, 16384)
+    assert blue > 250
+    assert peak < 1_800_000
+
+
+def test_an_image_that_is_read_in_strips_is_the_same():
+    pixels = np.random.default_rng(3).integers(0, 256, (4001, 4003, 3), dtype=np.uint8)
+    assert media.load(PIL.Image.fromarray(pixels)).rgb == pixels.tobytes()
+
+
+def test_an_image_that_no_memory_is_left_for_is_refused(monkeypatch):
+    monkeypatch.setattr("ggufvlm.media.decoding.decode.available_memory", lambda: 100_000_000)
+    data = encode(PIL.Image.new("L", (5000, 5000)), "PNG")
+    with pytest.raises(ImageError, match=r"big.png: 5000x5000 pixels take 0.2 GB .* 0.1 GB .* free"):
+        decode(data, "big.png")

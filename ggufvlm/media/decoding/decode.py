@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import threading
 import warnings
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ggufvlm.errors import ImageError
+from ggufvlm.hardware.system import available_memory
 from ggufvlm.media.decoding.convert import ON_DARK, to_rgb, upright
 from ggufvlm.media.decoding.decode_errors import DAMAGE, INCOMPLETE, TOO_LARGE, explained
 from ggufvlm.media.decoding.formats import foreign_kind
@@ -18,8 +20,8 @@ from ggufvlm.media.image import Image
 if TYPE_CHECKING:
     import PIL.Image
 
-MAX_PIXELS = 178_956_970
-"""Largest image that is decoded, in pixels: what Pillow itself refuses to exceed (512 MB of RGB)."""
+MAX_PIXELS = 1 << 28
+"""Largest image that is decoded, in pixels: phones make 200 million. One takes 2.1 GB while it is decoded."""
 
 _MOST_PIXELS_A_BYTE = {"GIF": 3_000, "PNG": 10_000}
 """What the best compression reaches: a code of LZW has 12 bits, its string up to 3,840 pixels; DEFLATE makes 1032 bytes
@@ -27,6 +29,8 @@ of one, each with eight pixels of 1 bit. The others have no bound that would hel
 _END_OF_JPEG, _MIDDLE = b"\xff\xd9", 128
 _SUBFILE_TYPE, _REDUCED, _MASK = 254, 1, 4  # of TIFF
 _MOST_THUMBNAILS = 16
+_STRIP = 4_000_000  # pixels
+_BYTES_A_PIXEL = 8  # while one is decoded: Pillow's four, twice if it is turned, or once and the three that are kept
 _HARMLESS = 16_000_000  # pixels; fewer take no memory worth a word, and a frame of a GIF may be smaller than its screen
 
 _warnings_lock = threading.Lock()
@@ -56,10 +60,11 @@ def decode(data: bytes, source: str, *, max_pixels: int = MAX_PIXELS) -> Image:
         pass_thumbnails(image, source)
         _check_size(image, source, max_pixels)
         _check_content(image, len(data), source)
+        _check_memory(image, source)
         if not _lacks_end_alone(image, data):
-            return finish(image, source, max_pixels=max_pixels)
+            return finish(image, source, max_pixels=max_pixels, is_last=True)
     with open_image(data + _END_OF_JPEG, source) as image:
-        return finish(image, source, max_pixels=max_pixels)
+        return finish(image, source, max_pixels=max_pixels, is_last=True)
 
 
 def _lacks_end_alone(image: PIL.Image.Image, data: bytes) -> bool:
@@ -119,13 +124,28 @@ def _check_content(image: PIL.Image.Image, n_bytes: int, source: str) -> None:
         )
 
 
-def finish(image: PIL.Image.Image, source: str, *, max_pixels: int = MAX_PIXELS) -> Image:
+def _check_memory(image: PIL.Image.Image, source: str) -> None:
+    """Refuse what would take all memory: the system ends a process for that, without a word."""
+    n_bytes = image.width * image.height * _BYTES_A_PIXEL
+    if n_bytes <= _HARMLESS * _BYTES_A_PIXEL:
+        return
+    available = available_memory()
+    if available is not None and n_bytes > available:
+        raise ImageError(
+            f"{source}: {image.width}x{image.height} pixels take {n_bytes / 1e9:.1f} GB to decode, and"
+            f" {available / 1e9:.1f} GB of memory are free",
+            hint=TOO_LARGE,
+        )
+
+
+def finish(image: PIL.Image.Image, source: str, *, max_pixels: int = MAX_PIXELS, is_last: bool = False) -> Image:
     """Load, check and convert a Pillow image; upright if it is one as opened from a file.
 
     Args:
         image: a Pillow image of any mode.
         source: its name, for messages and for ``Image.source``.
         max_pixels: largest width times height that is decoded.
+        is_last: nobody uses the image after this, so that it is closed as soon as its pixels are elsewhere.
 
     Raises:
         ImageError: cut off, damaged, too large or without pixels.
@@ -137,9 +157,23 @@ def finish(image: PIL.Image.Image, source: str, *, max_pixels: int = MAX_PIXELS)
         _load(image)
         # A decoder may find another size in the data than in the header.
         _check_size(image, source, max_pixels)
-        rgb = to_rgb(upright(_seen_part(image)) if name else image)
+        turned = upright(_seen_part(image)) if name else image
+        if is_last and turned is not image:
+            image.close()
+        rgb = to_rgb(turned)
+        del turned
         is_on_dark = bool(rgb.info.get(ON_DARK))
-        return Image.from_rgb(rgb.width, rgb.height, rgb.tobytes(), source, original_format=name, is_on_dark=is_on_dark)
+        return Image.from_rgb(rgb.width, rgb.height, _pixels(rgb), source, original_format=name, is_on_dark=is_on_dark)
+
+
+def _pixels(rgb: PIL.Image.Image) -> bytes:
+    """What ``tobytes`` gives, in strips: of a large image that would take the memory of two."""
+    if rgb.width * rgb.height <= _HARMLESS:
+        return rgb.tobytes()
+    pixels, n_rows = io.BytesIO(), max(1, _STRIP // rgb.width)
+    for top in range(0, rgb.height, n_rows):
+        pixels.write(rgb.crop((0, top, rgb.width, min(top + n_rows, rgb.height))).tobytes())
+    return pixels.getvalue()
 
 
 def _seen_part(image: PIL.Image.Image) -> PIL.Image.Image:
