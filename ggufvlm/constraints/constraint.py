@@ -46,11 +46,12 @@ class Constraint:
                 ``name, age int, tags: a list of words`` (fields separated by commas, or by line breaks; types str,
                 int, float, bool; text behind a colon describes a field). Objects of the shorthand and of pydantic
                 have no further keys unless the model allows them; other schemas mean what JSON Schema
-                (Draft 2020-12) says.
+                (Draft 2020-12) says, and OpenAPI's ``nullable`` allows null. Whether items are unique
+                (``uniqueItems``) is found out by :meth:`check`.
 
         Raises:
-            UsageError: not a schema, or something in it cannot be enforced: a message of llguidance, or a keyword
-                that JSON Schema does not know.
+            UsageError: not a schema, or something in it cannot be enforced: a message of llguidance, or a word that
+                looks like a keyword and is none.
         """
         from ggufvlm.constraints.schema import schema_text
 
@@ -140,6 +141,20 @@ class Constraint:
         if not fits(self.kind, self.text, text):
             raise EngineError(f"the answer does not fit its constraint: {_shortened(text)!r}")
         return text
+
+    @property
+    def is_left_to_check(self) -> bool:
+        """Whether an answer may keep to the grammar and not to the schema, such as items that are to be unique.
+
+        Raises:
+            UsageError: not a schema.
+        """
+        if self.kind != "json_schema":
+            return False
+        from ggufvlm.constraints.dialects import is_left_to_check
+        from ggufvlm.constraints.schema import read_schema
+
+        return is_left_to_check(read_schema(self.text))
 
     def tidy(self, text: str) -> str:
         """A finished answer as programs like it: JSON without white space between its tokens, other text as it is."""

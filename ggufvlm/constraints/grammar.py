@@ -75,14 +75,16 @@ def _schema_grammar(text: str) -> str:
 
     from ggufvlm.constraints.bounds import bounded
     from ggufvlm.constraints.depth import require_shallow, schema_references
+    from ggufvlm.constraints.dialects import as_json_schema, held_by_grammar
     from ggufvlm.constraints.schema import read_schema
     from ggufvlm.constraints.validation import validator_of
 
-    schema = read_schema(text)
+    given = read_schema(text)
+    schema = held_by_grammar(as_json_schema(given))
     require_shallow(schema_references(schema), "#")
     options: Any = {"whitespace_pattern": _WHITE_SPACE}
     try:
-        plain = LLMatcher.grammar_from_json_schema(text, overrides=options)
+        plain = LLMatcher.grammar_from_json_schema(text if schema == given else json.dumps(schema), overrides=options)
     except ValueError as error:  # half characters, hundreds of levels
         raise UsageError(f"the schema is refused: {error}") from error
     _refuse("json_schema", plain, schema)

@@ -2,7 +2,8 @@
 
 llguidance refuses keywords of JSON Schema that it does not know, and passes over words that are none: a misspelt
 ``minLenght`` would silently mean nothing. So words that JSON Schema (Draft 2020-12 and before) does not know are
-refused here, but for annotations and ``x-...``.
+refused here if they look like keywords: nearly spelt like one, meaning one elsewhere, or with a schema in them. Others
+are notes, as JSON Schema has it.
 """
 
 from __future__ import annotations
@@ -43,9 +44,27 @@ _ANNOTATIONS = {
     *("$schema", "$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$vocabulary", "$comment"),
     *("title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly"),
     *("contentEncoding", "contentMediaType", "discriminator", "externalDocs", "xml"),
+    *("propertyOrdering", "enumNames", "enumDescriptions", "markdownDescription", "errorMessage", "defaultSnippets"),
 }
+_DIALECTS = {"nullable"}
+_MEANT = {
+    **{"min": "minimum", "max": "maximum", "range": "minimum and maximum", "step": "multipleOf"},
+    **{"length": "minLength and maxLength", "size": "minItems and maxItems", "regex": "pattern", "regexp": "pattern"},
+    **{
+        "choices": "enum",
+        "options": "enum",
+        "values": "enum",
+        "enums": "enum",
+        "types": "type",
+        "fields": "properties",
+    },
+}
+"""Words that mean a constraint elsewhere, and what JSON Schema calls it; no underscores in them."""
+_SURELY_MEANT = 0.85
 _NAMES = {"$schema", "$id", "$anchor", "$dynamicAnchor", "$ref", "$dynamicRef"}
-_KNOWN = ONE | LISTS | NAMED | _ASSERTIONS | _ANNOTATIONS
+_KEYWORDS = ONE | LISTS | NAMED | _ASSERTIONS | _DIALECTS
+_KNOWN = _KEYWORDS | _ANNOTATIONS
+_PLAINLY = {word.lower(): word for word in _KEYWORDS}
 
 
 def schema_text(schema: Any) -> str:
@@ -101,24 +120,37 @@ def read_schema(text: str) -> dict[str, Any]:
         raise UsageError(f"a schema is a JSON object, not {text[:40]!r}")
     for path, part in parts(schema):
         for word, value in part.items():
-            _require_known(word, path)
+            _require_known(word, value, path)
             if word in _NAMES and not isinstance(value, str):
                 raise UsageError(f"{word} at {path} is a text, not {json.dumps(value)[:40]}")
     return schema
 
 
-def _require_known(word: str, path: str) -> None:
+def _require_known(word: str, value: Any, path: str) -> None:
     if word == "x-guidance":
         raise UsageError("x-guidance in a schema is not taken: all keywords count")
-    if word == "nullable":
-        raise UsageError(f"'nullable' at {path} is no keyword of JSON Schema", hint='"type": ["string", "null"]')
     if word in _KNOWN or word.startswith("x-"):
         return
-    meant = difflib.get_close_matches(word, _KNOWN, 1)
+    meant = _keyword_meant(word)
+    if meant is None and not _holds_objects(value):
+        return
     raise UsageError(
         f"{word!r} at {path} is no keyword of JSON Schema",
-        hint=f"{meant[0]}?" if meant else "names of fields stand inside properties; notes of your own begin with x-",
+        hint=f"{meant}?" if meant else "names of fields stand inside properties; notes of your own begin with x-",
     )
+
+
+def _keyword_meant(word: str) -> str | None:
+    """The keyword that a word stands for by mistake, if it looks like that."""
+    plain = word.lower().replace("_", "").replace("-", "")
+    if plain in _PLAINLY or plain in _MEANT:
+        return _PLAINLY.get(plain) or _MEANT[plain]
+    near = difflib.get_close_matches(plain, [known for known in _PLAINLY if len(known) > 4], 1, _SURELY_MEANT)
+    return _PLAINLY[near[0]] if near else None
+
+
+def _holds_objects(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict) for item in value))
 
 
 def parts(schema: Any, path: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -141,9 +173,8 @@ def place_of(sentence: str, schema: Any) -> str:
     """A sentence of llguidance with the place of what it names, where that can be found."""
     unknown = re.search(r'Unimplemented keys: \["([^"]+)"', sentence)
     one_of = "oneOf" if sentence.startswith("oneOf constraints") else None
-    form = re.search(r"Unknown format: (.+)", sentence)
     for path, part in parts(schema):
-        if (unknown and unknown[1] in part) or (one_of and one_of in part) or (form and part.get("format") == form[1]):
+        if (unknown and unknown[1] in part) or (one_of and one_of in part):
             return f"{sentence} (at {path})"
     return sentence
 
@@ -152,7 +183,7 @@ def way_out(sentence: str) -> str | None:
     """What may be written instead of what llguidance refuses."""
     if sentence.startswith("oneOf constraints"):
         return "anyOf is taken; oneOf too where its branches differ in type or in a constant property"
-    if sentence.startswith(("Unimplemented keys", "Unknown format")):
+    if sentence.startswith("Unimplemented keys"):
         return "answers cannot be held to that: leave it out of the schema"
     if sentence.startswith("Resource "):
         return "copy what it refers to into $defs"

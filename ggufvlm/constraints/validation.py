@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from ggufvlm.constraints.byte_matcher import accepts
+from ggufvlm.constraints.dialects import as_json_schema
 from ggufvlm.errors import EngineError, UsageError
 
 _MAX_DIGITS = 1000  # Python reads 4,300 at most, other programs far fewer
@@ -50,7 +51,7 @@ def validator_of(schema_text: str) -> Any:
     from jsonschema.validators import Draft202012Validator, extend, validator_for
     from jsonschema_specifications import REGISTRY
 
-    plain = json.loads(schema_text)
+    plain = _read(schema_text)
     kind = validator_for(plain, default=Draft202012Validator)
     try:
         kind.check_schema(plain, format_checker=FormatChecker(formats=()))  # Python does not know all patterns
@@ -59,13 +60,18 @@ def validator_of(schema_text: str) -> Any:
             f"the schema is wrong at {_pointer(error.absolute_path)}: {error.message[:200]}",
             hint=f"as {plain.get('$schema', 'Draft 2020-12')} has it; another draft is named by $schema",
         ) from error
-    schema = json.loads(schema_text, parse_float=Decimal)
+    schema = _read(schema_text, parse_float=Decimal)
     ours = {
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional_properties,
     }
     return extend(kind, ours)(schema, registry=REGISTRY, format_checker=_formats())
+
+
+def _read(text: str, **options: Any) -> Any:
+    schema = json.loads(text, **options)
+    return as_json_schema(schema) if isinstance(schema, dict) else schema
 
 
 def _finite(text: str) -> float:
