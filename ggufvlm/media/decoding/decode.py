@@ -15,6 +15,7 @@ from ggufvlm.media.decoding.convert import ON_DARK, to_rgb, upright
 from ggufvlm.media.decoding.decode_errors import DAMAGE, INCOMPLETE, TOO_LARGE, explained
 from ggufvlm.media.decoding.formats import foreign_kind
 from ggufvlm.media.decoding.plugins import SEEN_PART, open_image
+from ggufvlm.media.decoding.square_pixels import square_size
 from ggufvlm.media.image import Image
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ def finish(image: PIL.Image.Image, source: str, *, max_pixels: int = MAX_PIXELS,
     name = image.format
     _check_size(image, source, max_pixels)
     with explained(source, name or "image"):
+        stored, size = image.size, square_size(image, max_pixels)
         _load(image)
         # A decoder may find another size in the data than in the header.
         _check_size(image, source, max_pixels)
@@ -162,6 +164,7 @@ def finish(image: PIL.Image.Image, source: str, *, max_pixels: int = MAX_PIXELS,
             image.close()
         rgb = to_rgb(turned)
         del turned
+        rgb = rgb if size == stored else rgb.resize(size)
         is_on_dark = bool(rgb.info.get(ON_DARK))
         return Image.from_rgb(rgb.width, rgb.height, _pixels(rgb), source, original_format=name, is_on_dark=is_on_dark)
 

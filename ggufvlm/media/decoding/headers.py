@@ -10,6 +10,7 @@ from ggufvlm.errors import ImageError
 from ggufvlm.media.decoding.decode import MAX_PIXELS, pass_thumbnails
 from ggufvlm.media.decoding.decode_errors import DAMAGE, explained
 from ggufvlm.media.decoding.plugins import SEEN_PART, open_image
+from ggufvlm.media.decoding.square_pixels import square_size
 from ggufvlm.media.sources.read import read_source
 
 _PREFIX = 256 * 1024  # bytes: holds the header of nearly every file, EXIF thumbnail included
@@ -37,15 +38,31 @@ def header_size(source: str | os.PathLike[str] | bytes) -> tuple[int, int]:
     return _size(*read_source(source))
 
 
+def decoded_size(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height that an image file has once it is decoded, though perhaps not yet turned or cropped.
+
+    To look at more of some formats, Pillow decodes the image.
+
+    Args:
+        data: the whole file.
+        name: for messages.
+        max_pixels: largest width times height that will be decoded.
+
+    Raises:
+        ImageError: not an image, or damaged at its start.
+    """
+    with open_image(data, name) as image, explained(name, image.format or "image"):
+        pass_thumbnails(image, name)
+        return square_size(image, max_pixels)
+
+
 def decoded_bytes(data: bytes, name: str) -> int:
     """How much memory an image file takes once it is decoded; 0 if it is damaged, which decoding will tell."""
     try:
-        # nothing but the size: to look at more of some formats, Pillow decodes the image
-        with open_image(data, name) as image:
-            n_pixels: int = image.width * image.height
+        width, height = decoded_size(data, name)
     except ImageError:
         return 0
-    return 3 * n_pixels
+    return 3 * width * height
 
 
 def exif_fields(data: bytes) -> dict[str, str]:
@@ -86,6 +103,8 @@ def _size(data: bytes, name: str) -> tuple[int, int]:
         raise ImageError(f"{name}: the file is empty")
     with open_image(data, name) as image, explained(name, image.format or "image"):
         pass_thumbnails(image, name)
+        if image.format == "TIFF":  # which Pillow has upright
+            return square_size(image, MAX_PIXELS)
         left, upper, right, lower = image.info.get(SEEN_PART) or (0, 0, *image.size)
         width, height = right - left, lower - upper
         if width * height > MAX_PIXELS:

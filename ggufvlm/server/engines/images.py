@@ -11,7 +11,7 @@ from ggufvlm.errors import ImageError
 from ggufvlm.families import ChatHandler
 from ggufvlm.media import Image, resize
 from ggufvlm.media.decoding.decode import decode
-from ggufvlm.media.decoding.plugins import open_image
+from ggufvlm.media.decoding.headers import decoded_size
 from ggufvlm.workers.prefetch import Budget
 
 T = TypeVar("T")
@@ -46,9 +46,7 @@ class Decoder:
         for place, data in enumerate(files, start=1):
             if not data:
                 raise ImageError(f"{_name(place)}: the file is empty")
-            # nothing but the size: to look at more of some formats, Pillow decodes the image
-            with open_image(data, _name(place)) as image:
-                width, height = image.size
+            width, height = decoded_size(data, _name(place), self._max_pixels)
             if width * height > self._max_pixels:
                 raise ImageError(
                     f"{_name(place)}: {width}x{height} is {width * height} pixels, "
