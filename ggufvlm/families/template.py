@@ -55,7 +55,8 @@ def render(
 
     The template sees an unguessable word in the place of each text and image, so nothing a user writes can act as
     a part of the template. Templates differ in what they accept: lists of parts or plain strings, with or without a
-    system role. The first form that a template renders completely and in order is taken.
+    system role, messages of one role in a row or not. The first form that a template renders completely and in order
+    is taken; a dialogue as it was sent comes before one whose messages are joined.
 
     Args:
         source: Jinja source.
@@ -67,29 +68,30 @@ def render(
             since it may print something else beside them than beside texts.
 
     Raises:
-        ModelError: the template is broken, or computes indefinitely.
-        UsageError: the template refuses the dialogue (for instance two user messages in a row).
+        ModelError: the template is broken, computes indefinitely, or leaves out even a single question.
+        UsageError: the template has no form for the dialogue (for instance an answer before the first question).
     """
     compiled = _compile(source)
     style = images or ImageStyle()
     words = _Words(messages, style)
     knows_images = style.word is not None and style.word in source
     refusal = ""
-    for kind, shape in product(("image", image_type) if knows_images else (image_type,), _SHAPES):
+    kinds = ("image", image_type) if knows_images else (image_type,)
+    for dialogue, kind, shape in product(_as_sent_or_joined(words.numbered), kinds, _SHAPES):
         try:
-            text = compiled(shape(words.numbered, kind), tokens)
+            text = compiled(shape(dialogue, kind), tokens)
         except _Refused as error:
             refusal = refusal or str(error)
             continue
         if knows_images:
             text = words.put_for_images(text)
-        if words.found_in(text) == words.all and not words.are_quoted_in(text):
+        if words.are_found_in(text) and not words.are_quoted_in(text):
             return words.split(text)
     if refusal:
         raise UsageError(f"the model's chat template refuses these messages: {refusal}")
-    raise ModelError(
-        "the model's chat template leaves out a part of the messages", hint="--raw sends the prompt as it is"
-    )
+    what, hint = "the model's chat template leaves out a part of these messages", "--raw sends them as they are"
+    is_simple = [message.role for message in messages] == ["user"]
+    raise ModelError(what, hint=hint) if is_simple else UsageError(what, hint=hint)
 
 
 class _Refused(Exception):  # noqa: N818 - never leaves this module
@@ -112,12 +114,12 @@ class _Words:
         self._stem = f"ggufvlm{secrets.token_hex(12)}x"
         self._style = style
         self._items = [item for message in messages for item in message.content]
+        self._is_system = [message.role == "system" for message in messages for _ in message.content]
         numbers: Iterator[int] = iter(range(len(self._items)))
         self.numbered = [
             _NumberedMessage(m.role, tuple((self._word(next(numbers)), isinstance(item, Image)) for item in m.content))
             for m in messages
         ]
-        self.all = list(range(len(self._items)))
         self._pattern = re.compile(f"{self._stem}(\\d+)x")
 
     def _word(self, number: int) -> str:
@@ -135,8 +137,11 @@ class _Words:
         stems = iter([f"{self._stem}{number}x".join(self._style.around) for number in numbers])
         return re.sub(re.escape(word), lambda _match: next(stems), text)
 
-    def found_in(self, text: str) -> list[int]:
-        return [int(number) for number in self._pattern.findall(text)]
+    def are_found_in(self, text: str) -> bool:
+        """Whether each word is there once; in their order, but for system messages that were put before the others."""
+        found = [int(number) for number in self._pattern.findall(text)]
+        numbers = list(range(len(self._items)))
+        return found == numbers or found == sorted(numbers, key=lambda number: not self._is_system[number])
 
     def are_quoted_in(self, text: str) -> bool:
         """Whether the template printed the list of parts itself, which happens where it expects a string."""
@@ -173,23 +178,37 @@ def _with_strings(messages: Sequence[_NumberedMessage], _image_type: str) -> Sha
     return [{"role": m.role, "content": "".join(word for word, _ in m.content)} for m in messages]
 
 
-def _system_in_user(messages: Sequence[_NumberedMessage]) -> list[_NumberedMessage]:
-    """The system message put at the beginning of the first user message."""
-    if len(messages) < 2 or messages[0].role != "system" or messages[1].role != "user":
-        return list(messages)
-    joined = _NumberedMessage("user", (*messages[0].content, *messages[1].content))
-    return [joined, *messages[2:]]
+_SHAPES = (_with_parts, _with_strings)
 
 
-def _system_first_with_parts(messages: Sequence[_NumberedMessage], image_type: str) -> Shape:
-    return _with_parts(_system_in_user(messages), image_type)
+def _as_sent_or_joined(messages: Sequence[_NumberedMessage]) -> list[list[_NumberedMessage]]:
+    """The dialogue as it was sent, then forms of it for templates that refuse it or leave something out."""
+    system = [message for message in messages if message.role == "system"]
+    others = [message for message in messages if message.role != "system"]
+    forms = [list(messages), _joined([*system, *others])]
+    if system:  # for templates that know no system role, or not without a question
+        as_user = _NumberedMessage("user", forms[1][0].content)
+        forms.append([*_joined([as_user, *others[:1]]), *others[1:]])
+        forms.append(_joined(forms[-1]))
+    return [form for place, form in enumerate(forms) if form not in forms[:place]]
 
 
-def _system_first_with_strings(messages: Sequence[_NumberedMessage], image_type: str) -> Shape:
-    return _with_strings(_system_in_user(messages), image_type)
+def _joined(messages: Sequence[_NumberedMessage]) -> list[_NumberedMessage]:
+    """Messages of one role in a row as one, as ``collate`` of Ollama's ``template/template.go`` does it.
 
-
-_SHAPES = (_with_parts, _with_strings, _system_first_with_parts, _system_first_with_strings)
+    Texts that meet are set apart by an empty line; clients send a text and its image in two messages.
+    """
+    joined: list[_NumberedMessage] = []
+    for message in messages:
+        if not joined or joined[-1].role != message.role:
+            joined.append(message)
+            continue
+        before, after = joined[-1].content, message.content
+        if before and after and not before[-1][1] and not after[0][1]:
+            text = f"{before[-1][0]}\n\n{after[0][0]}"  # one text, since templates trim texts
+            before, after = before[:-1], ((text, False), *after[1:])
+        joined[-1] = _NumberedMessage(message.role, (*before, *after))
+    return joined
 
 
 @functools.lru_cache(maxsize=16)

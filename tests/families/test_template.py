@@ -80,12 +80,14 @@ def test_a_template_without_a_system_role_gets_it_in_the_first_user_message() ->
 def test_what_a_template_refuses_is_told_in_its_words() -> None:
     source = "{% if messages[1] %}{{ raise_exception('roles must alternate') }}{% endif %}{{ messages[0].content }}"
     with pytest.raises(UsageError, match="roles must alternate"):
-        render(source, [user("a"), user("b")], TOKENS)
+        render(source, [user("a"), Message("assistant", ("b",)), user("c")], TOKENS)
 
 
 def test_a_template_that_drops_a_message_is_not_used() -> None:
-    with pytest.raises(ModelError, match="leaves out"):
+    with pytest.raises(UsageError, match="leaves out"):  # the template may be right about other dialogues
         render("{{ messages[-1]['content'] }}", [user("a"), Message("assistant", ("b",)), user("c")], TOKENS)
+    with pytest.raises(ModelError, match="leaves out"):  # it cannot be right about any
+        render("assistant:", [user("a")], TOKENS)
 
 
 def test_a_broken_template_is_an_error() -> None:
