@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ggufvlm.server.contract import Engines, Limits
 from ggufvlm.server.fetch.remote import RemoteRules
 from ggufvlm.server.http.access_log import AccessLog
-from ggufvlm.server.http.auth import HostGuard, KeyGuard
+from ggufvlm.server.http.auth import KeyGuard
 from ggufvlm.server.http.body import BodyLimit
 from ggufvlm.server.http.docs_page import docs_page
 from ggufvlm.server.http.errors_json import add_handlers
+from ggufvlm.server.http.host_guard import HostGuard
 from ggufvlm.server.metrics import CONTENT_TYPE, Metrics
 from ggufvlm.server.ollama.routes import ollama_router
 from ggufvlm.server.openai import routes as openai_routes
@@ -39,6 +39,7 @@ _ERROR = {
                 "type": {"type": "string"},
                 "param": {"type": ["string", "null"]},
                 "code": {"type": ["string", "null"]},
+                "hint": {"type": "string"},
             },
         }
     },
@@ -62,7 +63,7 @@ class Rules:
 
     Attributes:
         api_key: needed by all clients; ``None`` for none.
-        hosts: names under which the server may be asked, besides loopback's; ``None`` for any.
+        hosts: names under which the server may be asked, besides this machine's own; ``None`` for any.
         origins: other sites whose pages may ask.
         log_prompts: write what is asked into the log.
     """
@@ -106,10 +107,6 @@ def make_app(engines: Engines, rules: Rules, metrics: Metrics, *, n_at_a_time: i
     if rules.api_key is not None:
         app.add_middleware(KeyGuard, key=rules.api_key, open_paths=_PAGE)
     app.add_middleware(HostGuard, hosts=rules.hosts, origins=rules.origins)
-    if rules.origins:
-        app.add_middleware(
-            CORSMiddleware, allow_origins=rules.origins, allow_methods=["GET", "POST"], allow_headers=["*"]
-        )
     app.add_middleware(AccessLog, metrics=metrics)
     return app
 

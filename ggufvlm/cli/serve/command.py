@@ -166,13 +166,14 @@ def _loads(
 def _rules(access: AccessOptions, limits: Limits, address: Address, key: str | None) -> Rules:
     from ggufvlm.server.app import Rules
     from ggufvlm.server.fetch.remote import RemoteRules
+    from ggufvlm.server.http.own_names import read_host, read_origin
 
-    allowed = tuple(access.allow_host or ())
+    allowed = tuple(map(read_host, access.allow_host or ()))
     return Rules(
         limits=limits,
         remote=RemoteRules(allowed=access.allow_urls, max_bytes=limits.body),
         api_key=key,
-        hosts=allowed if address.is_loopback or allowed else None,
-        origins=tuple(access.cors_origin or ()),
+        hosts=(*allowed, address.socket.getsockname()[0]) if address.is_loopback or allowed else None,
+        origins=tuple(map(read_origin, access.cors_origin or ())),
         log_prompts=access.log_prompts,
     )

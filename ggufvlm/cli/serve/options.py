@@ -59,7 +59,7 @@ class AccessOptions:
     no_api_key: Annotated[bool, option("--no-api-key", help="Let everybody ask who can reach --host.")] = False
     allow_host: Annotated[
         list[str] | None,
-        option("--allow-host", help="A name under which a proxy asks this server; may be repeated.", metavar="NAME"),
+        option("--allow-host", help="Another name under which it may be asked; may be repeated.", metavar="NAME"),
     ] = None
     cors_origin: Annotated[
         list[str] | None,

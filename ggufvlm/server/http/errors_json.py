@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 def fault_body(fault: Fault, path: str) -> dict[str, Any]:
     """What a client of this path expects of an error."""
     if path.startswith("/api/"):
-        return {"error": fault.message}
-    return {"error": {"message": fault.message, "type": fault.kind, "param": fault.param, "code": fault.code}}
+        return {"error": f"{fault.message} ({fault.hint})" if fault.hint else fault.message}
+    hint = {"hint": fault.hint} if fault.hint else {}
+    return {"error": {"message": fault.message, "type": fault.kind, "param": fault.param, "code": fault.code, **hint}}
 
 
 def fault_response(fault: Fault, path: str) -> Response:

@@ -23,6 +23,7 @@ class Fault:
         kind, code: OpenAI's ``type`` and ``code``.
         param: the field that is at fault.
         headers: to be sent along.
+        hint: the way out.
     """
 
     status: int
@@ -31,13 +32,14 @@ class Fault:
     code: str | None = None
     param: str | None = None
     headers: dict[str, str] | None = None
+    hint: str | None = None
 
 
 def fault_of(error: GGUFVLMError) -> Fault:
     """What to tell a client of an error; the rest is logged."""
-    text = str(error)
+    text, hint = str(error), error.hint
     if isinstance(error, UnknownModel):
-        return Fault(status=404, message=text, code="model_not_found", param="model")
+        return Fault(status=404, message=text, code="model_not_found", param="model", hint=hint)
     if isinstance(error, Busy):
         wait = {"Retry-After": str(error.retry_after)}
         return Fault(status=429, message=text, kind="rate_limit_error", code="queue_full", headers=wait)
@@ -47,12 +49,12 @@ def fault_of(error: GGUFVLMError) -> Fault:
         wait = {"Retry-After": "2"}
         return Fault(status=503, message=text, kind="server_error", code="engine_gone", headers=wait)
     if isinstance(error, NotServed):
-        return Fault(status=400, message=text, param=error.param)
+        return Fault(status=400, message=text, param=error.param, hint=hint)
     if isinstance(error, ContextOverflow):
-        return Fault(status=400, message=text, code="context_length_exceeded", param="messages")
+        return Fault(status=400, message=text, code="context_length_exceeded", param="messages", hint=hint)
     if isinstance(error, InputError):
-        return Fault(status=400, message=text, code="invalid_image", param="messages")
+        return Fault(status=400, message=text, code="invalid_image", param="messages", hint=hint)
     if isinstance(error, UsageError):
-        return Fault(status=400, message=text)
+        return Fault(status=400, message=text, hint=hint)
     _log.error("%s%s", text, f" ({error.hint})" if error.hint else "")
     return Fault(status=500, message=_OURS, kind="server_error", code="engine_error")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -16,6 +17,7 @@ from fastapi.responses import JSONResponse
 
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.server.contract import Done, Engines, Event, Limits, NotServed, Piece, UnknownModel
+from ggufvlm.server.http.errors_json import fault_response
 from ggufvlm.server.http.faults import fault_of
 from ggufvlm.server.http.hangup import ClientGone, until_hangup
 from ggufvlm.server.http.sse import EventStream
@@ -156,10 +158,10 @@ def _told(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except UnknownModel as error:
-            return JSONResponse({"error": f"model not found: {error}"}, 404)
-        except GGUFVLMError as error:
             fault = fault_of(error)
-            return JSONResponse({"error": fault.message}, fault.status, fault.headers)
+            return fault_response(replace(fault, message=f"model not found: {fault.message}"), request.url.path)
+        except GGUFVLMError as error:
+            return fault_response(fault_of(error), request.url.path)
         except ClientGone:
             return Response(status_code=_HUNG_UP)
 
