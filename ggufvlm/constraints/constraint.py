@@ -112,12 +112,13 @@ class Constraint:
 
         return compiled(self.kind, self.text)
 
-    def check(self, text: str, finish_reason: str = "stop") -> Any:
+    def check(self, text: str, finish_reason: str = "stop", stop_reason: str | None = None) -> Any:
         """Look at a finished answer once more.
 
         Args:
             text: the answer.
             finish_reason: how it ended, a :data:`~ggufvlm.engine.sequence.FinishReason`.
+            stop_reason: which limit ended it, a :data:`~ggufvlm.engine.sequence.StopReason`.
 
         Returns:
             For a schema what the JSON says, else the text.
@@ -126,9 +127,14 @@ class Constraint:
             EngineError: the answer is not whole, or does not fit.
         """
         if finish_reason != "stop":
+            way = (
+                "-c (n_ctx) makes the context larger"
+                if stop_reason == "context"
+                else "-n (max_tokens) raises the limit"
+            )
             raise EngineError(
                 f"the answer ended ({finish_reason}) before it fitted its constraint",
-                hint="-n (max_tokens) raises the limit; maxLength and maxItems in a schema keep answers short"
+                hint=f"{way}; maxLength and maxItems in a schema keep answers short"
                 if finish_reason == "length"
                 else None,
             )

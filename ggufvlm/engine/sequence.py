@@ -9,6 +9,8 @@ from enum import Enum
 from typing import Literal
 
 FinishReason = Literal["stop", "length", "repetition", "abort", "error"]
+StopReason = Literal["max_tokens", "context"]
+"""Which limit ended an answer by its length: its own, or that of the context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,13 @@ class Sequence:
     def segment(self) -> Segment:
         """The prompt segment that is computed next."""
         return self.segments[self.cursor]
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        """Which limit ended the answer, if its length did."""
+        if self.finish_reason != "length":
+            return None
+        return "max_tokens" if len(self.generated) == self.max_tokens else "context"
 
     @property
     def is_prefilled(self) -> bool:

@@ -77,6 +77,7 @@ class Detections:
             "n_repeated": self.n_repeated,
             "convention": self.convention,
             "finish_reason": self.answer.finish_reason,
+            "stop_reason": self.answer.stop_reason,
             "model": self.answer.model,
             "text": self.text,
         }

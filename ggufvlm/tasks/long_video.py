@@ -71,7 +71,7 @@ class WindowAnswer:
             "start": round(self.window.start, 3),
             "end": round(self.window.end, 3),
             "frames": [round(time, 3) for time in self.used],
-            **{key: told[key] for key in ("text", "finish_reason", "logprobs") if key in told},
+            **{key: told[key] for key in ("text", "finish_reason", "stop_reason", "logprobs") if key in told},
         }
 
 

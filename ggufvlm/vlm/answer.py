@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.engine.request import ImagePart, Request
-from ggufvlm.engine.sequence import FinishReason, ImageSegment, Sequence, TokenLogprob
+from ggufvlm.engine.sequence import FinishReason, ImageSegment, Sequence, StopReason, TokenLogprob
 from ggufvlm.errors import GGUFVLMError
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class Answer:
     Attributes:
         finish_reason: "stop" (the model ended it, or a stop string), "length", "repetition" (cut by the guard),
             "abort" (interrupted).
+        stop_reason: where that is "length", which limit it was: "max_tokens" or "context".
         seed: the seed of its random choices: the same one gives the same answer again.
         repair: what is mended of llama.cpp's own computation for this model (``llava: class token``), if anything.
         projector: the derived projector that was used (``BF16 (derived, faster here)``); None: as it was published.
@@ -113,6 +114,7 @@ class Answer:
     usage: Usage
     times: AnswerTimes
     seed: int
+    stop_reason: StopReason | None = None
     repair: str | None = None
     projector: str | None = None
     logprobs: tuple[TokenLogprob, ...] | None = None
@@ -128,7 +130,7 @@ class Answer:
         """
         if self.finish_reason == "repetition":
             return self
-        constraint.check(self.text, self.finish_reason)
+        constraint.check(self.text, self.finish_reason, self.stop_reason)
         return replace(self, text=constraint.tidy(self.text))
 
     def to_dict(self) -> dict[str, Any]:

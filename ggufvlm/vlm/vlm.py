@@ -356,6 +356,7 @@ class VLM:
         return Answer(
             text=request.prefill + "".join(ticket.said),
             finish_reason=sequence.finish_reason or "error",
+            stop_reason=sequence.stop_reason,
             model=self.files.name,
             images=tuple(seen_images(request, sequence)),
             usage=Usage(

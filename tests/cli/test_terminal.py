@@ -71,7 +71,7 @@ def test_color_can_be_forced_and_forbidden(folder: Path) -> None:
 def test_ctrl_c_on_a_terminal(folder: Path, stuck: list[str]) -> None:
     child = pexpect.spawn(
         PROGRAM[0],
-        [*PROGRAM[1:], "describe", *stuck, "-n", "-1", "--no-repetition-guard"],
+        [*PROGRAM[1:], "describe", *stuck, "-n", "-1", "--no-repetition-guard", "--stats"],
         cwd=str(folder),
         env={**os.environ, "TERM": "xterm", "GGUFVLM_MODEL": "demo"},
         encoding="utf-8",
@@ -79,6 +79,7 @@ def test_ctrl_c_on_a_terminal(folder: Path, stuck: list[str]) -> None:
     )
     child.expect("!!!")
     child.sendintr()
+    child.expect("ended by abort")
     child.expect("interrupted")
     child.expect(pexpect.EOF)
     child.close()

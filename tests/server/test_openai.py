@@ -78,6 +78,7 @@ def test_stop_strings(client: Any, more: dict[str, Any]) -> None:
 def test_the_longest_answer(client: Any, name: str) -> None:
     answer = client.chat.completions.create(model="demo", messages=user(image(), "Describe this image."), **{name: 3})
     assert answer.choices[0].finish_reason == "length"
+    assert answer.choices[0].stop_reason == "max_tokens"
     assert answer.usage.completion_tokens == 3
     assert SCENE.caption.startswith(answer.choices[0].message.content)
 

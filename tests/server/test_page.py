@@ -470,6 +470,16 @@ SPLIT = ACCENT.index(b"\xc3") + 1
         ((said("Half"), b'data: {"error": {"message": "it broke"}}\n\n'), "Half", "it broke"),
         ((said("Long"), said("", finish_reason="length"), END), "Long", "Cut at the limit of its length."),
         (
+            (said("Long"), said("", finish_reason="length", stop_reason="max_tokens"), END),
+            "Long",
+            "Cut at the limit of its length.",
+        ),
+        (
+            (said("Long"), said("", finish_reason="length", stop_reason="context"), END),
+            "Long",
+            "Cut: the context is full.",
+        ),
+        (
             (said("So so"), said("", finish_reason="length", stop_reason="repetition"), END),
             "So so",
             "Stopped: it was in a repetition loop.",

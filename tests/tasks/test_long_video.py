@@ -82,6 +82,7 @@ def test_what_happens_is_told_in_the_order_in_which_it_does(demo: VLM, clip: Pat
         "frames": [5.0],
         "text": CAPTIONS[2],
         "finish_reason": "stop",
+        "stop_reason": None,
     }
 
 

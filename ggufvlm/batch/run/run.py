@@ -62,6 +62,8 @@ class Progress:
         answered: rows that the model made.
         skipped: inputs that are not to be asked: what is wanted of them is there.
         errors: rows without an answer, or with one that is a repetition loop.
+        cut: of the rows that were made, those whose answer ended by its length.
+        cut_by_context: of these, those for which the context was too small.
         began: ``time.monotonic()`` when the run began to look.
         n_generated: tokens the model made.
         stopped: whether there were too many errors.
@@ -73,6 +75,8 @@ class Progress:
     answered: int = 0
     skipped: int = 0
     errors: int = 0
+    cut: int = 0
+    cut_by_context: int = 0
     n_generated: int = 0
     began: float = field(default_factory=time.monotonic)
     stopped: bool = False
@@ -135,6 +139,7 @@ class BatchRun:
         self._looker = Looker(template=task.template, system=task.system, identity=identity, journal=journal)
         self._open: dict[str, _Open] = {}
         self._again: deque[Question] = deque()
+        self._cut_by_context: set[str] = set()
 
     def go(self, items: Iterable[Item], ask: Ask) -> None:
         """Give every input its row.
@@ -239,6 +244,8 @@ class BatchRun:
             self._again.append(replace(result.question, settings=settings))
         else:
             self.progress.n_generated += answer.usage.n_generated
+            if answer.stop_reason == "context":
+                self._cut_by_context.add(key)
             self._close(key, self._row(opened, answer))
 
     def _row(self, opened: _Open, answer: Answer) -> Row:
@@ -269,6 +276,8 @@ class BatchRun:
             self.progress.copied += 1
         else:
             self.progress.answered += 1
+        self.progress.cut += row["finish_reason"] == "length"
+        self.progress.cut_by_context += row["key"] in self._cut_by_context
         self._tell(item, row)
         limit = self._task.max_errors
         if limit is not None and self.progress.errors >= limit:

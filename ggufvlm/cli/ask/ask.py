@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -148,14 +149,48 @@ def _report_end(answer: Answer, output: OutputOptions) -> None:
         raise typer.Exit(ExitCode.CUT_BY_GUARD)
 
 
-def warn_about_end(answer: Answer, output: OutputOptions, say: Callable[[str], None] = console.say) -> None:
-    """Say on stderr if the answer is not whole, and what may help."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WaysOut:
+    """What to do about an answer that is not whole, in the words of a command."""
+
+    max_tokens: str = "-n raises the limit"
+    context: str = "-c enlarges it"
+    repetition: str = "--repeat-penalty 1.1 or --temp 0.7 may help"
+
+
+def warn_about_end(
+    answer: Answer,
+    output: OutputOptions,
+    say: Callable[[str], None] = console.say,
+    ways_out: WaysOut = WaysOut(),
+) -> None:
+    """Say on stderr if the answer is not whole, and what may help.
+
+    Args:
+        answer: that was shown.
+        output: whether anything is to be said.
+        say: takes the line.
+        ways_out: what may help.
+    """
     if output.quiet:
         return
     if answer.finish_reason == "length":
-        say(f"warning: the answer was cut after {answer.usage.n_generated} tokens; -n raises the limit")
+        say(f"warning: the answer was cut {cut_after(answer.usage.n_generated, answer.stop_reason, ways_out)}")
     if answer.finish_reason == "repetition":
-        say("warning: the answer fell into a repetition loop and was cut; --repeat-penalty 1.1 or --temp 0.7 may help")
+        say(f"warning: the answer fell into a repetition loop and was cut; {ways_out.repetition}")
+
+
+def cut_after(n_tokens: int, stop_reason: str | None, ways_out: WaysOut = WaysOut()) -> str:
+    """Where an answer was cut, by what, and what may help.
+
+    Args:
+        n_tokens: of the answer.
+        stop_reason: of the answer.
+        ways_out: what may help.
+    """
+    if stop_reason == "context":
+        return f"after {n_tokens} tokens: context full; {ways_out.context}"
+    return f"after {n_tokens} tokens; {ways_out.max_tokens}"
 
 
 def print_json(data: Any) -> None:

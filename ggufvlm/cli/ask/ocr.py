@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ggufvlm.cli.ask.ask import Complaints, log_to_stderr
+from ggufvlm.cli.ask.ask import Complaints, cut_after, log_to_stderr
 from ggufvlm.cli.ask.ocr_output import PageWriter, Target
 from ggufvlm.cli.open_model import find_files, open_model
 from ggufvlm.cli.options.shared import (
@@ -232,7 +232,7 @@ def _take(
     if output.quiet:
         return
     if page.finish_reason == "length":
-        spinner.say(f"warning: {page.place.name}: cut after {page.n_tokens} tokens; -n raises the limit")
+        spinner.say(f"warning: {page.place.name}: cut {cut_after(page.n_tokens, page.stop_reason)}")
     if page.is_given_up:
         spinner.say(f"warning: {page.place.name}: cut as a repetition loop; another model may do better")
 

@@ -14,6 +14,7 @@ from ggufvlm.cli.open_model import find_files, open_model
 from ggufvlm.cli.options.documents import seconds
 from ggufvlm.cli.options.shared import option
 from ggufvlm.cli.terminal import console
+from ggufvlm.cli.terminal.interruption import stopping
 from ggufvlm.errors import ExitCode, ImageError, UsageError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def describe_windows(
 
     Raises:
         typer.Exit: the repetition guard cut what is shown.
+        KeyboardInterrupt: after what was said is shown.
         GGUFVLMError: anything that went wrong.
     """
     if output.debug:
@@ -91,6 +93,8 @@ def describe_windows(
     finally:
         if output.json and found:
             _write_json(found, summary, settings.get("constraint"))
+    if summary is not None and summary.finish_reason == "abort":
+        raise KeyboardInterrupt
     _report_end(found, summary, output)
 
 
@@ -171,13 +175,17 @@ class _Asking:
         from ggufvlm.tasks.long_video import sum_up
 
         self._spinner.update("summing up")
-        with sum_up(
-            self._vlm, found, self._prompt, system=self._system, prefill=self._prefill, **self._settings
-        ) as stream:
+        with (
+            sum_up(
+                self._vlm, found, self._prompt, system=self._system, prefill=self._prefill, **self._settings
+            ) as stream,
+            stopping(stream.abort),
+        ):
             if not self._output.json and not self._settings.get("constraint"):
                 console.show_answer(console.after_spinner(stream, self._spinner), self._output)
-            answer = self._fitting(stream.answer)
+            answer = stream.answer
         self._spinner.close()
+        answer = answer if answer.finish_reason == "abort" else self._fitting(answer)
         if not self._output.json and self._settings.get("constraint"):
             console.print_plainly(answer.text)
         if self._output.stats:

@@ -278,5 +278,10 @@ def _report(session: Session, rows: RowOptions, output: OutputOptions) -> None:
         console.say(f"with {what}: {counted(embedder.n_written, 'image file')}{more}")
         for field, number in embedder.n_without_field.items():
             console.say(f"no place for {field.value.upper()} in {counted(number, 'file')}; the other fields are there")
+    if progress.cut:
+        by_limit, by_context = progress.cut - progress.cut_by_context, progress.cut_by_context
+        ways = [f"{by_limit} by the token limit (-n raises it)"] if by_limit else []
+        ways += [f"{by_context} by a full context (-c makes it larger)"] if by_context else []
+        console.say(f"warning: answers were cut: {', '.join(ways)}")
     if progress.stopped:
         console.say(f"stopped after {progress.errors} errors (--max-errors)")

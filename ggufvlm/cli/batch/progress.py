@@ -140,6 +140,7 @@ def _state(progress: Progress) -> dict[str, Any]:
         "answered": progress.answered,
         "skipped": progress.skipped,
         "errors": progress.errors,
+        "cut": progress.cut,
         "per_second": round(rate(progress), 3),
         "seconds_left": None if left is None else round(left, 1),
     }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import typer
 
-from ggufvlm.cli.ask.ask import warn_about_end
+from ggufvlm.cli.ask.ask import WaysOut, warn_about_end
 from ggufvlm.cli.chat import layout as chat_layout
 from ggufvlm.cli.options.shared import OutputOptions
 from ggufvlm.cli.terminal import console
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from ggufvlm.cli.chat.model import ModelLoader
     from ggufvlm.media import Image, ImageSource
     from ggufvlm.vlm.answer import Answer, AnswerStream, PromptSize
+
+
+_WAYS_OUT = WaysOut(
+    max_tokens="/set max_tokens raises the limit",
+    context="/drop makes room",
+    repetition="/set repeat_penalty 1.1 or /set temp 0.7 may help",
+)
 
 
 class Leave(Exception):  # noqa: N818 - not an error
@@ -149,7 +156,7 @@ class ChatSession:
             typer.echo(json.dumps(turn, ensure_ascii=False))
         if self.output.stats:
             console.show_stats(answer, self.output)
-        warn_about_end(answer, self.output)
+        warn_about_end(answer, self.output, ways_out=_WAYS_OUT)
         if not answer.text and answer.finish_reason == "stop":
             self.tell("note: the model ended its answer without a word")
         if answer.finish_reason == "repetition" and not self.reader.is_interactive:

@@ -51,6 +51,7 @@ class OllamaReply:
             **_logprobs(tuple(logprobs)),
             "done": True,
             "done_reason": answer.finish_reason,
+            **({"stop_reason": answer.stop_reason} if answer.stop_reason else {}),
             "total_duration": time.perf_counter_ns() - self._started,
             "load_duration": self._loading,
             "prompt_eval_count": usage.n_prompt,

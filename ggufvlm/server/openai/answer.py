@@ -76,10 +76,13 @@ def delta(kind: Kind, index: int, text: str | None, logprobs: Any = None, *, rol
 
 
 def ending(answer: Answer) -> dict[str, Any]:
-    """Why an answer ended. OpenAI knows no loops: one that was cut for them has the length it got."""
+    """Why an answer ended. OpenAI knows no loops: one that was cut for them has the length it got.
+
+    ``stop_reason`` tells the lengths apart: ``max_tokens``, ``context`` or ``repetition``.
+    """
     reason = "stop" if answer.finish_reason == "stop" else "length"
-    more = {"stop_reason": "repetition"} if answer.finish_reason == "repetition" else {}
-    return {"finish_reason": reason, **more}
+    why = "repetition" if answer.finish_reason == "repetition" else answer.stop_reason
+    return {"finish_reason": reason, **({"stop_reason": why} if why else {})}
 
 
 def usage_of(answers: Iterable[Answer], n_prompts: int = 1) -> dict[str, Any]:

@@ -188,6 +188,7 @@ class _Pass:
             origin="model",
             model=answer.model,
             finish_reason=answer.finish_reason,
+            stop_reason=answer.stop_reason,
             n_tokens=answer.usage.n_generated,
             rotation=rotation,
             n_retries=n_retries,

@@ -78,6 +78,7 @@ class Page:
         origin: where the text comes from; a page of a single colour is not shown to the model.
         model: which one read it, if any.
         finish_reason: of the model's answer, see :class:`~ggufvlm.vlm.answer.Answer`; "repetition": given up.
+        stop_reason: likewise: which limit ended it.
         n_tokens: of the answer.
         rotation: degrees by which the page was turned clockwise before it was read.
         n_retries: times it was read again.
@@ -90,6 +91,7 @@ class Page:
     origin: Origin | None = None
     model: str | None = None
     finish_reason: str | None = None
+    stop_reason: str | None = None
     n_tokens: int = 0
     rotation: int = 0
     n_retries: int = 0
@@ -110,6 +112,7 @@ class Page:
             "text": self.text,
             "origin": self.origin,
             "finish_reason": self.finish_reason,
+            "stop_reason": self.stop_reason,
             "n_tokens": self.n_tokens,
             "rotation": self.rotation,
             "n_retries": self.n_retries,

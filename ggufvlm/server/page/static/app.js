@@ -67,7 +67,8 @@ async function follow(turn, dialogue) {
 function remarksOn(finish, usage, milliseconds) {
   const seconds = (milliseconds / 1000).toFixed(milliseconds < 9950 ? 1 : 0);
   const remarks = usage ? [`${usage.completion_tokens} tokens in ${seconds} s`] : [];
-  if (finish === "length") remarks.push("Cut at the limit of its length.");
+  if (finish === "length" || finish === "max_tokens") remarks.push("Cut at the limit of its length.");
+  if (finish === "context") remarks.push("Cut: the context is full.");
   if (finish === "repetition") remarks.push("Stopped: it was in a repetition loop.");
   return remarks;
 }

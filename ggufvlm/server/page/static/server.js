@@ -23,7 +23,7 @@ export async function listModels() {
 
 /**
  * Ask, and yield {text} for each piece, {finish} when the model has ended, {usage} with the counts of tokens.
- * `finish` is OpenAI's finish_reason, or "repetition".
+ * `finish` is OpenAI's finish_reason, or for "length" which: "max_tokens", "context", "repetition".
  * Throws Trouble; an AbortError when `signal` stopped it.
  */
 export async function* ask(model, messages, signal) {
