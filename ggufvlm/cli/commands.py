@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any, cast
 
 import typer
-from typer.core import TyperGroup
 from typer.main import get_command
 
 from ggufvlm.cli.terminal.interruption import Interrupted, leaving_at_once, wants_quiet
+from ggufvlm.cli.usage.command import Group, build
 
 COMMANDS = {
     "describe": ("ask.describe:describe", "Ask about images, pages of a PDF, frames of a video."),
@@ -32,6 +33,7 @@ COMMANDS = {
     "rm": ("models.rm:rm", "Remove a model from this machine."),
     "verify": ("models.verify:verify", "Compare the checksums of a model on this machine."),
     "help": ("tools.guide:show_help", "Show a page of the guide, or what a command takes."),
+    "version": ("tools.guide:show_version", "Show the version."),
     "cache": ("models.cache:app", "Show what earlier runs have kept on disk, and clear it."),
 }
 """Name -> module and function below ``ggufvlm.cli``, and its line in ``ggufvlm --help``."""
@@ -61,12 +63,18 @@ class _LazyCommands(Mapping[str, Any]):
 def _build(name: str, command: typer.Typer | Callable[..., None]) -> Any:
     if isinstance(command, typer.Typer):  # a group with commands of its own
         return get_command(command)
-    alone = typer.Typer(rich_markup_mode=None, add_completion=False)
-    alone.command(name)(command)
-    return get_command(alone)
+    return build(name, command)
 
 
-class LazyGroup(TyperGroup):
+def _is_there(argument: str) -> bool:
+    """Whether it is a URL, or a file that exists."""
+    try:
+        return argument.startswith(("http://", "https://", "file://")) or Path(argument).is_file()
+    except (OSError, ValueError):  # no possible name of a file
+        return False
+
+
+class LazyGroup(Group):
     """A group that knows its commands by name and help line alone, until one of them is used."""
 
     def __init__(self, **settings: Any) -> None:
@@ -83,6 +91,16 @@ class LazyGroup(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted from None
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        """The command that the first argument names; an image in its place is to be described.
+
+        Raises:
+            UsageError: it is neither.
+        """
+        if args[0] not in COMMANDS and _is_there(args[0]):
+            return "describe", self.commands["describe"], args
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """List the commands without importing them."""

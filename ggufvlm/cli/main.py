@@ -42,7 +42,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+        bool, typer.Option("-V", "--version", help="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     pass
@@ -55,7 +55,7 @@ def main() -> None:
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     streams.prepare()
     try:
-        app()
+        app(prog_name=app.info.name)
     except GGUFVLMError as error:
         if "--debug" in sys.argv:
             raise

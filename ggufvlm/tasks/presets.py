@@ -78,8 +78,17 @@ def find_preset(name: str) -> Preset:
     if name in tables:
         return _PresetTable(tables[name], path, name).read()
     if name not in PRESETS:
-        raise UsageError(f"no preset {name!r}", hint=f"there are: {', '.join(sorted({*PRESETS, *tables}))}")
+        raise UsageError(f"no preset {name!r}", hint=f"there are: {', '.join(preset_names())}")
     return PRESETS[name]
+
+
+def preset_names() -> list[str]:
+    """The names of all tasks, the user's own too.
+
+    Raises:
+        UsageError: the user's file is wrong.
+    """
+    return sorted({*PRESETS, *_tables(config_dir() / "config.toml")})
 
 
 def _tables(path: Path) -> dict[str, Any]:

@@ -45,7 +45,11 @@ def test_help_lists_every_command_and_imports_none() -> None:
     assert listed == {name: line for name, (_, line) in COMMANDS.items()}
     assert all(len(line) < 80 for line in shown)
     assert set(imported.split()) == {
-        f"ggufvlm.cli.{name}" for name in ("commands", "main", "terminal", "terminal.interruption", "terminal.streams")
+        f"ggufvlm.cli.{name}"
+        for name in (
+            *("commands", "main", "terminal", "terminal.interruption", "terminal.streams"),
+            *("usage", "usage.command", "usage.help_page"),
+        )
     }
 
 

@@ -72,6 +72,8 @@ def alt(
 
     ggufvlm alt site/ > alt.diff
 
+    ggufvlm alt README.md docs/ --apply
+
     Decoration is left alone: an empty alt, role="presentation", aria-hidden, one pixel. Exit code 5 if an image could
     not be read.
     """

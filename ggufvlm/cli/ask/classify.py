@@ -35,35 +35,74 @@ def classify(
     ],
     labels: Annotated[
         str,
-        typer.Option("-l", "--labels", help="The classes: a,b,c, or @FILE with one a line.", metavar="A,B,..|@FILE"),
+        typer.Option(
+            "-l",
+            "--labels",
+            rich_help_panel="Question",
+            help="The classes: a,b,c, or @FILE with one a line.",
+            metavar="A,B,..|@FILE",
+        ),
     ],
     prompt: Annotated[
         str | None,
         typer.Option(
-            "-p", "--prompt", help="The question; {labels} or {label} in it is replaced.", metavar="TEXT|@FILE"
+            "-p",
+            "--prompt",
+            rich_help_panel="Question",
+            help="The question; {labels} or {label} in it is replaced.",
+            metavar="TEXT|@FILE",
         ),
     ] = None,
     system: Annotated[
-        str | None, typer.Option("-s", "--system", help="System message, or @FILE.", metavar="TEXT|@FILE")
+        str | None,
+        typer.Option(
+            "-s", "--system", rich_help_panel="Question", help="System message, or @FILE.", metavar="TEXT|@FILE"
+        ),
     ] = None,
     multi: Annotated[
-        bool, typer.Option("--multi", help="Several may hold: yes or no is asked for each label.")
+        bool,
+        typer.Option(
+            "--multi", rich_help_panel="Question", help="Several may hold: yes or no is asked for each label."
+        ),
     ] = False,
     per_token: Annotated[
-        bool, typer.Option("--per-token", help="Divide log-probabilities by the label's length, in tokens.")
+        bool,
+        typer.Option(
+            "--per-token", rich_help_panel="Question", help="Divide log-probabilities by the label's length, in tokens."
+        ),
     ] = False,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Score labels only as written, not capitalised or with a full stop.")
+        bool,
+        typer.Option(
+            "--exact",
+            rich_help_panel="Question",
+            help="Score labels only as written, not capitalised or with a full stop.",
+        ),
     ] = False,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Divide by the probabilities for a grey image of the same size.")
+        bool,
+        typer.Option(
+            "--calibrate",
+            rich_help_panel="Question",
+            help="Divide by the probabilities for a grey image of the same size.",
+        ),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object an image, one on each line.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="A table: image, best label, a column for each label.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no warnings.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", rich_help_panel="Output", help="One JSON object an image, one on each line.")
+    ] = False,
+    as_csv: Annotated[
+        bool,
+        typer.Option("--csv", rich_help_panel="Output", help="A table: image, best label, a column for each label."),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", rich_help_panel="Output", help="No progress and no warnings.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", rich_help_panel="Output", help="llama.cpp's messages, and tracebacks of errors.")
+    ] = False,
     color: Annotated[
-        Switch, typer.Option("--color", help="Colours and drawn bars. [auto]", show_default=False)
+        Switch,
+        typer.Option("--color", rich_help_panel="Output", help="Colours and drawn bars. [auto]", show_default=False),
     ] = Switch.AUTO,
     *,
     model: ModelOptions,
@@ -72,6 +111,8 @@ def classify(
     """Tell which class an image belongs to, and how sure the model is.
 
     ggufvlm classify photo.jpg --labels cat,dog,bird
+
+    ggufvlm classify photos/ --labels @labels.txt --csv > classes.csv
 
     Nothing is generated: each label is scored as the answer, so the probabilities are the model's own. Exit code 5 if
     some images could not be read.

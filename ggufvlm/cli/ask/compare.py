@@ -24,6 +24,7 @@ from ggufvlm.cli.options.shared import (
 )
 from ggufvlm.cli.terminal import console
 from ggufvlm.cli.terminal.interruption import Interrupted
+from ggufvlm.cli.usage.complete import model_names
 from ggufvlm.errors import UsageError
 from ggufvlm.vlm.documents import Attachments
 
@@ -50,21 +51,39 @@ def compare(
     documents: DocumentOptions,
     models: Annotated[
         list[str] | None,
-        typer.Option("-m", "--model", help="Two or more, one -m each.", metavar="MODEL", show_default=False),
+        typer.Option(
+            "-m",
+            "--model",
+            rich_help_panel="Model",
+            autocompletion=model_names,
+            help="Two or more, one -m each.",
+            metavar="MODEL",
+            show_default=False,
+        ),
     ] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="No chat template: for base models.", show_default=False)] = False,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", rich_help_panel="Model", help="No chat template: for base models.", show_default=False),
+    ] = False,
     yes: Annotated[
         bool,
         typer.Option(
             "-y",
             "--yes",
+            rich_help_panel="Model",
             help="Download missing models without asking.",
             envvar=ASSUME_YES,
             show_default=False,
         ),
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object with all answers and their numbers.", show_default=False)
+        bool,
+        typer.Option(
+            "--json",
+            rich_help_panel="Output",
+            help="One JSON object with all answers and their numbers.",
+            show_default=False,
+        ),
     ] = False,
     *,
     shape: ConstraintOptions,
@@ -75,6 +94,8 @@ def compare(
     """Ask several models the same question, one after the other.
 
     ggufvlm compare photo.jpg "What is on the table?" -m qwen2-vl-2b -m gemma-3-4b
+
+    ggufvlm compare photo.jpg -m qwen2-vl-2b:Q4_K_M -m qwen2-vl-2b:Q8_0
 
     Answers stand side by side with their times and tokens. A model that fails is a column with its error; the exit code
     is 0 if at least one has answered, else that of the first error. Images are read once, models loaded in turn.

@@ -14,9 +14,9 @@ from ggufvlm.cli.terminal import console
 
 @grouped
 def demo(
-    prompt: Annotated[str, typer.Argument(help="The question. [Describe this image.]", show_default=False)] = (
-        "Describe this image."
-    ),
+    prompt: Annotated[
+        str, typer.Argument(metavar="[PROMPT]", help="The question. [Describe this image.]", show_default=False)
+    ] = ("Describe this image."),
     number: Annotated[int, typer.Option("--picture", min=1, max=3, help="Which of the built-in images.")] = 1,
     save: Annotated[
         Path | None,
@@ -27,6 +27,10 @@ def demo(
     output: OutputOptions,
 ) -> None:
     """Ask the built-in model about a built-in image: works offline, right after installation.
+
+    ggufvlm demo
+
+    ggufvlm demo "What color is the square?" --picture 2
 
     The model weighs 5 MB and was trained on images of coloured blocks only. It shows the machinery; for photographs
     take a real model with describe.

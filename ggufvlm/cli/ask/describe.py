@@ -19,6 +19,7 @@ from ggufvlm.cli.options.shared import (
     grouped,
     text_or_file,
 )
+from ggufvlm.cli.usage.complete import preset_names
 from ggufvlm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,13 +40,19 @@ def describe(
     preset: Annotated[
         str | None,
         typer.Option(
-            "--preset", help="caption, detailed, alt, tags, ocr, or your own.", metavar="NAME", show_default=False
+            "--preset",
+            rich_help_panel="Question",
+            autocompletion=preset_names,
+            help="caption, detailed, alt, tags, ocr, or your own.",
+            metavar="NAME",
+            show_default=False,
         ),
     ] = None,
     logprobs: Annotated[
         int | None,
         typer.Option(
             "--logprobs",
+            rich_help_panel="Output",
             help="With --json: how probable each token was, and this many others.",
             metavar="N",
             show_default=False,

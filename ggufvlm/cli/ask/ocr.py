@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -71,6 +71,8 @@ class Layer(str, Enum):
 class ReadingOptions:
     """How pages are read."""
 
+    panel: ClassVar[str] = "Reading"
+
     prompt: Annotated[
         str | None,
         option("-p", "--prompt", help="In place of the model's own OCR prompt, or @FILE.", metavar="TEXT|@FILE"),
@@ -104,6 +106,8 @@ class ReadingOptions:
 @dataclass(frozen=True, kw_only=True)
 class PageOptions:
     """What becomes of the pages."""
+
+    panel: ClassVar[str] = "Output"
 
     out: Annotated[Path | None, option("-o", "--output", help="Write here in place of stdout.", metavar="FILE")] = None
     join: Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class WindowOptions:
     """How a long video is divided."""
+
+    panel: ClassVar[str] = "Documents and video"
 
     window: Annotated[
         str | None,

@@ -37,6 +37,7 @@ from ggufvlm.cli.options.shared import (
 from ggufvlm.cli.options.stdin_text import check_stdin_once
 from ggufvlm.cli.terminal import console
 from ggufvlm.cli.terminal.interruption import Interrupted, leaving_at_once
+from ggufvlm.cli.usage.complete import preset_names
 from ggufvlm.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -64,7 +65,12 @@ def batch(
     preset: Annotated[
         str | None,
         typer.Option(
-            "--preset", help="caption, detailed, alt, tags, ocr, or your own.", metavar="NAME", show_default=False
+            "--preset",
+            rich_help_panel="Question",
+            autocompletion=preset_names,
+            help="caption, detailed, alt, tags, ocr, or your own.",
+            metavar="NAME",
+            show_default=False,
         ),
     ] = None,
     *,
@@ -84,6 +90,8 @@ def batch(
     """Ask about many images, and write a row for each.
 
     ggufvlm batch photos/ -p "Describe this image." -o captions.jsonl
+
+    ggufvlm batch receipts/ --schema "shop, total float" -o totals.csv
 
     PDFs and videos become a row for each page or frame, or one row each with --whole.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from ggufvlm.cli.options.documents import DocumentOptions
 from ggufvlm.cli.options.shared import option
@@ -36,6 +36,8 @@ class Existing(str, Enum):
 @dataclass(frozen=True, kw_only=True)
 class InputOptions:
     """Which inputs, and what is read from tables."""
+
+    panel: ClassVar[str] = "Inputs"
 
     null: Annotated[bool, option("-0", "--null", help="Paths of stdin end with NUL: find -print0.")] = False
     include: Annotated[
@@ -112,6 +114,8 @@ class BatchDocumentOptions(DocumentOptions):
 class RowOptions:
     """Where the rows go."""
 
+    panel: ClassVar[str] = "Output"
+
     out: Annotated[
         Path | None,
         option(
@@ -138,6 +142,8 @@ class RowOptions:
 @dataclass(frozen=True, kw_only=True)
 class SidecarOptions:
     """Answers beside their images."""
+
+    panel: ClassVar[str] = "Sidecars and metadata"
 
     sidecar: Annotated[
         SidecarKind | None,
@@ -198,6 +204,8 @@ class SidecarOptions:
 class EmbedOptions:
     """Answers into the image files."""
 
+    panel: ClassVar[str] = "Sidecars and metadata"
+
     embed: Annotated[
         str | None,
         option(
@@ -251,6 +259,8 @@ class EmbedOptions:
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """How the run goes."""
+
+    panel: ClassVar[str] = "Run"
 
     slots: Annotated[int, option("--slots", help="Answers made at the same time. [4]", min=1)] = 4
     isolate: Annotated[

@@ -47,7 +47,14 @@ def chat(
     ] = None,
     system: Annotated[
         str | None,
-        typer.Option("-s", "--system", help="System message, or @FILE.", metavar="TEXT|@FILE", show_default=False),
+        typer.Option(
+            "-s",
+            "--system",
+            rich_help_panel="Question",
+            help="System message, or @FILE.",
+            metavar="TEXT|@FILE",
+            show_default=False,
+        ),
     ] = None,
     *,
     documents: DocumentOptions,
@@ -59,6 +66,8 @@ def chat(
     """Talk about images: a dialogue that keeps its images.
 
     ggufvlm chat photo.jpg
+
+    ggufvlm chat report.pdf --pages 1-3 "What is this about?"
 
     /help lists the commands. Answers go to stdout, all else to stderr. Without a terminal the messages and commands
     are the lines of stdin, and the first error ends it: ggufvlm chat < script.txt; --json gives one line a turn.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from ggufvlm.cli.options.shared import OutputOptions, Switch, option
 from ggufvlm.errors import UsageError
@@ -24,6 +24,8 @@ class Format(str, Enum):
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
     """What is looked for, and how it is asked for."""
+
+    panel: ClassVar[str] = "Question"
 
     labels: Annotated[
         str | None,
@@ -46,6 +48,8 @@ class SearchOptions:
 @dataclass(frozen=True, kw_only=True)
 class ResultOptions:
     """What becomes of the boxes."""
+
+    panel: ClassVar[str] = "Output"
 
     format: Annotated[Format | None, option("-f", "--format", help="How boxes are written. [table]")] = None
     out: Annotated[

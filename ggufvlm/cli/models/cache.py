@@ -11,11 +11,12 @@ from ggufvlm.cli.models.transfer import has_terminal
 from ggufvlm.cli.options.models import DebugOptions, JsonOption, PlainOptions, YesOption
 from ggufvlm.cli.options.shared import ASSUME_YES, grouped
 from ggufvlm.cli.terminal.console import columns, say
+from ggufvlm.cli.usage.command import Command, Group
 
 if TYPE_CHECKING:
     from ggufvlm.cache.limits import CachePart
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = typer.Typer(cls=Group, rich_markup_mode=None, add_completion=False)
 
 
 def _part(name: str, help: str) -> typer.models.OptionInfo:
@@ -27,6 +28,10 @@ def _part(name: str, help: str) -> typer.models.OptionInfo:
 @grouped
 def cache(context: typer.Context, as_json: JsonOption = False, *, common: DebugOptions) -> None:
     """Show what earlier runs have kept on disk, and clear it.
+
+    ggufvlm cache
+
+    ggufvlm cache clear --snapshots
 
     Embeddings are what a projector made of an image, snapshots what a model has read: they spare computing them again.
     Projectors are corrected copies. All of it can be made again; nobody else may read it.
@@ -46,7 +51,7 @@ def cache(context: typer.Context, as_json: JsonOption = False, *, common: DebugO
         typer.echo(_table(parts))
 
 
-@app.command()
+@app.command(cls=Command)
 @grouped
 def clear(
     embeddings: Annotated[bool, _part("--embeddings", "Only what projectors made of images.")] = False,
@@ -59,6 +64,10 @@ def clear(
     plain: PlainOptions,
 ) -> None:
     """Clear the cache: all of it, or the parts named.
+
+    ggufvlm cache clear
+
+    ggufvlm cache clear --embeddings --yes
 
     Images and prompts are then computed anew, and projectors corrected anew.
     """

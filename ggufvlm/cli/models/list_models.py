@@ -29,6 +29,10 @@ def list_models(
 ) -> None:
     """List the models on this machine.
 
+    ggufvlm list
+
+    ggufvlm list --all
+
     These are the built-in one and those in the Hub cache, also if other tools have put them there.
     """
     from ggufvlm.models.inventory import inventory

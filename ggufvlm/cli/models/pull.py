@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 def pull(model: ModelArgument, plain: PlainOptions) -> None:
     """Download a model and its projector, or what is missing of them.
 
+    ggufvlm pull qwen2-vl-2b
+
+    ggufvlm pull ggml-org/Qwen2.5-VL-3B-Instruct-GGUF:Q8_0
+
     Both are checked against each other before anything large is fetched. Interrupted downloads go on where they
     stopped. Files that other tools have put into the Hub cache are used.
     """

@@ -14,6 +14,10 @@ from ggufvlm.cli.terminal.console import say
 def rm(model: ModelArgument, yes: YesOption = False, *, plain: PlainOptions) -> None:
     """Remove a model from this machine.
 
+    ggufvlm rm qwen2-vl-2b
+
+    ggufvlm rm qwen2-vl-2b:Q8_0 --yes
+
     With a quantization (NAME:QUANT) only that one goes; the projector stays as long as another one needs it. Other
     files in the same folder of the cache stay. What ggufvlm made from its projector goes with it.
     """

@@ -12,6 +12,7 @@ import typer
 from ggufvlm.cli.options.models import DebugOptions, JsonOption
 from ggufvlm.cli.options.shared import grouped
 from ggufvlm.cli.terminal.console import columns
+from ggufvlm.cli.usage.complete import model_names, projector_names
 
 if TYPE_CHECKING:
     from ggufvlm.models.files import ModelFiles
@@ -24,16 +25,28 @@ if TYPE_CHECKING:
 def show(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="A name, USER/REPO[:QUANT] or FILE.gguf.", show_default=False),
+        typer.Argument(
+            metavar="MODEL",
+            autocompletion=model_names,
+            help="A name, USER/REPO[:QUANT] or FILE.gguf.",
+            show_default=False,
+        ),
     ],
     mmproj: Annotated[
-        Path | None, typer.Option("--mmproj", help="Projector file.", metavar="FILE", show_default=False)
+        Path | None,
+        typer.Option(
+            "--mmproj", autocompletion=projector_names, help="Projector file.", metavar="FILE", show_default=False
+        ),
     ] = None,
     as_json: JsonOption = False,
     *,
     common: DebugOptions,
 ) -> None:
     """Show what is known of a model: files, licence, context, boxes, memory, and whether its two parts fit.
+
+    ggufvlm show qwen2-vl-2b
+
+    ggufvlm show model.gguf --mmproj mmproj.gguf
 
     Of a model that is not on this machine a few hundred kilobytes are read from the Hub. A star marks what nobody has
     checked yet.

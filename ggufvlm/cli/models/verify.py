@@ -26,6 +26,10 @@ def verify(
 ) -> None:
     """Read every byte of a model on this machine and compare checksums.
 
+    ggufvlm verify qwen2-vl-2b
+
+    ggufvlm verify qwen2-vl-2b --repair
+
     Then both headers are compared, as before a download.
     """
     from ggufvlm.errors import ModelError

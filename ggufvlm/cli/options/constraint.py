@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from ggufvlm.cli.options.shared import SamplingOptions, option, text_or_file
 from ggufvlm.config import SamplingParams
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class ConstraintOptions:
     """The shape that an answer is forced into."""
+
+    panel: ClassVar[str] = "Answer's shape"
 
     schema: Annotated[
         str | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from ggufvlm.cli.options.shared import option
 from ggufvlm.errors import UsageError
@@ -19,6 +19,8 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 @dataclass(frozen=True, kw_only=True)
 class DocumentOptions:
     """Which pages and frames."""
+
+    panel: ClassVar[str] = "Documents and video"
 
     pages: Annotated[
         str | None, option("--pages", help="Pages of PDFs, such as 1-5,8 or 10-. [all]", metavar="PAGES")

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, ClassVar, get_type_hints
 
 import typer
 
+from ggufvlm.cli.usage.complete import model_names, projector_names
 from ggufvlm.config import EngineConfig, SamplingSettings, settings_in
 from ggufvlm.errors import UsageError
 from ggufvlm.files import expanded, read_text
@@ -45,12 +46,27 @@ def option(*names: str, help: str, **more: Any) -> Any:
 class ModelOptions:
     """Which model."""
 
+    panel: ClassVar[str] = "Model"
+
     model: Annotated[
         str | None,
-        option("-m", "--model", help="A name such as qwen2-vl-2b:Q8_0, USER/REPO[:QUANT], FILE.gguf.", metavar="MODEL"),
+        option(
+            "-m",
+            "--model",
+            help="A name such as qwen2-vl-2b:Q8_0, USER/REPO[:QUANT], FILE.gguf. "
+            "[env: GGUFVLM_MODEL] [default: {default_model}]",
+            metavar="MODEL",
+            autocompletion=model_names,
+        ),
     ] = None
     mmproj: Annotated[
-        Path | None, option("--mmproj", help="Projector file, if it is not the one beside the model.", metavar="FILE")
+        Path | None,
+        option(
+            "--mmproj",
+            help="Projector file, if it is not the one beside the model.",
+            metavar="FILE",
+            autocompletion=projector_names,
+        ),
     ] = None
     raw: Annotated[bool, option("--raw", help="No chat template: for base models.")] = False
     yes: Annotated[bool, option("-y", "--yes", help="Download a missing model without asking.", envvar=ASSUME_YES)] = (
@@ -61,6 +77,8 @@ class ModelOptions:
 @dataclass(frozen=True, kw_only=True)
 class PromptOptions:
     """What is asked."""
+
+    panel: ClassVar[str] = "Question"
 
     prompt: Annotated[
         str | None,
@@ -75,6 +93,8 @@ class PromptOptions:
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions:
     """How the answer is made; what is not given is the model's own default."""
+
+    panel: ClassVar[str] = "Sampling"
 
     max_tokens: Annotated[
         int | None, option("-n", "--max-tokens", help="Longest answer, in tokens; -1 for no limit. [4096]")
@@ -110,6 +130,8 @@ class SamplingOptions:
 @dataclass(frozen=True, kw_only=True)
 class HardwareOptions:
     """Where and how large."""
+
+    panel: ClassVar[str] = "Hardware"
 
     ctx_size: Annotated[
         int | None, option("-c", "--ctx-size", help="Context, in tokens. [grows with the prompt and the answer]")
@@ -172,6 +194,8 @@ class HardwareOptions:
 class OutputOptions:
     """What is shown."""
 
+    panel: ClassVar[str] = "Output"
+
     json: Annotated[bool, option("--json", help="One JSON object with the answer and its numbers.")] = False
     stats: Annotated[bool, option("--stats", help="What the model saw, token counts and times, on stderr.")] = False
     no_stream: Annotated[bool, option("--no-stream", help="Show the answer when it is complete.")] = False
@@ -184,6 +208,8 @@ class OutputOptions:
 class TalkOptions:
     """What is said meanwhile, for commands that show no answer piece by piece."""
 
+    panel: ClassVar[str] = "Output"
+
     quiet: Annotated[bool, option("-q", "--quiet", help="No progress and no warnings.")] = False
     debug: Annotated[bool, option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False
     color: Annotated[Switch, option("--color", help="Colours and a progress bar. [auto]")] = Switch.AUTO
@@ -195,7 +221,11 @@ class TalkOptions:
 
 @functools.cache
 def _hints_of(group: type[Any]) -> dict[str, Any]:
-    return get_type_hints(group, include_extras=True)  # evaluates texts, and most commands share groups
+    hints = get_type_hints(group, include_extras=True)  # evaluates texts, and most commands share groups
+    for item in fields(group):
+        for note in hints[item.name].__metadata__:
+            note.rich_help_panel = group.panel
+    return hints
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

@@ -16,6 +16,7 @@ from ggufvlm.cli.options.models import PlainOptions
 from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, grouped, text_or_file
 from ggufvlm.cli.serve.options import AccessOptions, LimitOptions, StayOptions
 from ggufvlm.cli.terminal.interruption import leaving_at_once
+from ggufvlm.cli.usage.complete import model_names, projector_names
 from ggufvlm.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
@@ -36,13 +37,31 @@ _MORE_AT_A_TIME = 16
 def serve(
     model: Annotated[
         list[str] | None,
-        typer.Option("-m", "--model", help="A model; may be repeated, the first is the default.", metavar="MODEL"),
+        typer.Option(
+            "-m",
+            "--model",
+            rich_help_panel="Model",
+            autocompletion=model_names,
+            help="A model; may be repeated, the first is the default.",
+            metavar="MODEL",
+        ),
     ] = None,
     mmproj: Annotated[
-        Path | None, typer.Option("--mmproj", help="Projector file of the one model.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "--mmproj",
+            rich_help_panel="Model",
+            autocompletion=projector_names,
+            help="Projector file of the one model.",
+            metavar="FILE",
+        ),
     ] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="No chat template: for base models.")] = False,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Download a missing model without asking.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", rich_help_panel="Model", help="No chat template: for base models.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("-y", "--yes", rich_help_panel="Model", help="Download a missing model without asking.")
+    ] = False,
     host: Annotated[str, typer.Option("--host", help="Address to listen on. [127.0.0.1]", show_default=False)] = (
         "127.0.0.1"
     ),
@@ -57,6 +76,10 @@ def serve(
     plain: PlainOptions,
 ) -> None:
     """Answer clients of OpenAI and Ollama over HTTP, and show a page to ask from.
+
+    ggufvlm serve -m qwen2-vl-2b
+
+    ggufvlm serve -m qwen2-vl-2b -m gemma-3-4b --host 0.0.0.0 --api-key @key
 
     Models are loaded when they are first asked, and leave after --keep-alive. Reachable from other machines only with
     --host and a key.

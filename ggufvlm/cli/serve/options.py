@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from ggufvlm.cli.options.shared import option
 
@@ -11,6 +11,8 @@ from ggufvlm.cli.options.shared import option
 @dataclass(frozen=True, kw_only=True)
 class StayOptions:
     """How many answers at a time, and how long models stay in memory."""
+
+    panel: ClassVar[str] = "Memory"
 
     slots: Annotated[int, option("--slots", help="Answers of a model at a time. [4]", min=1, max=256)] = 4
     keep_alive: Annotated[
@@ -29,6 +31,8 @@ class StayOptions:
 class LimitOptions:
     """What one request may take."""
 
+    panel: ClassVar[str] = "Limits"
+
     queue: Annotated[
         int, option("--queue", help="Requests of a model that may wait for a slot; more are refused. [32]", min=0)
     ] = 32
@@ -46,6 +50,8 @@ class LimitOptions:
 @dataclass(frozen=True, kw_only=True)
 class AccessOptions:
     """Who may ask, and what is written down."""
+
+    panel: ClassVar[str] = "Access"
 
     api_key: Annotated[
         str | None,

@@ -6,7 +6,7 @@ import json as json_module
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -15,6 +15,7 @@ from ggufvlm.cli.options.models import YesOption
 from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, OutputOptions, Switch, grouped, option
 from ggufvlm.cli.terminal import console
 from ggufvlm.cli.tools import bench_table
+from ggufvlm.cli.usage.complete import model_names, projector_names
 from ggufvlm.errors import UsageError
 from ggufvlm.files import check_output
 from ggufvlm.media import load
@@ -30,11 +31,20 @@ _IN_TERMINAL = "-"
 class BenchOptions:
     """What is measured, and what becomes of it."""
 
+    panel: ClassVar[str] = "Options"
+
     model_option: Annotated[
-        str | None, option("-m", "--model", help="The model, in place of MODEL.", metavar="MODEL")
+        str | None,
+        option("-m", "--model", help="The model, in place of MODEL.", metavar="MODEL", autocompletion=model_names),
     ] = None
     mmproj: Annotated[
-        Path | None, option("--mmproj", help="Projector file, if it is not the one beside the model.", metavar="FILE")
+        Path | None,
+        option(
+            "--mmproj",
+            help="Projector file, if it is not the one beside the model.",
+            metavar="FILE",
+            autocompletion=projector_names,
+        ),
     ] = None
     image: Annotated[
         str | None, option("--image", help="The image. [one of 448x448 pixels, always the same]", metavar="FILE")
@@ -71,6 +81,8 @@ class BenchOptions:
 class ShownOptions:
     """How it is shown."""
 
+    panel: ClassVar[str] = "Output"
+
     json: Annotated[bool, option("--json", help="One JSON object, explained in `pydoc ggufvlm.tools.bench`.")] = False
     quiet: Annotated[bool, option("-q", "--quiet", help="No progress.")] = False
     debug: Annotated[bool, option("--debug", help="Tracebacks of errors.")] = False
@@ -82,7 +94,8 @@ def bench(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="MODEL",
+            metavar="[MODEL]",
+            autocompletion=model_names,
             help="A name such as qwen2-vl-2b:Q8_0, USER/REPO[:QUANT], FILE.gguf. [the default model]",
             show_default=False,
         ),
@@ -96,6 +109,8 @@ def bench(
     """Measure how fast this machine runs a model.
 
     ggufvlm bench qwen2-vl-2b --only encode,decode
+
+    ggufvlm bench --plot speeds.png
 
     Each number is a median, with the least and the most. "Memory gives" and "cores give" are what reading and
     multiplying by numpy reach here with as many threads; the lines below them say how near the model comes to that.

@@ -39,6 +39,10 @@ def doctor(
 ) -> None:
     """Show what this machine can do, and the command that mends what it cannot.
 
+    ggufvlm doctor
+
+    ggufvlm doctor --build cuda
+
     The exit code is 1 if no model can run.
     """
     from ggufvlm.tools.doctor import examine, is_broken

@@ -1,4 +1,4 @@
-"""``ggufvlm help``: the pages of the guide, and the options of the commands."""
+"""``ggufvlm help``, ``ggufvlm version``: the guide, the options of the commands, and what program this is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from ggufvlm.cli.options.shared import OutputOptions, Switch
 from ggufvlm.cli.terminal import console
 from ggufvlm.errors import UsageError
+from ggufvlm.version import __version__
 
 _MAX_COLUMNS = 100
 _LINK_IN_PACKAGE = re.compile(r"\[([^\]\n]+)\]\((?!https?:)[^)\s]+\)")
@@ -29,6 +30,8 @@ def show_help(
 
     ggufvlm help models
 
+    ggufvlm help describe
+
     On a terminal pages are rendered, in a pipe they are Markdown.
     """
     from ggufvlm.guide import pages
@@ -43,6 +46,16 @@ def show_help(
         more = pages.topic_about(wanted.split()[0])
         if more:
             console.print_plainly(f"\nThe guide: ggufvlm help {more}")
+
+
+def show_version() -> None:
+    """Show the version.
+
+    ggufvlm version
+
+    ggufvlm doctor
+    """
+    console.print_plainly(f"ggufvlm {__version__}")
 
 
 def _show(page: str, output: OutputOptions) -> None:

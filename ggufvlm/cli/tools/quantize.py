@@ -38,6 +38,8 @@ def quantize(
     """Make a smaller file of a language model or of its projector.
 
     ggufvlm quantize model-F16.gguf model-Q4_K_M.gguf Q4_K_M
+
+    ggufvlm quantize mmproj-F16.gguf mmproj-Q8_0.gguf Q8_0
     """
     from ggufvlm.tools.quantize import prepare, run
 
