@@ -34,6 +34,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("GGUFVLM_PROJECTOR", raising=False)
     monkeypatch.setenv("GGUFVLM_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("GGUFVLM_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -101,10 +102,12 @@ def copy_beside(image: Image, path: Path) -> Path:
     """Write an image into the folder of ``path``, under a name made of both.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: it cannot be written, or something else has its name.
     """
     copy = path.with_name(f"{path.stem}-{image.id[:12]}.png")
     if not _is_same(copy, image.id):
+        if os.path.lexists(copy):
+            raise UsageError(f"{copy} is there already and is another image", hint="choose another name")
         write(copy, to_png(image))
     return copy
 

@@ -117,7 +117,7 @@ def test_labels_made_by_hand_stay(run: Run, folder: Path, kind: str, hand_made: 
     path.write_text("by hand")
     done = run("detect", "blocks.png", "-f", kind, "-o", "set")
     assert (done.returncode, path.read_text()) == (2, "by hand")
-    assert f"{hand_made} is there already" in done.stderr.decode()
+    assert f"{hand_made}: there already" in done.stderr.decode()
     assert b"--overwrite" in done.stderr
     assert run("detect", "blocks.png", "-f", kind, "-o", "set", "--overwrite").returncode == 0
     assert path.read_text() != "by hand"

@@ -13,7 +13,7 @@ from ggufvlm.batch.inputs.expand import kind_of_file
 from ggufvlm.batch.item import shown
 from ggufvlm.batch.journal.durable_write import as_output_error
 from ggufvlm.batch.journal.rows import Row
-from ggufvlm.errors import GGUFVLMError, ImageError
+from ggufvlm.errors import GGUFVLMError, ImageError, UsageError
 from ggufvlm.files import replacing_durably
 from ggufvlm.media import Image, load
 from ggufvlm.media.decoding.kinds import FileKind, identify
@@ -54,6 +54,22 @@ _TAIL = """</ul>
 """
 # no outside requests, and nothing of an answer can run even if it got past the escaping
 _POLICY = "default-src 'none'; img-src data:; style-src 'sha256-{style}'; script-src 'sha256-{script}'"
+
+
+def check_page(path: Path) -> None:
+    """Make sure that a gallery replaces nothing but a gallery.
+
+    Raises:
+        UsageError: another file is there.
+    """
+    start = _HEAD.partition("{policy}")[0].encode() + escape(_POLICY.partition("{style}")[0]).encode()
+    with as_output_error(shown(path)):
+        if not path.is_file() or not path.stat().st_size:
+            return
+        with path.open("rb") as file:
+            if file.read(len(start)) == start:
+                return
+    raise UsageError(f"--html {shown(path)}: there already, and no gallery", hint="name another page, or move it away")
 
 
 def write_gallery(path: Path, rows: Iterable[Row], *, title: str) -> None:

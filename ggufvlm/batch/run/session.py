@@ -19,12 +19,14 @@ from ggufvlm.batch.outputs.sidecar import Sidecars, SidecarStyle, has_one
 from ggufvlm.batch.outputs.writers import find_writer, journal_path
 from ggufvlm.batch.run.isolate import IsolatedEngine
 from ggufvlm.batch.run.run import Ask, BatchRun, Progress, Receiver, RowTask
+from ggufvlm.cache.written import not_ours, remember
 from ggufvlm.config import EngineConfig, SamplingParams
 from ggufvlm.errors import UsageError
 from ggufvlm.files import check_output
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.vlm.map import Question, QuestionResult
 
+_MOST_BACKUPS = 1000
 ISOLATE_ABOVE = 100
 """Inputs from which on the engine gets a process of its own."""
 
@@ -83,6 +85,9 @@ class Session:
         engine: what answers.
         output: where rows go.
 
+    Attributes:
+        note: what became of an earlier output, in a line.
+
     Raises:
         UsageError, OutputError: the output cannot be used.
         ModelError: the model's files are damaged.
@@ -91,14 +96,14 @@ class Session:
     def __init__(self, inputs: Inputs, task: RowTask, engine: EngineSettings, output: OutputSettings) -> None:
         self._writer = find_writer(output.path, csv_safe=output.csv_safe)
         self._inputs, self._engine, self._output = inputs, engine, output
+        self.note: str | None = None
         self.identity: Identity = identify(
             engine.files, engine.config, engine.sampling, prefill=task.prefill, raw=engine.raw
         )
-        self._check_inputs()
+        self._check_outputs()
         self._check_old_output()
         self.journal = Journal(journal_path(output.path), restart=output.restart, sync_every=output.sync_every)
-        if output.restart:
-            self._set_output_aside()  # only now: before the lock it may be another run's
+        self._set_output_aside()  # only now: before the lock it may be another run's
         self.sidecars = Sidecars(output.sidecar, self.journal) if output.sidecar else None
         self.embedder = Embedder(output.embed, self._answered) if output.embed else None
         receivers: list[Receiver] = [receiver for receiver in (self.sidecars, self.embedder) if receiver is not None]
@@ -162,20 +167,25 @@ class Session:
         journal.put_in_order(ids if self._output.ordered else None, renamed)
         journal.sync()
         if self._writer is not None:
-            self._writer(Path(os.path.realpath(self._output.path)), journal.rows())
+            path = Path(os.path.realpath(self._output.path))
+            self._writer(path, journal.rows())
+            remember(path)
         if self._output.html is not None and gallery:
             from ggufvlm.batch.outputs.gallery import write_gallery
 
             write_gallery(self._output.html, journal.rows(), title=self._output.path.stem)
         journal.sync()  # a gallery takes its time
 
-    def _check_inputs(self) -> None:
-        """Refuse to write over a table that is read while the run goes on."""
+    def _check_outputs(self) -> None:
+        """Refuse to write over a table that is read while the run goes on, and over a page that is no gallery."""
         check_output(self._output.path, self._inputs.tables)
         check_output(journal_path(self._output.path), self._inputs.tables)
         if self._output.html is not None:
             others = (self._output.path, journal_path(self._output.path))
             check_output(self._output.html, [*self._inputs.tables, *others], is_replaced=True)
+            from ggufvlm.batch.outputs.gallery import check_page
+
+            check_page(self._output.html)
 
     def _check_old_output(self) -> None:
         path, journal = self._output.path, journal_path(self._output.path)
@@ -183,10 +193,17 @@ class Session:
             raise UsageError(f"{path.name}: is there, but {journal.name} is not: cannot go on with it", hint=RESTART)
 
     def _set_output_aside(self) -> None:
-        path = self._output.path
-        if self._writer is not None and path.exists():
-            with as_output_error(path.name):
-                path.replace(path.with_name(f"{path.name}.bak"))
+        """Keep a table that is to be made anew, and one that somebody has changed since it was made."""
+        path = Path(os.path.realpath(self._output.path))
+        if self._writer is None or not (path.is_file() if self._output.restart else not_ours([path])):
+            return
+        kept = path.with_name(f"{path.name}.bak")
+        if not self._output.restart:
+            backups = (path.with_name(f"{kept.name}{number or ''}") for number in (0, *range(2, _MOST_BACKUPS)))
+            kept = next((backup for backup in backups if not os.path.lexists(backup)), kept)
+            self.note = f"{path.name} was changed since it was made: kept as {kept.name}"
+        with as_output_error(path.name):
+            path.replace(kept)
 
     def close(self) -> None:
         """Close the files."""

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ggufvlm.cache.written import remember
 from ggufvlm.cli.ask.ask import answer_question
+from ggufvlm.cli.options.overwrite import OverwriteOption, check_outputs
 from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, OutputOptions, SamplingOptions, grouped
 from ggufvlm.cli.terminal import console
 
@@ -22,6 +24,7 @@ def demo(
         Path | None,
         typer.Option("--save", help="Also write the image to this file.", metavar="FILE", show_default=False),
     ] = None,
+    overwrite: OverwriteOption = False,
     *,
     sampling: SamplingOptions,
     output: OutputOptions,
@@ -38,9 +41,12 @@ def demo(
     from ggufvlm import media
     from ggufvlm.vlm.documents import Attachments
 
-    image = media.load(Path(__file__).parents[2] / "demo" / f"blocks-{number}.png")
+    path = Path(__file__).parents[2] / "demo" / f"blocks-{number}.png"
+    image = media.load(path)
     if save is not None:
+        check_outputs([save], [path], overwrites=overwrite)
         media.save(image, save)
+        remember(save)
         console.say(f"saved {save}")
     if not output.quiet:
         if console.can_draw(output, stderr=True):

@@ -16,6 +16,7 @@ import typer
 from ggufvlm.cli.ask.ask import Complaints, cut_after, log_to_stderr
 from ggufvlm.cli.ask.ocr_output import PageWriter, Target
 from ggufvlm.cli.open_model import find_files, open_model
+from ggufvlm.cli.options.overwrite import OverwriteOption, check_outputs
 from ggufvlm.cli.options.shared import (
     HardwareOptions,
     ModelOptions,
@@ -29,7 +30,6 @@ from ggufvlm.cli.terminal import console
 from ggufvlm.cli.terminal.interruption import Interrupted
 from ggufvlm.config import SamplingParams
 from ggufvlm.errors import ExitCode
-from ggufvlm.files import check_output
 from ggufvlm.tasks.ocr.ocr import needs_model, read_pages
 from ggufvlm.tasks.ocr.page import PageSettings, page_budget
 from ggufvlm.tasks.ocr.places import find_places, find_sources
@@ -110,6 +110,7 @@ class PageOptions:
     panel: ClassVar[str] = "Output"
 
     out: Annotated[Path | None, option("-o", "--output", help="Write here in place of stdout.", metavar="FILE")] = None
+    overwrite: OverwriteOption = False
     join: Annotated[
         bool, option("--join", help="One running text: divided words and sentences go on from page to page.")
     ] = False
@@ -152,7 +153,8 @@ def ocr(
     how = _reading(reading, result, sampling)
     sources = find_sources(files)
     if result.out is not None:
-        check_output(result.out, sources)
+        read = [*sources, reading.prompt, reading.system, model.model, model.mmproj]
+        check_outputs([result.out], read, overwrites=result.overwrite)
     places = find_places(sources, reading.pages)
     writer = PageWriter(
         result.out, how.wanted, len(places), joins=result.join, drops=result.drop_repeated, writes=not result.json

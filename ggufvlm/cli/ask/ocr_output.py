@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from ggufvlm.cache.written import remember
 from ggufvlm.errors import OutputError
 from ggufvlm.tasks.ocr.pages import Joiner, Separator, drop_repeated
 
@@ -125,5 +126,6 @@ class Target:
 
     def close(self) -> None:
         """End the file."""
-        if self._file is not None and not self._is_broken:
+        if self._path is not None and self._file is not None and not self._is_broken:
             self._file.close()
+            remember(self._path)

@@ -120,6 +120,8 @@ def batch(
     with ExitStack() as stack:
         kept = stack.enter_context(kept_for_now(rows)) if is_stdout else rows
         session = stack.enter_context(_session(given, task, engine, kept, sidecar, embed))
+        if session.note and not output.quiet:
+            console.say(f"note: {session.note}")
         interrupted = _run(session, engine, given, rows, output)
         if is_stdout and rows.ordered:
             write_rows(session.journal.rows())

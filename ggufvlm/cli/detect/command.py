@@ -13,6 +13,7 @@ from ggufvlm.cli.detect.options import Format, ResultOptions, SearchOptions
 from ggufvlm.cli.detect.output import make_writer
 from ggufvlm.cli.detect.run import DetectRun, Search
 from ggufvlm.cli.options.constraint import read_list
+from ggufvlm.cli.options.overwrite import check_outputs
 from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, SamplingOptions, grouped, text_or_file
 from ggufvlm.config import SamplingParams
 from ggufvlm.errors import ExitCode, UsageError
@@ -62,8 +63,10 @@ def detect(
         system=text_or_file(search.system) if search.system else None,
         settings=settings,
     )
-    writer = make_writer(kind, result.out, sources, labels, output, overwrites=result.overwrite)
+    writer = make_writer(kind, result.out, sources, labels, output)
     paths = drawn_paths(result.save, sources) if result.save is not None else None
+    read = [*sources, search.labels, search.prompt, search.system, model.model, model.mmproj]
+    check_outputs([*writer.outputs, *(paths or ())], read, overwrites=result.overwrite)
     job = DetectRun(wanted, output, writer, paths)
     job.run(model, hardware.config())
     job.complaints.leave(job.n_found)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ggufvlm.cache.written import remember
 from ggufvlm.cli.detect.output import check_place
 from ggufvlm.errors import OutputError, UsageError
-from ggufvlm.files import check_output
 from ggufvlm.grounding.names import stem
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def drawn_paths(save: Path, sources: Sequence[str]) -> list[Path]:
     """Where the copy of each image goes: the file that was named, or files in the folder that was.
 
     Raises:
-        UsageError: one file for several images, two images for one file, or an image over itself.
+        UsageError: one file for several images, or two images for one file.
         OutputError: nothing can be written there.
     """
     check_place(save)
@@ -34,7 +34,6 @@ def drawn_paths(save: Path, sources: Sequence[str]) -> list[Path]:
     for path in paths:
         if path in seen:
             raise UsageError(f"--save: two images would be written to {path}", hint="take them in two runs")
-        check_output(path, sources)
         seen.add(path)
     return paths
 
@@ -60,3 +59,4 @@ def save_drawn(image: Image, found: Detections, path: Path) -> None:
     except OSError as error:
         raise OutputError(f"{path.parent}: cannot be made ({error.strerror or error})") from error
     save(draw_outlines(image, outlines), path)
+    remember(path)

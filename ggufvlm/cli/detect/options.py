@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+from ggufvlm.cli.options.overwrite import OverwriteOption
 from ggufvlm.cli.options.shared import OutputOptions, Switch, option
 from ggufvlm.errors import UsageError
 
@@ -61,9 +62,7 @@ class ResultOptions:
         option("--save", help="Draw boxes into a copy of the image, or copies in a folder.", metavar="FILE|DIR"),
     ] = None
     json: Annotated[bool, option("--json", help="The same as --format json: an object an image.")] = False
-    overwrite: Annotated[
-        bool, option("--overwrite", help="With -o FOLDER, replace labels that are there, by hand or by an earlier run.")
-    ] = False
+    overwrite: OverwriteOption = False
     stats: Annotated[bool, option("--stats", help="What the model saw, token counts and times, on stderr.")] = False
     quiet: Annotated[bool, option("-q", "--quiet", help="No progress and no warnings.")] = False
     debug: Annotated[bool, option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False

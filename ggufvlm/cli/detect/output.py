@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ggufvlm.cache.written import remember
 from ggufvlm.cli.detect.options import Format
 from ggufvlm.cli.options.shared import OutputOptions
 from ggufvlm.cli.terminal import console
 from ggufvlm.errors import OutputError, UsageError
-from ggufvlm.files import check_output
 from ggufvlm.grounding.classes import Classes
 from ggufvlm.grounding.names import check_stems, file_names, stem
 
@@ -32,7 +32,13 @@ _CLASSES = "classes.txt"
 
 
 class BoxWriter(Protocol):
-    """Takes the results in order; ``finish`` comes once, also after Ctrl-C."""
+    """Takes the results in order; ``finish`` comes once, also after Ctrl-C.
+
+    Attributes:
+        outputs: the files that it writes.
+    """
+
+    outputs: list[Path]
 
     def add(self, index: int, found: Detections) -> None:
         """Take what was found in an image."""
@@ -51,8 +57,6 @@ def make_writer(
     sources: Sequence[str],
     labels: Sequence[str],
     output: OutputOptions,
-    *,
-    overwrites: bool = False,
 ) -> BoxWriter:
     """The writer for a format; looks for trouble before anything is computed.
 
@@ -62,16 +66,13 @@ def make_writer(
         sources: the images.
         labels: what is looked for.
         output: how things are shown.
-        overwrites: whether files that nobody has named, of a folder that somebody has, may be replaced.
 
     Raises:
-        UsageError: several images would go to one file, a file is where a folder should be, or what is there would be
-            written over.
+        UsageError: several images would go to one file, or a file is where a folder should be.
         OutputError: nothing can be written there.
     """
     if out is not None:
         check_place(out)
-        check_output(out, sources)
     if kind in (Format.TABLE, Format.JSON, Format.COCO):
         if out is not None and out.is_dir():
             raise UsageError(f"{out} is a folder", hint=f"-o {out / ('boxes.' + _ending(kind))}")
@@ -86,9 +87,7 @@ def make_writer(
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is no folder", hint=f"--format {kind.value} writes a file for each image")
     check_stems(sources, f"--format {kind.value}")
-    folder = _Folder(kind, out, classes)
-    folder.check(sources, overwrites=overwrites)
-    return folder
+    return _Folder(kind, out, classes, sources)
 
 
 def _ending(kind: Format) -> str:
@@ -118,6 +117,7 @@ class _Lines(BoxWriter):
     def __init__(
         self, text: Callable[[Detections], str], kind: Format, out: Path | None, output: OutputOptions
     ) -> None:
+        self.outputs = [] if out is None else [out]
         self._text, self._kind, self._out, self._output = text, kind, out, output
         self._draws = kind is Format.TABLE and out is None and console.can_draw(output)
         self._indents = kind is Format.JSON and out is None and sys.stdout.isatty()
@@ -139,14 +139,16 @@ class _Lines(BoxWriter):
         self._mode = "a"
 
     def finish(self) -> None:
-        if self._out is not None and self._mode == "w":
-            write_text(self._out, "")
+        if self._out is not None:
+            write_text(self._out, "", mode=self._mode)
+            remember(self._out)
 
 
 class _Coco(BoxWriter):
     """One document when all is known."""
 
     def __init__(self, out: Path | None, labels: Sequence[str]) -> None:
+        self.outputs = [] if out is None else [out]
         self._out, self._classes = out, Classes(labels)
         self._found: list[Detections] = []
 
@@ -157,6 +159,8 @@ class _Coco(BoxWriter):
         from ggufvlm.grounding.coco import coco
 
         _write_or_print(self._out, _dump(coco(self._found, self._classes)))
+        if self._out is not None:
+            remember(self._out)
 
 
 def _content(kind: Format, found: Detections, classes: Classes, folder: Path | None) -> str:
@@ -175,11 +179,14 @@ class _OneFile(BoxWriter):
     """The file of the only image."""
 
     def __init__(self, kind: Format, out: Path | None, classes: Classes) -> None:
+        self.outputs = [] if out is None else [out]
         self._kind, self._out, self._classes = kind, out, classes
 
     def add(self, _index: int, found: Detections) -> None:
         folder = self._out.parent if self._out else None
         _write_or_print(self._out, _content(self._kind, found, self._classes, folder))
+        if self._out is not None:
+            remember(self._out)
         if self._kind is Format.YOLO:
             names = " ".join(f"{number}={name!r}" for number, name in enumerate(self._classes.names))
             console.say(f"classes: {names or 'none'}")
@@ -191,28 +198,17 @@ class _OneFile(BoxWriter):
 class _Folder(BoxWriter):
     """A file for each image, and for YOLO the names of the classes."""
 
-    def __init__(self, kind: Format, out: Path, classes: Classes) -> None:
+    def __init__(self, kind: Format, out: Path, classes: Classes, sources: Sequence[str]) -> None:
         self._kind, self._out, self._classes = kind, out, classes
         self._files = out / "labels" if kind is Format.YOLO else out
+        self.outputs = [self._path(source, index) for index, source in enumerate(sources)]
+        if kind is Format.YOLO:
+            self.outputs.append(out / _CLASSES)
 
     def add(self, index: int, found: Detections) -> None:
-        content = _content(self._kind, found, self._classes, self._files)
-        write_text(self._path(found.source, index), content)
-
-    def check(self, sources: Sequence[str], *, overwrites: bool) -> None:
-        """Make sure that nothing is written over that may be somebody's own work.
-
-        Raises:
-            UsageError: something would be.
-        """
-        paths = [self._path(source, index) for index, source in enumerate(sources)]
-        if self._kind is Format.YOLO:
-            paths.append(self._out / _CLASSES)
-        for path in paths:
-            check_output(path, sources)
-            if not overwrites and os.path.lexists(path):
-                hint = "--overwrite replaces what is in the folder; or name another"
-                raise UsageError(f"{path} is there already", hint=hint)
+        path = self._path(found.source, index)
+        write_text(path, _content(self._kind, found, self._classes, self._files))
+        remember(path)
 
     def _path(self, source: str, index: int) -> Path:
         return self._files / f"{stem(source, index)}.{_ending(self._kind)}"
@@ -220,6 +216,7 @@ class _Folder(BoxWriter):
     def finish(self) -> None:
         if self._kind is Format.YOLO:
             write_text(self._out / _CLASSES, "".join(f"{name}\n" for name in self._classes.names))
+            remember(self._out / _CLASSES)
 
 
 def _write_or_print(out: Path | None, text: str, mode: str = "w") -> None:

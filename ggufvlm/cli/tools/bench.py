@@ -10,14 +10,15 @@ from typing import Annotated, ClassVar
 
 import typer
 
+from ggufvlm.cache.written import remember
 from ggufvlm.cli.open_model import find_files
 from ggufvlm.cli.options.models import YesOption
+from ggufvlm.cli.options.overwrite import OverwriteOption, check_outputs
 from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, OutputOptions, Switch, grouped, option
 from ggufvlm.cli.terminal import console
 from ggufvlm.cli.tools import bench_table
 from ggufvlm.cli.usage.complete import model_names, projector_names
 from ggufvlm.errors import UsageError
-from ggufvlm.files import check_output
 from ggufvlm.media import load
 from ggufvlm.tools.bench.images import make_image
 from ggufvlm.tools.bench.job import BenchJob, make_job
@@ -75,6 +76,7 @@ class BenchOptions:
         str | None,
         option("--plot", help="Draw bars into a .png or .svg file, or in the terminal (-).", metavar="FILE|-"),
     ] = None
+    overwrite: OverwriteOption = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,12 +122,14 @@ def bench(
     plot_to = None if measured.plot in (None, _IN_TERMINAL) else Path(measured.plot or "")
     if plot_to is not None:
         check_target(plot_to)
-        check_output(plot_to, [measured.image])
+        read = [measured.image, model, measured.model_option, measured.mmproj]
+        check_outputs([plot_to], read, overwrites=measured.overwrite)
     output = OutputOptions(quiet=shown.quiet, debug=shown.debug, color=shown.color)
     job = _job(model, measured, hardware, yes=yes, quiet=shown.quiet)
     report = _measure(job, groups, measured.against, output)
     if plot_to is not None:
         save_plot(report, plot_to)
+        remember(plot_to)
     if shown.json:
         indent = 2 if sys.stdout.isatty() else None
         typer.echo(json_module.dumps(report.to_dict(), ensure_ascii=False, indent=indent))
