@@ -32,6 +32,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("GGUFVLM_NO_REPAIR", raising=False)
     monkeypatch.delenv("GGUFVLM_PROJECTOR", raising=False)
+    monkeypatch.setenv("GGUFVLM_NO_TRIAL", "1")  # a third of a second for each file; tests/llama/test_trial.py has it
     monkeypatch.setenv("GGUFVLM_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("GGUFVLM_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

@@ -10,9 +10,26 @@ from ggufvlm.cache.folder import read_note, write_note
 from ggufvlm.errors import ModelError
 from ggufvlm.gguf.header import read_header
 from ggufvlm.gguf.names import split_parts
+from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.soundness import check_language_model
 
 _RULES = "1"  # raise it when the rules of models/soundness.py become stricter
+
+
+_BUILT_IN = Path(__file__).parents[1] / "demo"
+
+
+def are_published(files: ModelFiles) -> bool:
+    """Whether both files come with the package, or lie in the Hub's cache under the checksums of the registry."""
+    spec = files.spec
+    if spec is None or spec.origin != "package":
+        return False
+    paths = (*split_parts(files.model), files.mmproj)
+    if spec.builtin:
+        return all(path.parent == _BUILT_IN for path in paths)
+    known = {part.sha256 for file in (*spec.files, *spec.projectors) for part in file.parts} - {None}
+    # the Hub's cache names a file by its checksum, and links to it from the name that people know
+    return all(path.resolve().name in known for path in paths)
 
 
 def check_once(model: Path) -> None:

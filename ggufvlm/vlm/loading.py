@@ -83,7 +83,8 @@ def load_engine(loading: Loading) -> Loaded:
     from ggufvlm.hardware.offload import plan_offload
     from ggufvlm.llama.devices import offload_devices
     from ggufvlm.llama.lazy_projector import LazyProjector
-    from ggufvlm.models.known_sound import check_once
+    from ggufvlm.llama.trial import Pair, try_once
+    from ggufvlm.models.known_sound import are_published, check_once
     from ggufvlm.projectors.repair import find_repair
     from ggufvlm.vlm.persistence import Origin, look_ahead, open_images, open_snapshots
 
@@ -92,6 +93,8 @@ def load_engine(loading: Loading) -> Loaded:
     if loading.config.use_cache:
         look_ahead(files.model)
     check_once(files.model)
+    if not are_published(files):
+        try_once(Pair(files.model, files.mmproj, n_threads), loading.cancel)
     plan = plan_offload(files.model, files.mmproj, loading.config, offload_devices(), files.spec)
     repair = find_repair(loading.report, files.model)
     derived = _derived_projector(loading, plan, repair)

@@ -35,13 +35,18 @@ class Lie:
         return file.getvalue()
 
 
-def lies(path: Path) -> Iterator[Lie]:
-    """Every lie that can be told about a file: each key with other values and without, each kind of tensor likewise."""
+def lies(path: Path, whole_numbers: Sequence[int] = _WHOLE_NUMBERS) -> Iterator[Lie]:
+    """Every lie that can be told about a file: each key with other values and without, each kind of tensor likewise.
+
+    Args:
+        path: the honest file.
+        whole_numbers: the values that keys with whole numbers get.
+    """
     header = read_header(path)
     pairs, tensors = read_pairs(path, header), copied(path, header)
     for key in pairs:
         if not key.startswith(_UNTOUCHED):
-            for what, told in _values(header, key, pairs[key]):
+            for what, told in _values(header, key, pairs[key], whole_numbers):
                 yield Lie(what=f"{key} = {what}", pairs={**pairs, key: told}, tensors=tensors)
             yield Lie(what=f"no {key}", pairs={k: v for k, v in pairs.items() if k != key}, tensors=tensors)
     for index in _one_of_each_kind(tensors):
@@ -58,7 +63,7 @@ def flipped(path: Path, seed: int) -> bytes:
     return bytes(data)
 
 
-def _values(header: GGUFHeader, key: str, raw: bytes) -> Iterator[tuple[str, bytes]]:
+def _values(header: GGUFHeader, key: str, raw: bytes, whole_numbers: Sequence[int]) -> Iterator[tuple[str, bytes]]:
     word = header.types[key]
     if word == "string":
         yield from ((repr(text[:9]), encode_value(word, text)) for text in _TEXTS)
@@ -69,7 +74,7 @@ def _values(header: GGUFHeader, key: str, raw: bytes) -> Iterator[tuple[str, byt
     elif word.startswith("["):
         yield from _arrays(raw)
     else:
-        for value in _WHOLE_NUMBERS:
+        for value in whole_numbers:
             n_bytes = len(encode_value(word, 0)) - 4
             yield str(value), raw[:4] + (value & (256**n_bytes - 1)).to_bytes(n_bytes, "little")
 
