@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ggufvlm.errors import ImageError
+from ggufvlm.media.decoding.bmp import uncommon_bmp, with_fewer_colors
 from ggufvlm.media.decoding.clean_aperture import clean_aperture
-from ggufvlm.media.decoding.decode_errors import DAMAGE, refusal
+from ggufvlm.media.decoding.decode_errors import DAMAGE, is_unread, refusal
 from ggufvlm.media.decoding.icons import plain_icon
+from ggufvlm.media.decoding.jpeg_forms import check_jpeg
+from ggufvlm.media.decoding.pcx import uncommon_pcx
 from ggufvlm.media.decoding.png_chunks import without_trouble
+from ggufvlm.media.decoding.psd import uncommon_psd
+from ggufvlm.media.decoding.tga import open_tga
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -26,6 +32,11 @@ _WEAKLY_SIGNED = (
     "TGA IM IMT PCD SPIDER IPTC"
 )
 
+_OURS: dict[str, Callable[[bytes], PIL.Image.Image | None]] = {
+    "BMP": uncommon_bmp,
+    "PCX": uncommon_pcx,
+    "PSD": uncommon_psd,
+}
 _HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx hevm hevs mif1 msf1 avif avis".split())
 
 
@@ -39,7 +50,7 @@ def open_image(data: bytes, source: str) -> PIL.Image.Image:
     # its own, in decode.py, so the same plugins are asked one by one.
     from PIL.Image import DecompressionBombError
 
-    data = without_trouble(data)
+    data, unread = with_fewer_colors(without_trouble(data)), None
     for name in (*_SIGNED, *_WEAKLY_SIGNED.split()):
         try:
             image = _open_as(name, data)
@@ -49,6 +60,8 @@ def open_image(data: bytes, source: str) -> PIL.Image.Image:
                 # WebP's decoder gives no reason, but the file says how long it should be.
                 short = name == "WEBP" and int.from_bytes(data[4:8], "little") + 8 > len(data)
                 raise refusal(EOFError() if short else error, source, name) from error
+            if unread is None and is_unread(error):
+                unread = refusal(error, source, name)
             continue
         except (MemoryError, DecompressionBombError) as error:
             raise refusal(error, source, name) from error
@@ -56,11 +69,26 @@ def open_image(data: bytes, source: str) -> PIL.Image.Image:
             if name == "AVIF":
                 image.info[SEEN_PART] = clean_aperture(data, image.width, image.height)
             return image
-    raise ImageError(f"{source}: not an image in a format that can be read")
+    raise unread or ImageError(f"{source}: not an image in a format that can be read")
 
 
 def _open_as(name: str, data: bytes) -> PIL.Image.Image | None:
-    """Open with one plugin; None if the file is not its format."""
+    """Open with Pillow's plugin, and what that refuses with ours; None if the file is not of the format."""
+    if name == "TGA":
+        return open_tga(data)
+    if name == "JPEG":
+        check_jpeg(data)
+    try:
+        return _open_with_pillow(name, data)
+    except DAMAGE:
+        ours = _OURS.get(name)
+        image = None if ours is None else ours(data)
+        if image is None:
+            raise
+        return image
+
+
+def _open_with_pillow(name: str, data: bytes) -> PIL.Image.Image | None:
     import PIL.Image
 
     if name == "HEIF":
