@@ -9,6 +9,7 @@ from typing import ClassVar
 from ggufvlm.engine.request import TextPart
 from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.families.messages import Message
+from ggufvlm.families.sizes import shrunk
 from ggufvlm.families.template import ImageStyle, SpecialTokens, render
 from ggufvlm.families.templates import BUILTIN_TEMPLATES
 from ggufvlm.media import Image, ImagePlan, Resample
@@ -23,7 +24,11 @@ class ModelFacts:
         builtin_template: name of the built-in template to use in place of the GGUF's.
         tokens: begin and end of a sequence.
         patch_size, merge_size: pixels of a patch's side; patches per side that become one token.
-        image_min_tokens, image_max_tokens: budget of an image; ``None`` leaves it to the family.
+        image_min_tokens: least tokens of an image; ``None`` leaves them to the family.
+        image_max_tokens: the most that the user allows an image; ``None``: as many as it usually has.
+        usual_max_tokens: the most when the user sets no limit; ``None`` leaves them to the family.
+        token_bounds: between which numbers of tokens a limit can choose; ``None`` where an image's tokens do not
+            depend on its size, or only the loaded model can tell.
         image_size: side in pixels of the images, or tiles of images, that the tower was trained with.
         longest_edge: to which libmtmd brings the longer side of an image before it cuts it into tiles, in pixels;
             ``None`` if the file does not say.
@@ -40,6 +45,8 @@ class ModelFacts:
     merge_size: int = 1
     image_min_tokens: int | None = None
     image_max_tokens: int | None = None
+    usual_max_tokens: int | None = None
+    token_bounds: tuple[int, int] | None = None
     image_size: int | None = None
     longest_edge: int | None = None
     has_tiles: bool = False
@@ -50,6 +57,7 @@ class ModelFacts:
 
 DEFAULT_MAX_TOKENS = 1024
 """Of an image when nobody sets a limit: as many as a CPU can look at without taking minutes."""
+_NARROWEST = 200  # times one side may be the other where libmtmd resizes: of some images it would leave no pixel
 
 
 class ChatHandler:
@@ -91,13 +99,31 @@ class ChatHandler:
         source = BUILTIN_TEMPLATES[self._builtin_name]
         return render(source, messages, self.facts.tokens, image_type="image")
 
+    @property
+    def token_bounds(self) -> tuple[int, int] | None:
+        """Least and most tokens to which a limit can bring an image; ``None`` where it can do nothing."""
+        return self.facts.token_bounds
+
+    @property
+    def limit(self) -> int | None:
+        """The most tokens that the user allows an image, within the family's bounds."""
+        return self._within_bounds(self.facts.image_max_tokens)
+
+    def _within_bounds(self, n_tokens: int | None) -> int | None:
+        bounds = self.token_bounds
+        return None if bounds is None or n_tokens is None else min(max(n_tokens, bounds[0]), bounds[1])
+
     def target_size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height at which the projector gets an image of this size.
 
-        The default is the image's own: libmtmd resizes.
+        The default is the image's own, unless it exceeds the limit: libmtmd resizes.
         """
-        side = self.facts.square
-        return (width, height) if side is None else (side, side)
+        side, limit = self.facts.square, self.limit
+        if side is not None:
+            return side, side
+        if limit is not None and -(-width // self.factor) * -(-height // self.factor) > limit:
+            return shrunk(width, height, factor=self.factor, most=limit)
+        return max(width, -(-height // _NARROWEST)), max(height, -(-width // _NARROWEST))
 
     def n_tokens(self, width: int, height: int) -> int | None:
         """How many tokens libmtmd makes of an image of this size, in pixels, brought to it by :meth:`image_plan`.
@@ -136,4 +162,6 @@ class ChatHandler:
     @property
     def library_budget(self) -> tuple[int | None, int | None]:
         """Least and most tokens of an image that libmtmd is told to keep to, ``None`` for its own bounds."""
-        return self.facts.image_min_tokens, self.facts.image_max_tokens
+        least, usual = (self._within_bounds(n) for n in (self.facts.image_min_tokens, self.facts.usual_max_tokens))
+        most = self.limit or (usual if usual is None else max(usual, least or 0))
+        return least if least is None or most is None else min(least, most), most

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.families.base import DEFAULT_MAX_TOKENS, ChatHandler, ModelFacts
+from ggufvlm.families.family import Family
 from ggufvlm.families.registry import find_family
 from ggufvlm.gguf.header import read_header
 from ggufvlm.models.files import ModelFiles
@@ -35,14 +36,18 @@ def make_handler(
     spec = files.spec
     image = spec.image if spec else None
     family = find_family(files, report.projector_type)
+    patch_size = report.patch_size or 14
+    merge_size = report.spatial_merge_size or _scale_factor(files.mmproj) or family.merge_size
     facts = ModelFacts(
         builtin_template=spec.template if spec else None,
-        patch_size=report.patch_size or 14,
-        merge_size=report.spatial_merge_size or _scale_factor(files.mmproj) or family.merge_size,
+        patch_size=patch_size,
+        merge_size=merge_size,
         image_size=report.image_size,
         longest_edge=report.longest_edge,
         image_min_tokens=config.image_min_tokens or (image.min_tokens if image else None),
-        image_max_tokens=config.image_max_tokens or _default_budget(image),
+        image_max_tokens=config.image_max_tokens,
+        usual_max_tokens=_usual_budget(image),
+        token_bounds=_token_bounds(family, report, (patch_size * merge_size) ** 2),
         has_tiles=report.has_image_grid,
     )
     return family.handler(facts if repair is None else _on_a_square(facts, report, repair))
@@ -50,6 +55,14 @@ def make_handler(
 
 def _scale_factor(mmproj: Path) -> int | None:
     return read_header(mmproj).integer("clip.vision.projector.scale_factor")
+
+
+def _token_bounds(family: Family, report: PairReport, area: int) -> tuple[int, int] | None:
+    """Of the family, or of the file in pixels, of which a token covers ``area``."""
+    known = family.token_bounds or (family.canvas.bounds if family.canvas else None)
+    if known is None and report.min_pixels and report.max_pixels:
+        return -(-report.min_pixels // area), max(-(-report.min_pixels // area), report.max_pixels // area)
+    return known
 
 
 def _on_a_square(facts: ModelFacts, report: PairReport, repair: Repair) -> ModelFacts:
@@ -65,7 +78,7 @@ def _on_a_square(facts: ModelFacts, report: PairReport, repair: Repair) -> Model
     )
 
 
-def _default_budget(image: ImageFacts | None) -> int | None:
+def _usual_budget(image: ImageFacts | None) -> int | None:
     """Tokens of an image when the user sets none."""
     if image is None or image.max_tokens is None:
         return None

@@ -39,6 +39,8 @@ class Family:
         architectures: of its language models, where these tell it from a family with the same projector.
         names: parts of its models' names, where only these tell it from a family with the same projector.
         merge_size: patches of a token's side where the projector's file does not tell.
+        token_bounds: between which numbers of tokens libmtmd, or a file, lets a limit choose, where neither the handler
+            nor ``canvas`` knows; ``None``: it has no effect.
         takes_any_size: whether a page is seen the better the more tokens it may take.
         canvas: how libmtmd letterboxes, where it does.
         convention: how models of it that the registry does not know write boxes; ``None``: nobody knows that they do.
@@ -53,6 +55,7 @@ class Family:
     architectures: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     merge_size: int = 2
+    token_bounds: tuple[int, int] | None = None
     takes_any_size: bool = False
     canvas: CanvasRule | None = None
     convention: Convention | None = None

@@ -17,6 +17,10 @@ class Gemma3Handler(ChatHandler):
     # Gemma3Processor sets each image apart by empty lines (full_image_sequence)
     images = ImageStyle(word="<start_of_image>", around=("\n\n", "\n\n"), around_plain=("\n\n", "\n\n"))
 
+    @property
+    def token_bounds(self) -> tuple[int, int] | None:
+        return None
+
     def target_size(self, width: int, height: int) -> tuple[int, int]:
         side = self.facts.image_size or _SQUARE
         return side, side

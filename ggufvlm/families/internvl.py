@@ -28,12 +28,20 @@ class InternVLHandler(ChatHandler):
         w, h = self.target_size(width, height)
         return with_overview(w // tile * (h // tile)) * (tile // self.factor) ** 2
 
+    @property
+    def token_bounds(self) -> tuple[int, int] | None:
+        n_tokens = ((self.facts.image_size or _TILE) // self.factor) ** 2
+        return n_tokens, with_overview(_MAX_TILES) * n_tokens
+
+    @property
+    def library_budget(self) -> tuple[int | None, int | None]:
+        return None, None
+
     def _max_tiles(self, tile: int) -> int:
-        if self.facts.image_max_tokens is None:
+        if self.limit is None:
             return _MAX_TILES
-        n_tokens = (tile // self.factor) ** 2
         # a grid comes with one tile more, of the whole image
-        return min(_MAX_TILES, max(1, self.facts.image_max_tokens // n_tokens - 1))
+        return max(1, self.limit // (tile // self.factor) ** 2 - 1)
 
 
 # huggingface.co/MoritzLaurer, internvl2-bbox-prompt.yaml; the question for all from memory

@@ -14,8 +14,8 @@ class LlavaHandler(ChatHandler):
     fallback_template = "vicuna"
 
     @property
-    def library_budget(self) -> tuple[int | None, int | None]:
-        return None, None
+    def token_bounds(self) -> tuple[int, int] | None:
+        return None
 
     def n_tokens(self, width: int, height: int) -> int | None:
         return square_tokens(self.facts)

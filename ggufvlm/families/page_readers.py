@@ -21,8 +21,11 @@ FAMILIES = (
     Family(
         name="HunyuanOCR",
         projectors=("hunyuanvl",),
+        token_bounds=(256, 16384),  # clip.cpp, as the next one's
         pages=PagePrompts(text="提取图中的文字。", markdown=_HUNYUAN_MARKDOWN),
     ),
     # trained on the image alone
-    Family(name="LightOnOCR", projectors=("lightonocr",), pages=PagePrompts(text="", markdown="")),
+    Family(
+        name="LightOnOCR", projectors=("lightonocr",), token_bounds=(1, 16384), pages=PagePrompts(text="", markdown="")
+    ),
 )

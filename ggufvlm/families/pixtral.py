@@ -6,9 +6,10 @@ import math
 
 from ggufvlm.families.base import DEFAULT_MAX_TOKENS, ChatHandler
 from ggufvlm.families.family import Family
+from ggufvlm.families.sizes import kept_within
 
 _LONGEST_EDGE = 1024
-_LIBRARY_MAX_TOKENS = 16384
+_MOST_TOKENS = 16384
 
 
 def round_up(width: int, height: int, *, factor: int, longest_edge: int) -> tuple[int, int]:
@@ -33,25 +34,32 @@ class PixtralHandler(ChatHandler):
     def target_size(self, width: int, height: int) -> tuple[int, int]:
         factor = self.factor
         w, h = round_up(width, height, factor=factor, longest_edge=self.facts.image_size or _LONGEST_EDGE)
-        most = (self.facts.image_max_tokens or DEFAULT_MAX_TOKENS) * factor * factor
-        least = min((self.facts.image_min_tokens or 1) * factor * factor, most)
+        limit, least = self.limit, self._within_bounds(self.facts.image_min_tokens) or 1
+        most = _MOST_TOKENS if limit else max(self.facts.usual_max_tokens or DEFAULT_MAX_TOKENS, least)
+        most, least = most * factor * factor, least * factor * factor
         if w * h > most:
             shrink = math.sqrt(width * height / most)
             w, h = (max(factor, math.floor(side / shrink / factor) * factor) for side in (width, height))
         elif w * h < least:
             grow = math.sqrt(least / (width * height))
             w, h = (math.ceil(side * grow / factor) * factor for side in (width, height))
-        return w, h
+        return kept_within(limit, (width, height), (w, h), factor=factor, count=_count_tokens) if limit else (w, h)
 
     def n_tokens(self, width: int, height: int) -> int | None:
         w, h = self.target_size(width, height)
-        rows = -(-h // self.factor)
-        return -(-w // self.factor) * rows + rows - 1  # each row but the last ends with a token of its own
+        return _count_tokens(-(-w // self.factor), -(-h // self.factor))
+
+    @property
+    def token_bounds(self) -> tuple[int, int] | None:
+        return 1, _MOST_TOKENS
 
     @property
     def library_budget(self) -> tuple[int | None, int | None]:
-        # wide enough that libmtmd takes our size as it is
-        return 1, max(_LIBRARY_MAX_TOKENS, 2 * (self.facts.image_max_tokens or 0))
+        return 1, 2 * _MOST_TOKENS  # wide enough that libmtmd takes our size as it is
+
+
+def _count_tokens(columns: int, rows: int) -> int:
+    return columns * rows + rows - 1  # each row but the last ends with a token of its own
 
 
 FAMILIES = (Family(name="Pixtral", projectors=("pixtral",), handler=PixtralHandler, word="pixtral", merge_size=1),)

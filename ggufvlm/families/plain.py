@@ -33,6 +33,13 @@ class PlainHandler(ChatHandler):
     def image_plan(self, width: int, height: int) -> ImagePlan:
         return self._family.image_plan(width, height)
 
+    def n_tokens(self, width: int, height: int) -> int | None:
+        return self._family.n_tokens(width, height)
+
+    @property
+    def token_bounds(self) -> tuple[int, int] | None:
+        return self._family.token_bounds
+
     @property
     def library_budget(self) -> tuple[int | None, int | None]:
         return self._family.library_budget

@@ -9,9 +9,11 @@ from ggufvlm.errors import ImageError
 from ggufvlm.families.base import DEFAULT_MAX_TOKENS, ChatHandler
 from ggufvlm.families.convention import Convention
 from ggufvlm.families.family import Family
+from ggufvlm.families.sizes import kept_within
 
 MAX_ASPECT = 200
 _LIBRARY_MAX_TOKENS = 4096
+_MOST_TOKENS = 16384  # max_pixels of Qwen2-VL's preprocessor_config.json: 16384 times 28 x 28
 
 
 def smart_resize(width: int, height: int, *, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
@@ -52,22 +54,29 @@ class QwenVLHandler(ChatHandler):
     default_min_tokens: ClassVar[int] = 4
 
     def target_size(self, width: int, height: int) -> tuple[int, int]:
-        factor = self.factor
-        maximum = self.facts.image_max_tokens or max(DEFAULT_MAX_TOKENS, self.facts.image_min_tokens or 0)
-        minimum = min(self.facts.image_min_tokens or self.default_min_tokens, maximum)
+        factor, limit = self.factor, self.limit
+        least = min(self.facts.image_min_tokens or self.default_min_tokens, _MOST_TOKENS)
+        usual = max(self.facts.usual_max_tokens or DEFAULT_MAX_TOKENS, self.facts.image_min_tokens or 0)
+        most = _MOST_TOKENS if limit else min(usual, _MOST_TOKENS)
         pixels = factor * factor
-        return smart_resize(width, height, factor=factor, min_pixels=minimum * pixels, max_pixels=maximum * pixels)
+        size = smart_resize(
+            width, height, factor=factor, min_pixels=min(least, most) * pixels, max_pixels=most * pixels
+        )
+        return kept_within(limit, (width, height), size, factor=factor) if limit else size
 
     def n_tokens(self, width: int, height: int) -> int | None:
         w, h = self.target_size(width, height)
         return -(-w // self.factor) * -(-h // self.factor)
 
     @property
+    def token_bounds(self) -> tuple[int, int] | None:
+        return 1, _MOST_TOKENS
+
+    @property
     def library_budget(self) -> tuple[int | None, int | None]:
-        # wide enough that libmtmd takes our size as it is; a narrow image may lie a little outside the user's bounds
-        return 1, max(
-            _LIBRARY_MAX_TOKENS, 2 * (self.facts.image_max_tokens or 0), 2 * (self.facts.image_min_tokens or 0)
-        )
+        # wide enough that libmtmd takes our size as it is; without a limit a narrow image may have a few tokens more
+        least = self._within_bounds(self.facts.image_min_tokens) or 0
+        return 1, max(_LIBRARY_MAX_TOKENS, 2 * (self.limit or 0), 2 * least)
 
 
 class Qwen3VLHandler(QwenVLHandler):

@@ -31,7 +31,7 @@ _MODULES = (
     *(llava, minicpm, moondream, page_readers, pixtral, qwen_vl, smolvlm),
 )
 FAMILIES: tuple[Family, ...] = tuple(family for module in _MODULES for family in module.FAMILIES)
-GENERIC = Family(name="generic", projectors=())
+GENERIC = Family(name="generic", projectors=(), token_bounds=(8, 16384))
 """Of a model of which nothing is known: its own template, and images as libmtmd resizes them."""
 
 ANY_FAMILY = "generic"

@@ -82,7 +82,7 @@ def lowered(image: Image, handler: ChatHandler) -> Image:
     """An image that takes about a quarter of the model's tokens for images, where its size decides about that."""
     facts = handler.facts
     side = facts.patch_size * facts.merge_size
-    budget = (facts.image_max_tokens or _DEFAULT_BUDGET) // _LOW_SHARE
+    budget = (facts.image_max_tokens or facts.usual_max_tokens or _DEFAULT_BUDGET) // _LOW_SHARE
     plan = handler.image_plan(image.width, image.height)
     n_tokens = plan.width * plan.height / side**2
     if n_tokens <= budget:

@@ -1,0 +1,125 @@
+"""How many tokens an image takes under a limit: what the handlers say, and what libmtmd then makes of it."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import PIL.Image
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ggufvlm import VLM, EngineConfig
+from ggufvlm.errors import ImageError
+from ggufvlm.families import ChatHandler
+from ggufvlm.families.facts import make_handler
+from ggufvlm.gguf.header import read_header
+from ggufvlm.gguf.writer import copied, encode_value, read_pairs, write_gguf
+from ggufvlm.llama.projector import Projector
+from ggufvlm.models.files import ModelFiles
+from ggufvlm.models.pairing import check_pair
+from ggufvlm.models.resolve import find_model
+from tests.parity.cases import DATA
+from tests.parity.sizes import SIZES
+
+FILES = {
+    name: ModelFiles(name=name, model=DATA / name / "model.gguf", mmproj=DATA / name / "mmproj.gguf") for name in SIZES
+}
+FILES["demo"] = find_model("demo")
+LIMITS = (1, 15, 16, 40, 63, 64, 100, 140, 192, 256, 300, 512, 777, 1024, 1790, 3000, 10**9)
+SHAPES = ((100, 100), (1200, 800), (800, 1201), (3000, 2000), (640, 128), (90, 450))
+EXTREME = ((1, 1), (1, 1000), (1000, 1), (1, 40), (20000, 10), (10, 20000), (3, 9000))
+sides = st.floats(0, 4.4).map(lambda power: round(10**power))
+
+
+@functools.cache
+def handler(family: str, limit: int | None = None, least: int | None = None) -> ChatHandler:
+    files = FILES[family]
+    config = EngineConfig(image_max_tokens=limit, image_min_tokens=least)
+    return make_handler(files, check_pair(files.model, files.mmproj), config)
+
+
+def n_tokens(family: str, size: tuple[int, int], limit: int | None) -> int:
+    n = handler(family, limit).n_tokens(*size)
+    assert n is not None
+    return n
+
+
+@pytest.mark.parametrize("family", FILES)
+@settings(max_examples=60)
+@given(width=sides, height=sides)
+def test_no_image_takes_more_than_its_limit_and_none_less_for_more(family: str, width: int, height: int) -> None:
+    try:
+        usual = n_tokens(family, (width, height), None)
+    except ImageError:
+        assume(False)
+    bounds = handler(family).token_bounds
+    counts = [n_tokens(family, (width, height), limit) for limit in LIMITS]
+    if bounds is None:
+        assert counts == [usual] * len(LIMITS)
+        return
+    assert all(n <= max(limit, bounds[0]) for n, limit in zip(counts, LIMITS, strict=True))
+    assert counts == sorted(counts)
+    assert counts[-1] <= bounds[1]
+
+
+def really(vlm: VLM, size: tuple[int, int]) -> int:
+    """What libmtmd makes of an image, without the texts between its tiles."""
+    plan = vlm.handler.image_plan(*size)
+    projector = vlm._worker.engine._runner.projector
+    layout: Projector = projector._loaded()
+    return sum(piece.n_cells for piece in layout.layout(plan.width, plan.height).pieces if hasattr(piece, "n_cells"))
+
+
+@pytest.mark.parametrize("limit", [None, 1, 63, 100, 300, 1024, 10**9])
+@pytest.mark.parametrize("family", FILES)
+def test_libmtmd_makes_as_many_tokens_as_the_handler_says(family: str, limit: int | None) -> None:
+    files = FILES[family]
+    config = EngineConfig(use_cache=False, image_max_tokens=limit)
+    with VLM.load(files.model, files.mmproj, config=config) as vlm:
+        for size in (*SHAPES, *EXTREME):
+            try:
+                n = vlm.handler.n_tokens(*size)
+            except ImageError:  # Qwen's: its reference refuses strips
+                assert size in EXTREME
+                continue
+            assert really(vlm, size) == n, size
+
+
+@pytest.mark.parametrize("tiles", range(1, 18))
+def test_grids_of_smolvlm_as_large_as_the_published_ones(tmp_path: Path, tiles: int) -> None:
+    source = FILES["smolvlm"]
+    header = read_header(source.mmproj)
+    pairs = read_pairs(source.mmproj, header) | {"clip.vision.preproc_image_size": encode_value("uint32", 4 * 64)}
+    with (tmp_path / "p.gguf").open("wb") as file:
+        write_gguf(file, pairs, copied(source.mmproj, header))
+    config = EngineConfig(use_cache=False, image_max_tokens=16 * tiles)
+    with VLM.load(source.model, tmp_path / "p.gguf", config=config) as vlm:
+        for size in (*SHAPES, *EXTREME):
+            n = vlm.handler.n_tokens(*size)
+            assert n is not None
+            assert really(vlm, size) == n <= 16 * max(tiles, 2), size
+
+
+@pytest.mark.parametrize("least", [1, 300, 10**6])
+@pytest.mark.parametrize("family", FILES)
+def test_a_least_number_of_tokens_beyond_the_family_s_bounds_loads(family: str, least: int) -> None:
+    files = FILES[family]
+    config = EngineConfig(use_cache=False, image_min_tokens=least)
+    with VLM.load(files.model, files.mmproj, config=config) as vlm:
+        assert really(vlm, (300, 200)) == vlm.handler.n_tokens(300, 200)
+
+
+@pytest.mark.parametrize("limit", [None, 100])
+@pytest.mark.parametrize("family", FILES)
+def test_an_image_of_any_shape_is_seen_or_refused_by_name(family: str, limit: int | None) -> None:
+    files = FILES[family]
+    config = EngineConfig(use_cache=False, image_max_tokens=limit)
+    with VLM.load(files.model, files.mmproj, config=config) as vlm:
+        for width, height in ((1, 1), (1, 1000), (1000, 1), (20000, 10)):
+            image = PIL.Image.new("RGB", (width, height), "red")
+            try:
+                assert vlm.describe(image, "Which color?", max_tokens=1).usage.n_images_encoded
+            except ImageError as error:
+                assert f"{width}x{height} is too narrow" in str(error)  # noqa: PT017 - the others are seen
