@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from ggufvlm.batch.inputs.arguments import Inputs
 from ggufvlm.batch.inputs.expand import DocumentReading
-from ggufvlm.errors import GGUFVLMError, UsageError
+from ggufvlm.batch.inputs.walk import Filter
+from ggufvlm.errors import GGUFVLMError, ImageError, UsageError
 from ggufvlm.media.loading import read
+from ggufvlm.media.sources.patterns import images_in
 from ggufvlm.vlm.documents import Attachments
 from tests.support.clips import plain, write_clip, write_pdf
 from tests.support.images import encode
@@ -138,11 +140,54 @@ def test_a_folder_of_them_is_a_row_each(album: Path) -> None:
     answered = {name for name, row in rows.items() if not row["error"]}
     assert answered == {"album/good.png", "album/png.mp4", "album/png.pdf", "album/pdf.png#page=1"}
     wrong = {name.removeprefix("album/"): str(row["error"]) for name, row in rows.items() if row["error"]}
-    assert set(wrong) == {"a.d.mts", "clip.mp4", "empty.pdf", "headless.pdf", "stub.mp4"}
+    assert set(wrong) == {"clip.mp4", "empty.pdf", "headless.pdf", "stub.mp4"}
     assert "empty" in wrong["clip.mp4"]
     assert "empty" in wrong["empty.pdf"]
-    assert "not an image" in wrong["a.d.mts"]
     assert "permitted" not in wrong["stub.mp4"]
+
+
+SHARED = [".dat", ".m2t", ".mod", ".mts", ".tod", ".ts", ".vob"]
+TEXTS = {
+    "index.d.mts": b"export type A = string;\n" * 100,
+    "main.ts": b"export const G = 'GGGG';\n" * 400,
+    "de.ts": b"<?xml version='1.0'?><!DOCTYPE TS><TS language='de'></TS>",
+    "go.mod": b"module example.org/x\n\ngo 1.22\n",
+    "song.mod": b"a song".ljust(1080, b"\0") + b"M.K." + bytes(range(256)) * 8,
+    "table.dat": b"1.0 2.0 3.0\n" * 50,
+    "empty.ts": b"",
+    "clip.vob": b"no video",
+}
+
+
+@pytest.mark.parametrize("suffix", SHARED)
+def test_a_video_whose_ending_others_have_too_is_known_by_its_contents(tmp_path: Path, suffix: str) -> None:
+    for name, text in TEXTS.items():
+        (tmp_path / name).write_bytes(text)
+    (tmp_path / f"text{suffix}").write_bytes(TEXTS["main.ts"])
+    packets = suffix in (".m2t", ".mts", ".tod", ".ts")
+    made = write_clip(
+        tmp_path / ("clip.m2ts" if packets else "clip.mpg"),
+        [(0.0, plain((9, 9, 200)))],
+        1.0,
+        codec="mpeg2video",
+        rate=25,
+    )
+    clip = made.rename(tmp_path / f"film{suffix}")
+    (tmp_path / "photo.png").write_bytes(PNG)
+    found = {row.path for row in Inputs([str(tmp_path)]) if row.error is None or pytest.fail(str(row.error))}
+    assert found == {str(clip), str(tmp_path / "photo.png")}
+    assert images_in(str(tmp_path / f"*{suffix}")) == [str(clip)]
+    assert [row.path for row in Inputs([str(tmp_path / f"*{suffix}")])][:1] == [str(clip)]
+    every_row(clip)
+
+
+def test_a_folder_of_source_code_is_no_folder_of_videos(tmp_path: Path) -> None:
+    for name, text in TEXTS.items():
+        (tmp_path / name).write_bytes(text)
+    with pytest.raises(ImageError, match="no images there"):
+        Inputs([str(tmp_path)])
+    named = list(Inputs([str(tmp_path)], Filter(include=("*.mts",))))
+    assert [row.path for row in named] == [str(tmp_path / "index.d.mts")], "whoever names an ending gets it"
 
 
 def test_a_dry_run_counts_them(album: Path) -> None:

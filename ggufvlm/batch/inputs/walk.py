@@ -9,9 +9,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
+from ggufvlm.batch.inputs.expand import kind_of_file
 from ggufvlm.batch.item import false_on_oserror, shown
 from ggufvlm.errors import GGUFVLMError, ImageError
-from ggufvlm.media.decoding.formats import is_document_name, is_image_name
+from ggufvlm.media.decoding.formats import is_document_name, is_image_name, may_be_video_name
+from ggufvlm.media.decoding.kinds import FileKind
 from ggufvlm.media.sources.patterns import natural_key
 
 
@@ -33,7 +35,8 @@ class Filter:
     """Which files of a folder are wanted. Patterns are matched with the name and with the path below the folder.
 
     Attributes:
-        include: in place of the endings of images, PDFs and videos.
+        include: in place of the endings of images, PDFs and videos. Of endings that TypeScript and others have, too,
+            the contents tell.
         exclude: of what is left; a folder that matches is not entered.
     """
 
@@ -42,13 +45,18 @@ class Filter:
 
     def takes(self, path: Path, root: Path) -> bool:
         """Whether a file is wanted."""
-        is_known = is_image_name(path.name) or is_document_name(path.name)
-        wanted = _matches(path, root, self.include) if self.include else is_known
+        wanted = _matches(path, root, self.include) if self.include else _is_known(path)
         return wanted and not self.excludes(path, root)
 
     def excludes(self, path: Path, root: Path) -> bool:
         """Whether a file or folder is not to be looked at."""
         return _matches(path, root, self.exclude)
+
+
+def _is_known(path: Path) -> bool:
+    if may_be_video_name(path.name):
+        return kind_of_file(path) is FileKind.VIDEO
+    return is_image_name(path.name) or is_document_name(path.name)
 
 
 def _matches(path: Path, root: Path, patterns: Sequence[str]) -> bool:

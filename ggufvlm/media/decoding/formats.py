@@ -17,6 +17,9 @@ _DOCUMENTS = ".pdf .3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv
 DOCUMENT_SUFFIXES = frozenset(_DOCUMENTS.split())
 """Endings of files that hold many images: PDFs and videos."""
 
+_SHARED = frozenset([".dat", ".m2t", ".mod", ".mts", ".tod", ".ts", ".vob"])
+"""Endings of videos that TypeScript, Go, music and others have, too."""
+
 _MEANT_AS_IMAGE = IMAGE_SUFFIXES.union(_UNREADABLE.split(), DOCUMENT_SUFFIXES)
 
 
@@ -33,6 +36,11 @@ def looks_like_image_name(name: str) -> bool:
 def is_document_name(name: str) -> bool:
     """Whether a file name ends like a PDF or a video."""
     return _suffix(name) in DOCUMENT_SUFFIXES
+
+
+def may_be_video_name(name: str) -> bool:
+    """Whether a file name ends like a video and like something else as well: only its contents can tell."""
+    return _suffix(name) in _SHARED
 
 
 def _suffix(name: str) -> str:
@@ -66,6 +74,8 @@ _ATOMS = frozenset((b"moov", b"mdat", b"wide", b"pnot", b"skip", b"free"))  # Qu
 _PACKETS = (188, 192, 204)  # bytes of MPEG transport streams: plain, of cameras with a time in front, of broadcasts
 _SYNC = 0x47
 _LEAST_PACKETS = 4
+VIDEO_START = 4096
+"""Bytes that tell a video."""
 
 
 def looks_like_video(head: bytes) -> bool:

@@ -7,9 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ggufvlm.errors import ImageError
-from ggufvlm.media.decoding.formats import is_document_name, is_image_name
+from ggufvlm.media.decoding.formats import (
+    VIDEO_START,
+    is_document_name,
+    is_image_name,
+    looks_like_video,
+    may_be_video_name,
+)
 from ggufvlm.media.sources.labels import label
-from ggufvlm.media.sources.read import expand_user
+from ggufvlm.media.sources.read import expand_user, read_start
 
 _ENDING = re.compile(r"[\w*?\[\]]+")
 
@@ -53,7 +59,10 @@ def images_in(argument: str) -> list[str]:
         found = list(folder.iterdir()) if folder.is_dir() else list(_matches(argument))
         # PDFs and videos only for whoever asks for their ending: *.pdf
         takes = is_document_name if is_document_name(argument) else is_image_name
-        images = [path for path in found if _is_visible_file(path) and takes(path.name)]
+        if may_be_video_name(argument):
+            images = [path for path in found if _is_visible_file(path) and _is_video(path)]
+        else:
+            images = [path for path in found if _is_visible_file(path) and takes(path.name)]
     except PermissionError as error:
         raise ImageError(f"{name}: permission denied") from error
     except OSError as error:
@@ -76,6 +85,13 @@ def natural_key(path: Path) -> tuple[tuple[tuple[str | int, ...], ...], str]:
 def _is_visible_file(path: Path) -> bool:
     # macOS leaves ._photo.jpg next to photo.jpg on foreign disks: no image, whatever its ending says.
     return not path.name.startswith(".") and not path.is_dir()
+
+
+def _is_video(path: Path) -> bool:
+    try:
+        return looks_like_video(read_start(path, path.name, VIDEO_START))
+    except ImageError:
+        return False
 
 
 def _matches(pattern: str) -> Iterator[Path]:
