@@ -131,7 +131,7 @@ class SamplingParams:
         max_tokens: longest answer in tokens; -1 is as long as the context allows.
         temperature: 0 takes the most probable token each time.
         top_k: keep the k most probable tokens; 0 keeps all.
-        top_p: keep the smallest set whose probabilities reach p; 1 keeps all.
+        top_p: keep the smallest set whose probabilities reach p; 1 keeps all, 0 the most probable one.
         min_p: drop tokens below this fraction of the most probable one; 0 keeps all.
         repeat_penalty: divide the logits of recent tokens by this; 1 is off.
         frequency_penalty, presence_penalty: subtract from the logits of recent tokens; 0 is off.
@@ -179,7 +179,7 @@ class SamplingParams:
         _require(self.max_tokens == -1 or self.max_tokens > 0, f"max tokens must be positive, not {self.max_tokens}")
         _require(self.temperature >= 0, f"temperature must not be negative: {self.temperature}")
         _require(self.top_k >= 0, f"top-k must not be negative: {self.top_k}")
-        _require(0 < self.top_p <= 1, f"top-p must lie above 0 and at most at 1: {self.top_p}")
+        _require(0 <= self.top_p <= 1, f"top-p must lie between 0 and 1: {self.top_p}")
         _require(0 <= self.min_p <= 1, f"min-p must lie between 0 and 1: {self.min_p}")
         if self.temperature < _GREEDY_BELOW:
             object.__setattr__(self, "temperature", 0.0)

@@ -7,6 +7,7 @@
     |   `-- ContextOverflow    1   the prompt does not fit into the context
     |-- OutputError            1   a result could not be written: no space, no permission
     |-- UsageError             2   a setting or a combination of settings that makes no sense
+    |   |-- ConstraintError    2   what an answer has to look like cannot be enforced
     |   `-- MissingExtra       2   an optional package is needed: the message names the extra
     |-- InputError             3   an input could not be read
     |   `-- ImageError         3   an image: missing, damaged, too large, not an image
@@ -22,6 +23,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 __all__ = [
+    "ConstraintError",
     "ContextOverflow",
     "DownloadError",
     "EngineError",
@@ -77,6 +79,10 @@ class UsageError(GGUFVLMError):
     """A setting, or a combination of settings, that makes no sense."""
 
     exit_code = ExitCode.USAGE
+
+
+class ConstraintError(UsageError):
+    """A schema, grammar or pattern that cannot be enforced."""
 
 
 class MissingExtra(UsageError):  # noqa: N818

@@ -16,7 +16,7 @@ from ggufvlm.models.schema import SamplingDefaults
         {"temperature": -0.1},
         {"temperature": float("nan")},
         {"top_k": -1},
-        {"top_p": 0.0},
+        {"top_p": -0.1},
         {"top_p": 1.1},
         {"min_p": -0.1},
         {"repeat_penalty": 0.0},

@@ -18,6 +18,7 @@ from ggufvlm.server.http.auth import KeyGuard
 from ggufvlm.server.http.body import BodyLimit
 from ggufvlm.server.http.docs_page import docs_page
 from ggufvlm.server.http.errors_json import add_handlers
+from ggufvlm.server.http.head import HeadAsGet
 from ggufvlm.server.http.host_guard import HostGuard
 from ggufvlm.server.metrics import CONTENT_TYPE, Metrics
 from ggufvlm.server.ollama.routes import ollama_router
@@ -103,6 +104,7 @@ def make_app(engines: Engines, rules: Rules, metrics: Metrics, *, n_at_a_time: i
     app.include_router(page_router())
     _add_status(app, engines, metrics)
     # the last one is outermost
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, limit=rules.limits.body, n_at_a_time=n_at_a_time)
     if rules.api_key is not None:
         app.add_middleware(KeyGuard, key=rules.api_key, open_paths=_PAGE)

@@ -195,6 +195,6 @@ class EngineGone(GGUFVLMError):  # noqa: N818
 class NotServed(GGUFVLMError):  # noqa: N818
     """A field of the request asks for something that this server does not do. 400."""
 
-    def __init__(self, message: str, *, param: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, param: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
         self.param = param

@@ -31,7 +31,7 @@ def test_without_a_seed_each_answer_has_its_own_and_names_it(demo: VLM, scene: S
     assert again.text == answers[0].text
 
 
-@pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}])
+@pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 1e-6}, {"top_p": 0.0}, {"min_p": 1.0}])
 def test_narrow_choice_is_greedy_at_any_temperature(demo: VLM, scene: Scene, narrow: dict[str, float]) -> None:
     assert ask(demo, scene, temperature=5.0, seed=1, **narrow).text == scene.caption
 

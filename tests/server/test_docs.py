@@ -42,6 +42,19 @@ def test_curl_as_the_page_shows_it(server: Running, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["choices"][0]["message"]["content"] == SCENE.caption
 
 
+def test_head_is_answered_wherever_there_is_a_get(server: Running) -> None:
+    import httpx
+
+    for path in ("/", "/page/app.js", "/health", "/metrics", "/docs", "/v1/models", "/v1/models/demo", "/api/ps"):
+        head = httpx.head(server.url + path, trust_env=False)
+        assert (head.status_code, head.content) == (200, b""), path
+        assert head.headers["Content-Type"] == server.get(path).headers["Content-Type"]
+    assert httpx.head(server.url + "/v1/chat/completions", trust_env=False).status_code == 405
+    assert httpx.head(server.url + "/nothing", trust_env=False).status_code == 404
+    assert server.number("ggufvlm_requests_total", route="/v1/models", status="200") >= 2
+    assert "HEAD /v1/models 200" in server.text()
+
+
 def test_health_and_metrics(server: Running) -> None:
     assert server.get("/health").json() == {"status": "ok"}
     metrics = server.get("/metrics")

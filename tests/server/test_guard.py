@@ -110,6 +110,9 @@ def test_what_needs_the_key(locked: Running, path: str) -> None:
     assert locked.get(path).headers["WWW-Authenticate"] == "Bearer"
     assert locked.get(path, headers=KEY).status_code in (200, 404)
     assert locked.get(path, headers={"Authorization": "bearer  open sesame"}).status_code in (200, 404)
+    assert locked.get(path, headers={"X-Api-Key": "open sesame"}).status_code in (200, 404)
+    assert locked.get(path, headers={"X-Api-Key": "open sesame", "Authorization": "Bearer x"}).status_code in (200, 404)
+    assert locked.get(path, headers={"X-Api-Key": "sesame"}).status_code == 401
 
 
 def test_what_needs_none(locked: Running) -> None:

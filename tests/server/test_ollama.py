@@ -280,6 +280,27 @@ def test_streaming_is_the_default_and_is_json_lines(url, scene_a):
     assert {"total_duration", "load_duration", "prompt_eval_count", "eval_duration"} <= lines[-1].keys()
 
 
+def test_images_as_base64_writes_them(url, scene_a):
+    """With line breaks, as ``base64`` puts them, or as a data URI, which pages make."""
+    wrapped = base64.encodebytes(scene_a[0]).decode()
+    for image in (wrapped, "data:image/png;base64," + wrapped.replace("\n", "")):
+        body = {"model": "demo", "prompt": "Describe this image.", "images": [image], "stream": False}
+        assert httpx.post(f"{url}/api/generate", json=body).json()["response"] == scene_a[1]
+
+
+def test_half_a_character_is_read_as_ollama_reads_it(url):
+    for field in ('"prompt": "a\\ud800"', '"prompt": "a", "options": {"stop": ["\\udfff"]}'):
+        answer = httpx.post(f"{url}/api/generate", content='{"model": "demo", "stream": false, ' + field + "}")
+        assert answer.status_code == 200, answer.text
+    answer = httpx.post(f"{url}/api/show", content='{"model": "demo\\ud800"}')
+    assert (answer.status_code, "demo\ufffd" in answer.json()["error"]) == (404, True)
+
+
+def test_top_p_0_is_the_most_probable_token(client, scene_a):
+    hot = {"temperature": 5.0, "top_k": 0, "top_p": 0}
+    assert client.chat("demo", [about(scene_a[0])], options=hot).message.content == scene_a[1]
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("path", ["/", "/api/tags", "/api/version"])
 def test_clients_that_ask_whether_somebody_is_there(url, method, path):
@@ -303,11 +324,8 @@ def test_version(url):
         b'{"model": 1e999}',
         b'{"model": NaN}',
         b"[" * 100_000,
-        b'{"model": "\\ud800"}',
-        b'{"model": "demo", "prompt": "\\ud800"}',
         b'{"model": "demo", "prompt": "a", "keep_alive": 1e999}',
         b'{"model": "demo", "prompt": "a", "options": {"seed": 1e999}}',
-        b'{"model": "demo", "prompt": "a", "options": {"stop": ["\\udfff"]}}',
         b'{"model": "demo", "prompt": "a", "options": {"seed": 99999999999999999999}}',
         b'{"model": "demo", "prompt": "a", "images": ["/etc/passwd"]}',
         b'{"model": "demo", "prompt": "a", "images": ["file:///etc/passwd"]}',

@@ -238,6 +238,8 @@ def test_fields_that_ask_for_nothing_do_no_harm(server: Running) -> None:
     assert answer.json()["choices"][0]["message"]["content"] == SCENE.caption
 
 
+BAD_SCHEMA = {"name": "row", "schema": {"type": "no such type"}}
+JSON_SCHEMA = {"response_format": {"type": "json_schema", "json_schema": {"name": "row", "schema": {}}}}
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no messages": ({"messages": []}, "messages"),
     "messages that are none": ({"messages": "Hello"}, "messages"),
@@ -257,7 +259,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a choice of tools": (question(tool_choice="required"), "tool_choice"),
     "speech": (question(modalities=["text", "audio"]), "modalities"),
     "biases": (question(logit_bias={"5": 3}), "logit_bias"),
-    "half a surrogate pair": (question("\ud800"), "messages.0.content"),
+    "content of another type": ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content"),
+    "a part of another type": ({"messages": [{"role": "user", "content": [text("a"), 5]}]}, "messages.0.content.1"),
+    "no role": ({"messages": [{"content": "a"}]}, "messages.0.role"),
+    "stop strings of another type": (question(stop=5), "stop"),
+    "a stop string of another type": (question(stop=["a", 5]), "stop.1"),
+    "a stop string in the way": (question(stop="{", **JSON_SCHEMA), "stop"),
+    "a schema": (question(response_format={"type": "json_schema", "json_schema": BAD_SCHEMA}), "response_format"),
+    "no token": (question(max_tokens=0), "max_tokens"),
+    "no token by its new name": (question(max_completion_tokens=0), "max_completion_tokens"),
+    "a penalty": (question(repetition_penalty=1e9), "repetition_penalty"),
+    "too long a question": (question("word " * 9000), "messages"),
 }
 
 
@@ -268,7 +280,60 @@ def test_what_is_not_served_is_refused_by_name(server: Running, name: str) -> No
     assert answer.status_code == 400, answer.text
     error = answer.json()["error"]
     assert error["type"] == "invalid_request_error"
-    assert (error["param"] or "").startswith(param)
+    assert error["param"] == param
+
+
+COMPLETIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "no prompt": ({}, "prompt"),
+    "a prompt of another type": ({"prompt": 5}, "prompt"),
+    "one of them of another type": ({"prompt": ["a", 5]}, "prompt.1"),
+    "too long a prompt": ({"prompt": "word " * 9000}, "prompt"),
+    "no token": ({"prompt": "a", "max_tokens": 0}, "max_tokens"),
+}
+
+
+@pytest.mark.parametrize("name", COMPLETIONS)
+def test_completions_name_their_own_fields(server: Running, name: str) -> None:
+    body, param = COMPLETIONS[name]
+    answer = server.post(body, "/v1/completions")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+def test_half_a_character_is_read_as_one_that_stands_for_it(server: Running) -> None:
+    for content in ('"a\\ud800"', '[{"type": "text", "text": "a\\udfff"}]'):
+        body = f'{{"messages": [{{"role": "user", "content": {content}}}], "max_tokens": 1}}'
+        assert server.post(None, content=body).status_code == 200
+    answer = server.post(None, "/v1/completions", content='{"prompt": "a\\ud800", "echo": true, "max_tokens": 1}')
+    assert answer.json()["choices"][0]["text"].startswith("a\ufffd")
+    uri = '{"type": "image_url", "image_url": {"url": "data:image/png;base64,\\ud800"}}'
+    answer = server.post(None, content=f'{{"messages": [{{"role": "user", "content": [{uri}]}}]}}')
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_image")
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain;charset=UTF-8", ""])
+def test_bodies_are_json_whatever_they_are_called(server: Running, kind: str) -> None:
+    headers = {"Content-Type": kind} if kind else {}
+    answer = server.post(None, content=json.dumps(question()), headers=headers)  # the first is what curl -d sends
+    assert answer.json()["choices"][0]["message"]["content"] == SCENE.caption
+
+
+def test_values_that_mean_any(client: Any) -> None:
+    def ask(**more: Any) -> str:
+        messages = user(image(), "Describe this image.")
+        answer = client.chat.completions.create(model="demo", messages=messages, temperature=2, **more)
+        return str(answer.choices[0].message.content)
+
+    assert ask(top_p=0, extra_body={"top_k": 0}) == SCENE.caption
+    wild = {"max_tokens": 20, "seed": 3}
+    assert ask(extra_body={"top_k": -1}, **wild) == ask(extra_body={"top_k": 0}, **wild)
+    several = client.chat.completions.create(
+        model="demo", messages=user("Describe this image."), temperature=2, seed=-1, n=4, max_tokens=20
+    )
+    again = client.chat.completions.create(
+        model="demo", messages=user("Describe this image."), temperature=2, seed=-1, n=4, max_tokens=20
+    )
+    said = [choice.message.content for answer in (several, again) for choice in answer.choices]
+    assert len(set(said)) > 4, "a seed of -1 is drawn anew each time"
 
 
 SOURCES = [
@@ -288,10 +353,12 @@ def test_no_text_of_a_client_ever_opens_anything(server: Running, source: str) -
 
 def test_bodies_that_are_no_json(server: Running) -> None:
     json_type = {"Content-Type": "application/json"}
-    for content in (b"", b"{", b"[1]", b"null", b"\xff\xfe", b"[" * 100_000):
+    for content in (b"", b"{", b"[1]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"messages": NaN}'):
         answer = server.post(None, content=content, headers=json_type)
         assert answer.status_code == 400, content[:10]
         assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+        assert answer.json()["error"]["param"] is None
+        assert "body" in answer.json()["error"]["message"]
     assert server.get("/nothing/here").json()["error"]["message"] == "there is no GET /nothing/here"
     assert server.get("/v1/chat/completions").status_code == 405
 

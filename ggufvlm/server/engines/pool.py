@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from ggufvlm.errors import GGUFVLMError, UsageError
 from ggufvlm.hardware.system import available_memory
@@ -13,6 +14,7 @@ from ggufvlm.server.contract import ClientQuestion, EngineGone, Event, ModelCard
 from ggufvlm.server.engines.memory_budget import MemoryBudget
 from ggufvlm.server.engines.messages import Load
 from ggufvlm.server.engines.model_service import ModelService
+from ggufvlm.server.http.json_body import whole
 from ggufvlm.server.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -45,9 +47,10 @@ class EnginePool:
     ) -> None:
         self._models: dict[str, ModelService] = {}
         for load in loads:
-            name = load.files.name
+            name = whole(load.files.name)
             if _key(name) in self._models:
                 raise UsageError(f"two models are called {name}", hint="rename one of the files")
+            load = replace(load, files=replace(load.files, name=name))
             self._models[_key(name)] = ModelService(load, keep_alive, metrics, self._make_ready, self._note_change)
         self._max_loaded = max_loaded
         self._memory = MemoryBudget(free_memory)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ggufvlm.config import SamplingSettings, with_settings
+from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.engine.request import ImagePart, Part, Request
-from ggufvlm.errors import UsageError
+from ggufvlm.errors import ConstraintError, UsageError
 from ggufvlm.families import Message, read_messages
 from ggufvlm.media import Image
 from ggufvlm.server.contract import ClientQuestion, Limits
@@ -65,7 +66,7 @@ class QuestionReader:
         settings = self._within_limits(asked.settings)
         constraint = settings.get("constraint")
         if constraint is not None:
-            constraint.grammar()  # refused and compiled here, while the engine goes on with others
+            _compile(constraint)  # here, while the engine goes on with others
         if asked.raw_prompt is None:
             request = self._vlm.build_request(self._dialogue(asked.messages), **settings)
         else:
@@ -102,6 +103,14 @@ class QuestionReader:
             return part
         rgb = self._decoder.in_turn(part.pixels)
         return replace(part, pixels=lambda: rgb)
+
+
+def _compile(constraint: Constraint) -> None:
+    """Raises: ConstraintError, it is refused."""
+    try:
+        constraint.grammar()
+    except UsageError as error:
+        raise ConstraintError(str(error), hint=error.hint) from error
 
 
 def _entries(content: Any) -> Any:

@@ -11,6 +11,8 @@ from starlette.responses import Response
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.server.http.faults import Fault, fault_of
 
+_SHOULD = "Input should be "
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from fastapi.exceptions import RequestValidationError
@@ -49,10 +51,30 @@ async def _of_ours(request: Request, error: GGUFVLMError) -> Response:
 
 
 async def _of_validation(request: Request, error: RequestValidationError) -> Response:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][1:]) or None
-    text = f"{where}: {first['msg']}" if where else str(first["msg"])
-    return fault_response(Fault(status=400, message=text, param=where), request.url.path)
+    where, text = _told(error)
+    return fault_response(Fault(status=400, message=f"{where}: {text}", param=where), request.url.path)
+
+
+def _told(error: RequestValidationError) -> tuple[str, str]:
+    """The field at fault, and what it should be. A field of several types has an error for each of them."""
+    errors = [(_place(one, error.body), str(one["msg"])) for one in error.errors()]
+    first = errors[0][0]
+    place = max((place for place, _ in errors if place[: len(first)] == first), key=len)
+    text, *others = dict.fromkeys(text for other, text in errors if other == place)
+    return ".".join(map(str, place)), " or ".join([text, *(other.removeprefix(_SHOULD) for other in others)])
+
+
+def _place(error: dict[str, Any], body: Any) -> tuple[str | int, ...]:
+    """Where in the body an error is: pydantic's own place holds the types that it tried, too."""
+    place: list[str | int] = []
+    steps = error["loc"][1:]
+    for n_after, step in enumerate(steps, start=1 - len(steps)):
+        is_inside = step in body if isinstance(body, dict) else isinstance(body, list) and isinstance(step, int)
+        if is_inside:
+            body = body[step]
+        if is_inside or (error["type"] == "missing" and n_after == 0):
+            place.append(step)
+    return tuple(place)
 
 
 async def _of_http(request: Request, error: HTTPException) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from ggufvlm.errors import ContextOverflow, GGUFVLMError, InputError, UsageError
+from ggufvlm.errors import ConstraintError, ContextOverflow, GGUFVLMError, InputError, UsageError
 from ggufvlm.server.contract import Busy, EngineGone, NotServed, TooSlow, UnknownModel
 
 _log = logging.getLogger(__name__)
@@ -35,8 +35,13 @@ class Fault:
     hint: str | None = None
 
 
-def fault_of(error: GGUFVLMError) -> Fault:
-    """What to tell a client of an error; the rest is logged."""
+def fault_of(error: GGUFVLMError, question: str | None = None) -> Fault:
+    """What to tell a client of an error; the rest is logged.
+
+    Args:
+        error: what happened.
+        question: the field that holds the question, if it was made out already: it is at fault if no other one is.
+    """
     text, hint = str(error), error.hint
     if isinstance(error, UnknownModel):
         return Fault(status=404, message=text, code="model_not_found", param="model", hint=hint)
@@ -51,10 +56,12 @@ def fault_of(error: GGUFVLMError) -> Fault:
     if isinstance(error, NotServed):
         return Fault(status=400, message=text, param=error.param, hint=hint)
     if isinstance(error, ContextOverflow):
-        return Fault(status=400, message=text, code="context_length_exceeded", param="messages", hint=hint)
+        return Fault(status=400, message=text, code="context_length_exceeded", param=question, hint=hint)
     if isinstance(error, InputError):
-        return Fault(status=400, message=text, code="invalid_image", param="messages", hint=hint)
+        return Fault(status=400, message=text, code="invalid_image", param=question or "messages", hint=hint)
+    if isinstance(error, ConstraintError):
+        return Fault(status=400, message=text, param="response_format", hint=hint)
     if isinstance(error, UsageError):
-        return Fault(status=400, message=text, hint=hint)
+        return Fault(status=400, message=text, param=question, hint=hint)
     _log.error("%s%s", text, f" ({error.hint})" if error.hint else "")
     return Fault(status=500, message=_OURS, kind="server_error", code="engine_error")

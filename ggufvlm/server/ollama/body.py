@@ -1,4 +1,4 @@
-"""The body of a request as Ollama's clients send it: JSON of any content type, read field by field.
+"""The body of a request as Ollama's clients send it, read field by field.
 
 Like Ollama's own server it passes over fields that it does not know. What it knows has to have the right type.
 """
@@ -7,58 +7,27 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from ggufvlm.errors import ImageError, UsageError
+from ggufvlm.media.sources.data_uri import read_data_uri
 from ggufvlm.server.contract import NotServed
-
-
-def read_body(data: bytes) -> dict[str, Any]:
-    """The object in a request's body.
-
-    Raises:
-        UsageError: it is no JSON object.
-    """
-    if not data:
-        raise UsageError("missing request body")
-    try:
-        body = json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise UsageError("the request's body is not valid JSON") from None
-    if not isinstance(body, dict):
-        raise UsageError("the request's body must be a JSON object")
-    return body
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)
 
 
 def text_of(fields: Mapping[str, Any], name: str) -> str:
     """A text; empty if it is not given.
 
     Raises:
-        UsageError: it is something else, or not Unicode.
+        UsageError: it is something else.
     """
     value = fields.get(name)
     if value is None:
         return ""
     if not isinstance(value, str):
         raise UsageError(f'"{name}" must be a string')
-    return _checked(value, name)
-
-
-def _checked(text: str, name: str) -> str:
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair, written as \ud800
-        raise UsageError(f'"{name}" is not valid Unicode') from None
-    return text
+    return value
 
 
 def flag_of(fields: Mapping[str, Any], name: str, default: bool) -> bool:
@@ -147,14 +116,14 @@ def texts_of(value: Any, name: str) -> tuple[str, ...]:
     """
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise UsageError(f'"{name}" must be a list of strings')
-    return tuple(_checked(item, name) for item in value)
+    return tuple(value)
 
 
 def images_of(fields: Mapping[str, Any]) -> tuple[bytes, ...]:
-    """The files in ``images``, decoded from base64.
+    """The files in ``images``, decoded from base64 with or without line breaks, or from data URIs.
 
     Raises:
-        ImageError: one of them is not base64. Names of files and URLs are not, and are never opened.
+        ImageError: one of them is neither. Names of files and URLs are not, and are never opened.
     """
     return tuple(_image(item, place) for place, item in enumerate(list_of(fields, "images"), start=1))
 
@@ -163,12 +132,24 @@ def _image(item: Any, place: int) -> bytes:
     if not isinstance(item, str):
         raise ImageError(f"image {place}: must be a base64 string")
     try:
-        data = base64.b64decode(item, validate=True)
+        data = _bytes_of(item)
+    except ImageError as error:
+        raise ImageError(f"image {place}: {error}", hint=error.hint) from None
     except (binascii.Error, ValueError):
         raise ImageError(f"image {place}: not valid base64 of an image file") from None
     if not data:
         raise ImageError(f"image {place}: empty")
     return data
+
+
+def _bytes_of(text: str) -> bytes:
+    """Raises: ImageError, a damaged data URI; ValueError, no base64."""
+    if text[:5].lower() == "data:":
+        return read_data_uri(text)[0]
+    try:
+        return base64.b64decode(text, validate=True)  # nearly all are so, and this makes no copies
+    except binascii.Error:
+        return base64.b64decode("".join(text.split()), validate=True)
 
 
 def refuse(fields: Mapping[str, Any], refusals: Mapping[str, str]) -> None:

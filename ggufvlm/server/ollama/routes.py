@@ -20,8 +20,9 @@ from ggufvlm.server.contract import Done, Engines, Event, Limits, NotServed, Pie
 from ggufvlm.server.http.errors_json import fault_response
 from ggufvlm.server.http.faults import fault_of
 from ggufvlm.server.http.hangup import ClientGone, until_hangup
+from ggufvlm.server.http.json_body import read_object
 from ggufvlm.server.http.sse import EventStream
-from ggufvlm.server.ollama.body import read_body, text_of
+from ggufvlm.server.ollama.body import text_of
 from ggufvlm.server.ollama.models import description_of, running_of, tag_of
 from ggufvlm.server.ollama.reply import OllamaReply
 from ggufvlm.server.ollama.request import OllamaRequest, read_chat, read_generate
@@ -74,7 +75,7 @@ def ollama_router(
         return JSONResponse({"models": [running_of(card) for card in engines.cards() if card.is_loaded]})
 
     async def show(request: Request) -> Response:
-        body = read_body(await request.body())
+        body = read_object(await request.body())
         return JSONResponse(description_of(engines.card(text_of(body, "model") or text_of(body, "name") or None)))
 
     async def version(request: Request) -> Response:
@@ -85,9 +86,8 @@ def ollama_router(
     _add(router, "/api/show", show, "POST", MODEL)
     for path, handler in (("/api/tags", tags), ("/api/ps", running), ("/api/version", version)):
         _add(router, path, handler, "GET")
-        router.add_api_route(path, _told(handler), methods=["HEAD"], include_in_schema=False, response_model=None)
     for path, why in _REFUSED.items():
-        methods = ["GET", "HEAD", "POST", "PUT", "DELETE"]
+        methods = ["GET", "POST", "PUT", "DELETE"]
         router.add_api_route(path, _refusal(path, why), methods=methods, include_in_schema=False, response_model=None)
     return router
 
@@ -98,7 +98,7 @@ def ollama_router(
 async def _read(request: Request, read: Callable[[dict[str, Any]], OllamaRequest]) -> OllamaRequest:
     """Reads the body in another thread: images make it long, and others are being answered meanwhile."""
     data = await request.body()
-    return await asyncio.to_thread(lambda: read(read_body(data)))
+    return await asyncio.to_thread(lambda: read(read_object(data)))
 
 
 async def _answer(request: Request, engines: Engines, asked: OllamaRequest, *, is_chat: bool) -> Response:

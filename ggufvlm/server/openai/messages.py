@@ -69,15 +69,10 @@ async def _read_part(part: dict[str, Any], where: str, rules: RemoteRules) -> di
         return await _read_image(part.get("image_url"), f"{where}.image_url", rules)
     if part.get("type") in ("text", "refusal"):
         text = part.get(part["type"])
-        if isinstance(text, str) and _is_unicode(text):
+        if isinstance(text, str):
             return {"type": "text", "text": text}
         raise NotServed("a part of type text needs a text", param=f"{where}.text")
     raise NotServed(f"no parts of type {str(part.get('type'))[:40]!r} here: text and image_url", param=f"{where}.type")
-
-
-def _is_unicode(text: str) -> bool:
-    """JSON can write half a surrogate pair, which is no character."""
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 async def _read_image(value: Any, where: str, rules: RemoteRules) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.server.contract import Limits, NotServed
 
 _SEEDS = 2**32 - 1
-_LEAST_TOP_P = 1e-6
+_ANY_SEED = -1  # as in llama.cpp and its clients
 _MAX_TOP_LOGPROBS = 20
 _MAX_STOPS = 16
 
@@ -71,13 +71,13 @@ class Sampling(BaseModel):
     max_tokens: int | None = Field(default=None, description="Longest answer, in tokens.")
     temperature: float | None = Field(default=None, ge=0, le=2, description="The model's own default if absent.")
     top_p: float | None = Field(default=None, ge=0, le=1, description="Choose among tokens that reach this share.")
-    top_k: int | None = Field(default=None, ge=0, description="Not OpenAI's: choose among this many tokens.")
+    top_k: int | None = Field(default=None, ge=-1, description="Not OpenAI's: choose among so many; 0 and -1: all.")
     min_p: float | None = Field(default=None, ge=0, le=1, description="Not OpenAI's: drop rare tokens.")
     repeat_penalty: float | None = Field(default=None, gt=0, description="Not OpenAI's: above 1 for less repetition.")
     repetition_penalty: float | None = Field(default=None, gt=0, description="As repeat_penalty.")
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
-    seed: int | None = Field(default=None, description="The same seed gives the same answer.")
+    seed: int | None = Field(default=None, description="The same seed gives the same answer; -1 is any.")
     stop: str | list[str] | None = Field(default=None, description="End the answer at this text, or one of these.")
     n: int | None = Field(default=None, ge=1, description="Answers to give.")
     user: str | None = None
@@ -94,15 +94,15 @@ class Sampling(BaseModel):
         given: dict[str, Any] = {
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
-            "top_p": self.top_p if self.top_p is None else max(self.top_p, _LEAST_TOP_P),
-            "top_k": self.top_k,
+            "top_p": self.top_p,
+            "top_k": self.top_k if self.top_k is None else max(self.top_k, 0),
             "min_p": self.min_p,
             "repeat_penalty": self.repeat_penalty or self.repetition_penalty,
             "presence_penalty": self.presence_penalty,
             "frequency_penalty": self.frequency_penalty,
             # OpenAI's penalties look at the whole answer
             "penalty_last_n": -1 if self.presence_penalty or self.frequency_penalty else None,
-            "seed": None if self.seed is None else self.seed % _SEEDS,
+            "seed": None if self.seed in (None, _ANY_SEED) else self.seed % _SEEDS,
             "stop": self._stops(),
         }
         return {name: value for name, value in given.items() if value is not None}  # type: ignore[return-value]

@@ -12,13 +12,15 @@ from starlette.responses import JSONResponse, Response
 
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.server.contract import Begun, ClientQuestion, Done, Engines, Piece
-from ggufvlm.server.http.errors_json import fault_body
+from ggufvlm.server.http.errors_json import fault_body, fault_response
 from ggufvlm.server.http.faults import fault_of
 from ggufvlm.server.http.hangup import until_hangup
 from ggufvlm.server.http.sse import DONE, EventStream, event
 from ggufvlm.server.openai.answer import Kind, LogprobWriter, ResponseFrame, choice, delta, ending, usage_of
 from ggufvlm.server.openai.merge_streams import Numbered, merge_streams
 from ggufvlm.vlm.answer import Answer
+
+_QUESTION: dict[Kind, str] = {"chat": "messages", "text": "prompt"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,8 +54,9 @@ async def respond(engines: Engines, wanted: ResponseWishes, request: Request) ->
         wanted: the questions, and how the client wants its answers.
         request: the client's, which may hang up.
 
-    Raises: as :meth:`Engines.ask <ggufvlm.server.contract.Engines.ask>`; ClientGone. Errors that come when a stream
-        has begun are sent within it.
+    Returns: The answers, or what is wrong. Errors that come when a stream has begun are sent within it.
+
+    Raises: ClientGone.
     """
     events = until_hangup(request.receive, merge_streams([engines.ask(asked) for asked in wanted.questions]))
     try:
@@ -62,6 +65,9 @@ async def respond(engines: Engines, wanted: ResponseWishes, request: Request) ->
         reply = ResponseFrame.make(wanted.kind, begun.model)
         if not wanted.stream:
             return JSONResponse(await _whole(events, wanted, reply))
+    except GGUFVLMError as error:
+        await events.aclose()
+        return fault_response(fault_of(error, _QUESTION[wanted.kind]), request.url.path)
     except BaseException:
         await events.aclose()
         raise
@@ -95,7 +101,7 @@ async def _chunks(
                 elif isinstance(item, Done):
                     yield writer.end(index, item.answer)
         except GGUFVLMError as error:
-            yield event(fault_body(fault_of(error), path))
+            yield event(fault_body(fault_of(error, _QUESTION[wanted.kind]), path))
         else:
             if wanted.usage:
                 yield writer.usage()

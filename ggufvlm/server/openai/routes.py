@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from ggufvlm.config import SamplingSettings
-from ggufvlm.server.contract import ClientQuestion, Engines, Limits, ModelCard
+from ggufvlm.config import SamplingParams, SamplingSettings
+from ggufvlm.errors import UsageError
+from ggufvlm.server.contract import ClientQuestion, Engines, Limits, ModelCard, NotServed
 from ggufvlm.server.fetch.remote import RemoteRules
+from ggufvlm.server.openai.json_route import JsonRoute
 from ggufvlm.server.openai.messages import read_dialogue
 from ggufvlm.server.openai.request import ChatRequest, CompletionRequest, Sampling
 from ggufvlm.server.openai.respond import ResponseWishes, respond
@@ -23,6 +25,8 @@ _STREAMS: dict[int | str, dict[str, Any]] = {
     }
 }
 
+_ALSO_CALLED = {"max_tokens": ("max_completion_tokens",), "repeat_penalty": ("repetition_penalty",)}
+
 
 def router(engines: Engines, limits: Limits, rules: RemoteRules, log_prompt: Callable[[Any], None]) -> APIRouter:
     """The routes.
@@ -31,13 +35,13 @@ def router(engines: Engines, limits: Limits, rules: RemoteRules, log_prompt: Cal
         rules: whether images may be given as http(s) URLs.
         log_prompt: takes what is asked.
     """
-    routes = APIRouter(prefix="/v1", tags=["OpenAI"])
+    routes = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=JsonRoute)
 
     @routes.post("/chat/completions", responses=_STREAMS, response_class=Response)
     async def chat_completions(body: ChatRequest, request: Request) -> Response:
         """Answer a dialogue with images."""
         engines.card(body.model)  # before anything is fetched for it
-        settings = body.settings(limits)
+        settings = _settings(body, limits)
         log_prompt(body.messages)
         messages = await read_dialogue(body.messages, rules, limits)
         asked = ClientQuestion(model=body.model, messages=messages, settings=settings)
@@ -46,7 +50,7 @@ def router(engines: Engines, limits: Limits, rules: RemoteRules, log_prompt: Cal
     @routes.post("/completions", responses=_STREAMS, response_class=Response)
     async def completions(body: CompletionRequest, request: Request) -> Response:
         """Continue a text, without a chat template: for base models."""
-        settings = body.settings(limits)
+        settings = _settings(body, limits)
         log_prompt(body.prompts)
         asked = [ClientQuestion(model=body.model, raw_prompt=prompt, settings=settings) for prompt in body.prompts]
         wanted = _wanted("text", asked, body)
@@ -64,6 +68,23 @@ def router(engines: Engines, limits: Limits, rules: RemoteRules, log_prompt: Cal
         return _model(engines.card(name))
 
     return routes
+
+
+def _settings(body: Sampling, limits: Limits) -> SamplingSettings:
+    """Raises: NotServed, which names the field that makes no sense."""
+    settings = body.settings(limits)
+    for name, value in settings.items():
+        aliases = (*_ALSO_CALLED.get(name, ()), name)
+        _check({name: value}, param=next((alias for alias in aliases if alias in body.model_fields_set), name))
+    _check(settings, param="stop")  # the one that other settings may rule out
+    return settings
+
+
+def _check(settings: Mapping[str, Any], param: str) -> None:
+    try:
+        SamplingParams(**settings)
+    except UsageError as error:
+        raise NotServed(str(error), param=param, hint=error.hint) from None
 
 
 def _wanted(kind: Any, prompts: list[ClientQuestion], body: Sampling) -> ResponseWishes:

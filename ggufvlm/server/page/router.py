@@ -63,9 +63,8 @@ def _files() -> dict[str, _File]:
 def page_router() -> APIRouter:
     """Routes of the page: ``/`` and ``/page/NAME``. They need no API key: the page asks when the server does."""
     router = APIRouter(include_in_schema=False)
-    # HEAD: Ollama's clients ask so whether somebody is there.
-    router.add_api_route("/", _index, methods=["GET", "HEAD"], response_model=None)
-    router.add_api_route("/page/{name}", _part, methods=["GET", "HEAD"], response_model=None)
+    router.add_api_route("/", _index, response_model=None)
+    router.add_api_route("/page/{name}", _part, response_model=None)
     return router
 
 
