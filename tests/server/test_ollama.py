@@ -245,8 +245,8 @@ def test_unknown_models(client, call):
         (lambda client: client.generate("demo", "a", template="{{ .Prompt }}"), '"template" is not served'),
         (lambda client: client.generate("demo", "a", context=[1, 2]), "/api/chat"),
         (lambda client: client.generate("demo", "a", system="b", raw=True), "raw mode"),
-        (lambda client: client.generate("demo", "a", options={"num_gpu": 1}), "where the server is started"),
         (lambda client: client.generate("demo", "a", options={"typical_p": 0.5}), "top_p or min_p"),
+        (lambda client: client.generate("demo", "a", options={"mirostat": 2}), "'options.mirostat'"),
         (lambda client: client.generate("demo", "a", options={"temperature": "hot"}), '"temperature" must be a number'),
         (lambda client: client.generate("demo", "a", options={"temperature": -1}), "temperature must not be negative"),
         (lambda client: client.generate("demo", "a", options={"stop": "x"}), "list of strings"),
@@ -414,4 +414,4 @@ def test_options_mean_what_they_mean_to_ollama():
     assert settings_of({"seed": -1}) == {"seed": None}
     assert settings_of({"top_k": -1}) == {"top_k": 0}
     assert settings_of({"repeat_last_n": 0, "repeat_penalty": 1.5}) == {"penalty_last_n": 0, "repeat_penalty": 1.5}
-    assert settings_of({"seed": 3.0, "temperature": None, "mirostat": 2, "num_ctx": 8192}) == {"seed": 3}
+    assert settings_of({"seed": 3.0, "temperature": None, "mirostat": 0, "num_ctx": 8192}) == {"seed": 3}

@@ -1,6 +1,6 @@
 """The body of a request as Ollama's clients send it, read field by field.
 
-Like Ollama's own server it passes over fields that it does not know. What it knows has to have the right type.
+What is known has to have the right type; for the rest there is :mod:`ggufvlm.server.unread_fields`.
 """
 
 from __future__ import annotations

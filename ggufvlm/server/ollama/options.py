@@ -1,4 +1,4 @@
-"""Ollama's ``options`` -> settings of sampling. Each option is honoured, refused, or unknown to Ollama too."""
+"""Ollama's ``options`` -> settings of sampling."""
 
 from __future__ import annotations
 
@@ -7,20 +7,10 @@ from typing import Any
 
 from ggufvlm.config import SamplingSettings
 from ggufvlm.errors import UsageError
-from ggufvlm.server.contract import NotServed
 from ggufvlm.server.ollama.body import number_of, texts_of, whole_number_of
+from ggufvlm.server.unread_fields import refuse_unread
 
-_AT_START = "it is set where the server is started"
-_REFUSED = {
-    "num_batch": _AT_START,
-    "num_gpu": _AT_START,
-    "main_gpu": _AT_START,
-    "num_thread": _AT_START,
-    "use_mmap": _AT_START,
-    "num_keep": "the context is never shifted",
-}
-# Names and meanings as in Ollama's api/types.go. Others, its former ones among them (mirostat, tfs_z, numa, ...),
-# Ollama passes over with a line in its log.
+# Names and meanings as in Ollama's api/types.go. Others, its former ones among them, go by the rule for all routes.
 _NUMBERS: dict[str, str] = {
     "temperature": "temperature",
     "top_p": "top_p",
@@ -37,13 +27,18 @@ _WHOLE_NUMBERS: dict[str, tuple[str, Callable[[int], int | None]]] = {
 }
 
 
+OPTIONS = frozenset((*_NUMBERS, *_WHOLE_NUMBERS, "stop", "num_ctx"))
+"""Names of those that are read."""
+
+
 def settings_of(options: Mapping[str, Any]) -> SamplingSettings:
     """The settings that a request's options ask for; null asks for nothing.
 
     Raises:
         UsageError: a value of the wrong type.
-        NotServed: an option that Ollama would honour and this server cannot.
+        NotServed: an option that would change the answer and that this server cannot honour.
     """
+    refuse_unread(options, "options", read=OPTIONS)
     settings: dict[str, Any] = {}
     for name, value in options.items():
         if value is not None:
@@ -52,8 +47,6 @@ def settings_of(options: Mapping[str, Any]) -> SamplingSettings:
 
 
 def _setting(name: str, value: Any) -> dict[str, Any]:
-    if name in _REFUSED:
-        raise NotServed(f'option "{name}" is not served: {_REFUSED[name]}', param=name)
     if name in _NUMBERS:
         return {_NUMBERS[name]: number_of(value, name)}
     if name in _WHOLE_NUMBERS:
@@ -63,8 +56,6 @@ def _setting(name: str, value: Any) -> dict[str, Any]:
         return {"stop": texts_of(value, name)}
     if name == "num_ctx":
         _check_context(whole_number_of(value, name))
-    if name == "typical_p" and number_of(value, name) != 1:
-        raise NotServed('option "typical_p" is not served: use top_p or min_p', param=name)
     return {}
 
 

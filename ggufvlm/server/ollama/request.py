@@ -20,14 +20,10 @@ from ggufvlm.server.ollama.body import (
     text_of,
     whole_number_of,
 )
-from ggufvlm.server.ollama.options import settings_of
+from ggufvlm.server.ollama.options import OPTIONS, settings_of
+from ggufvlm.server.unread_fields import refuse_unread
 
-_REFUSED = {
-    "truncate": "a dialogue that does not fit the context is an error, nothing is left out of it",
-    "shift": "the context is never shifted",
-    "_debug_render_only": "prompts are not shown",
-}
-_REFUSED_IN_CHAT = {**_REFUSED, "tools": "no model here calls tools"}
+_REFUSED = {"_debug_render_only": "prompts are not shown", "tools": "no model here calls tools"}
 _REFUSED_IN_GENERATE = {
     **_REFUSED,
     "suffix": "no model here inserts text",
@@ -37,6 +33,13 @@ _REFUSED_IN_GENERATE = {
     "height": "no model here makes images",
     "steps": "no model here makes images",
 }
+_READ = {
+    *("model", "name", "stream", "format", "options", "keep_alive", "think", "logprobs", "top_logprobs"),
+    *_REFUSED,
+}
+_READ_IN_CHAT = {*_READ, "messages"}
+_READ_IN_GENERATE = {*_READ, *_REFUSED_IN_GENERATE, "prompt", "system", "images", "raw"}
+_READ_IN_MESSAGE = {"role", "content", "images", "tool_calls"}
 _MOST_ALTERNATIVES = 20
 
 
@@ -69,8 +72,9 @@ def read_chat(body: Mapping[str, Any], limits: Limits) -> OllamaRequest:
     Raises:
         UsageError, ImageError, NotServed: it is wrong, or asks for what is not served.
     """
-    refuse(body, _REFUSED_IN_CHAT)
-    messages = [_message(message) for message in list_of(body, "messages")]
+    refuse(body, _REFUSED)
+    refuse_unread(body, read=_READ_IN_CHAT, options=OPTIONS)
+    messages = [_message(message, f"messages.{place}") for place, message in enumerate(list_of(body, "messages"))]
     _check_images(sum(len(message["content"]) - 1 for message in messages), limits)
     return _request(body, only_loads=not messages, messages=messages)
 
@@ -82,14 +86,15 @@ def read_generate(body: Mapping[str, Any], limits: Limits) -> OllamaRequest:
         UsageError, ImageError, NotServed: as :func:`read_chat`.
     """
     refuse(body, _REFUSED_IN_GENERATE)
+    refuse_unread(body, read=_READ_IN_GENERATE, options=OPTIONS)
     prompt, system, images = text_of(body, "prompt"), text_of(body, "system"), images_of(body)
     _check_images(len(images), limits)
     if flag_of(body, "raw", default=False):
         if system:
             raise UsageError("raw mode does not support template, system, or context")
-        return _request(body, only_loads=not prompt, raw_prompt=prompt, raw_images=images)
+        return _request(body, only_loads=not prompt and not images, raw_prompt=prompt, raw_images=images)
     messages = [_turn("system", system)] if system else []
-    return _request(body, only_loads=not prompt, messages=[*messages, _turn("user", prompt, images)])
+    return _request(body, only_loads=not prompt and not images, messages=[*messages, _turn("user", prompt, images)])
 
 
 def _request(body: Mapping[str, Any], *, only_loads: bool, **question: Any) -> OllamaRequest:
@@ -137,9 +142,10 @@ def _keep_alive(body: Mapping[str, Any]) -> float | None:
         raise UsageError('"keep_alive" is too large') from None
 
 
-def _message(message: Any) -> dict[str, Any]:
+def _message(message: Any, place: str) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise UsageError('"messages" must hold objects with "role" and "content"')
+    refuse_unread(message, place, read=_READ_IN_MESSAGE)
     role = text_of(message, "role")
     if role == "tool" or message.get("tool_calls"):
         raise NotServed("no model here calls tools", param="messages")

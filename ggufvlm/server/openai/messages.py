@@ -12,6 +12,7 @@ from ggufvlm.media.sources.data_uri import read_data_uri
 from ggufvlm.server.contract import Limits, NotServed
 from ggufvlm.server.fetch.remote import RemoteRules, fetch_image
 from ggufvlm.server.openai.request import ChatMessage
+from ggufvlm.server.unread_fields import refuse_unread
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _DETAILS = ("low", "high", "auto", "original")
@@ -48,9 +49,6 @@ async def _read_message(message: ChatMessage, where: str, rules: RemoteRules) ->
     role = _ROLES.get(message.role)
     if role is None:
         raise NotServed(f"no messages of the role {message.role[:40]!r} here", param=f"{where}.role")
-    for field in ("tool_calls", "function_call"):
-        if getattr(message, field, None):
-            raise NotServed("this server does not do tools", param=f"{where}.{field}")
     if message.content is None:
         raise NotServed("a message needs content", param=f"{where}.content")
     if isinstance(message.content, str):
@@ -65,19 +63,23 @@ async def _read_message(message: ChatMessage, where: str, rules: RemoteRules) ->
 
 
 async def _read_part(part: dict[str, Any], where: str, rules: RemoteRules) -> dict[str, Any]:
+    kind = str(part.get("type"))
+    refuse_unread(part, where, read=("type", kind))
     if _is_image(part):
         return await _read_image(part.get("image_url"), f"{where}.image_url", rules)
-    if part.get("type") in ("text", "refusal"):
-        text = part.get(part["type"])
+    if kind in ("text", "refusal"):
+        text = part.get(kind)
         if isinstance(text, str):
             return {"type": "text", "text": text}
         raise NotServed("a part of type text needs a text", param=f"{where}.text")
-    raise NotServed(f"no parts of type {str(part.get('type'))[:40]!r} here: text and image_url", param=f"{where}.type")
+    raise NotServed(f"no parts of type {kind[:40]!r} here: text and image_url", param=f"{where}.type")
 
 
 async def _read_image(value: Any, where: str, rules: RemoteRules) -> dict[str, Any]:
     if isinstance(value, str):
         value = {"url": value}
+    if isinstance(value, dict):
+        refuse_unread(value, where, read=("url", "detail", "format"))
     url = value.get("url") if isinstance(value, dict) else None
     if not isinstance(url, str):
         raise NotServed("image_url needs a url", param=where)

@@ -1,40 +1,25 @@
-"""What OpenAI's clients send, as far as this server does it. Unknown fields are let through: clients send many."""
+"""What OpenAI's clients send, as far as this server does it; for other fields :mod:`..unread_fields` has the rule."""
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 from ggufvlm.config import SamplingSettings
 from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.server.contract import Limits, NotServed
+from ggufvlm.server.openai.response_format import ResponseFormat, held_to
+from ggufvlm.server.unread_fields import refuse_unread
 
 _SEEDS = 2**32 - 1
 _ANY_SEED = -1  # as in llama.cpp and its clients
 _MAX_TOP_LOGPROBS = 20
 _MAX_STOPS = 16
 
-_REFUSED: dict[str, tuple[Any, ...]] = {
-    # field: values that ask for nothing
-    "tools": ([],),
-    "functions": ([],),
-    "tool_choice": ("none", "auto"),
-    "function_call": ("none", "auto"),
-    "logit_bias": ({},),
-    "audio": (),
-    "web_search_options": (),
-    "best_of": (1,),
-    "suffix": ("",),
-    "grammar": ("",),
-    "json_schema": ({},),
-    "structured_outputs": ({},),
-    "guided_json": (),
-    "guided_regex": (),
-    "guided_choice": (),
-    "guided_grammar": (),
-}
+_LENGTHS = ("max_completion_tokens", "max_tokens", "n_predict", "max_new_tokens")
+"""Names of one thing: of OpenAI, llama.cpp's server and TGI."""
 _PART_EXAMPLE = {"url": "data:image/png;base64,iVBORw0KGgo...", "detail": "auto"}
 
 
@@ -57,6 +42,8 @@ class ChatMessage(BaseModel):
 class StreamOptions(BaseModel):
     """How to stream."""
 
+    model_config = ConfigDict(extra="allow")
+
     include_usage: bool | None = Field(default=None, description="Send token counts with a last chunk of their own.")
 
 
@@ -69,18 +56,27 @@ class Sampling(BaseModel):
     stream: bool | None = Field(default=None, description="Send the answer in pieces, as server-sent events.")
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(default=None, description="Longest answer, in tokens.")
+    n_predict: int | None = Field(default=None, description="As max_tokens, in llama.cpp's words.")
+    max_new_tokens: int | None = Field(default=None, description="As max_tokens, in TGI's words.")
     temperature: float | None = Field(default=None, ge=0, le=2, description="The model's own default if absent.")
     top_p: float | None = Field(default=None, ge=0, le=1, description="Choose among tokens that reach this share.")
     top_k: int | None = Field(default=None, ge=-1, description="Not OpenAI's: choose among so many; 0 and -1: all.")
     min_p: float | None = Field(default=None, ge=0, le=1, description="Not OpenAI's: drop rare tokens.")
     repeat_penalty: float | None = Field(default=None, gt=0, description="Not OpenAI's: above 1 for less repetition.")
     repetition_penalty: float | None = Field(default=None, gt=0, description="As repeat_penalty.")
+    repeat_last_n: int | None = Field(default=None, ge=-1, description="Tokens that penalties look at; -1 for all.")
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     seed: int | None = Field(default=None, description="The same seed gives the same answer; -1 is any.")
     stop: str | list[str] | None = Field(default=None, description="End the answer at this text, or one of these.")
     n: int | None = Field(default=None, ge=1, description="Answers to give.")
-    user: str | None = None
+    response_format: ResponseFormat | None = Field(
+        default=None, description="text, json_object, or json_schema: then the answer keeps to it."
+    )
+    format: Literal["", "json"] | dict[str, Any] | None = Field(
+        default=None, description='As Ollama\'s: "json", or a JSON Schema that the answer keeps to.'
+    )
+    json_schema: dict[str, Any] | None = Field(default=None, description="As llama.cpp's server takes it.")
 
     def settings(self, limits: Limits) -> SamplingSettings:
         """What was given of how to make an answer.
@@ -88,32 +84,62 @@ class Sampling(BaseModel):
         Raises:
             NotServed: something that this server does not do, or too many answers.
         """
-        self._refuse()
+        _refuse_unread(self)
         if self.n is not None and self.n > limits.choices:
             raise NotServed(f"n is {self.n}, and this server gives at most {limits.choices} answers", param="n")
         given: dict[str, Any] = {
-            "max_tokens": self.max_tokens,
+            "max_tokens": self._longest(),
             "temperature": self.temperature,
             "top_p": self.top_p,
             "top_k": self.top_k if self.top_k is None else max(self.top_k, 0),
             "min_p": self.min_p,
-            "repeat_penalty": self.repeat_penalty or self.repetition_penalty,
+            "repeat_penalty": self._one_of("repeat_penalty", "repetition_penalty"),
             "presence_penalty": self.presence_penalty,
             "frequency_penalty": self.frequency_penalty,
             # OpenAI's penalties look at the whole answer
-            "penalty_last_n": -1 if self.presence_penalty or self.frequency_penalty else None,
+            "penalty_last_n": -1 if self._penalizes and self.repeat_last_n is None else self.repeat_last_n,
             "seed": None if self.seed in (None, _ANY_SEED) else self.seed % _SEEDS,
             "stop": self._stops(),
+            "constraint": self._constraint(),
         }
         return {name: value for name, value in given.items() if value is not None}  # type: ignore[return-value]
 
-    def _refuse(self) -> None:
-        for name, harmless in _REFUSED.items():
-            value = getattr(self, name, None)
-            if value is not None and value not in harmless:
-                raise NotServed(f"this server does not do {name!r}", param=name)
-        if "audio" in (getattr(self, "modalities", None) or ()):
-            raise NotServed("this server answers with text only", param="modalities")
+    @property
+    def _penalizes(self) -> bool:
+        return bool(self.presence_penalty or self.frequency_penalty)
+
+    def _longest(self) -> int | None:
+        fields = type(self).model_fields.keys() & self.model_fields_set
+        given = [name for name in _LENGTHS if name in fields and getattr(self, name) is not None]
+        if given[:2] == list(_LENGTHS[:2]):
+            given.remove("max_tokens")  # as with OpenAI, which replaced it
+        found = self._one_of(*given) if given else self.max_tokens
+        return None if found is None else max(found, -1)  # llama.cpp's -2: as far as the context goes
+
+    def _one_of(self, *names: str) -> Any:
+        """The value of one thing with several names.
+
+        Raises:
+            NotServed: they contradict each other.
+        """
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if len(set(given.values())) > 1:
+            raise NotServed(f"{' and '.join(given)} say different things", param=[*given][-1])
+        return next(iter(given.values()), None)
+
+    def _constraint(self) -> Constraint | None:
+        wanted = self.response_format
+        found = {
+            "response_format": wanted.constraint() if wanted else None,
+            "format": Constraint.json_object() if self.format == "json" else None,
+            "json_schema": held_to(self.json_schema) if self.json_schema else None,
+        }
+        if isinstance(self.format, dict) and self.format:
+            found["format"] = held_to(self.format)
+        given = {name: constraint for name, constraint in found.items() if constraint is not None}
+        if len(set(given.values())) > 1:
+            raise NotServed(f"{' and '.join(given)} say different things", param=[*given][-1])
+        return next(iter(given.values()), None)
 
     def _stops(self) -> tuple[str, ...] | None:
         if self.stop is None:
@@ -124,21 +150,20 @@ class Sampling(BaseModel):
         return tuple(stop for stop in stops if stop) or None
 
 
-class JsonSchema(BaseModel):
-    """A schema with its name."""
+def _refuse_unread(model: BaseModel, place: str = "") -> None:
+    """Go through what no field of a model took, and of the models in it.
 
-    model_config = ConfigDict(extra="allow")
-
-    name: str | None = None
-    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
-    strict: bool | None = Field(default=None, description="The answer always keeps to the schema.")
-
-
-class ResponseFormat(BaseModel):
-    """What the answer has to look like."""
-
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonSchema | None = None
+    Raises:
+        NotServed: see :func:`refuse_unread`.
+    """
+    fields: dict[str, FieldInfo] = type(model).model_fields
+    read = [field.alias or name for name, field in fields.items()]
+    refuse_unread(model.model_extra or {}, place, read=read)
+    for name in fields:
+        value = getattr(model, name)
+        for index, inner in enumerate(value) if isinstance(value, list) else [("", value)]:
+            if isinstance(inner, BaseModel):
+                _refuse_unread(inner, ".".join(filter(None, (place, name, str(index)))))
 
 
 class ChatRequest(Sampling):
@@ -150,34 +175,15 @@ class ChatRequest(Sampling):
     top_logprobs: int | None = Field(
         default=None, ge=0, le=_MAX_TOP_LOGPROBS, description="Also the most probable tokens in its place."
     )
-    response_format: ResponseFormat | None = Field(
-        default=None, description="text, json_object, or json_schema: then the answer keeps to it."
-    )
 
     def settings(self, limits: Limits) -> SamplingSettings:
         """See :meth:`Sampling.settings`."""
         settings = super().settings(limits)
-        if self.max_completion_tokens is not None:
-            settings["max_tokens"] = self.max_completion_tokens
         if self.logprobs:
             settings["logprobs"] = self.top_logprobs or 0
         elif self.top_logprobs:
             raise NotServed("top_logprobs needs logprobs to be true", param="top_logprobs")
-        constraint = self._constraint()
-        if constraint is not None:
-            settings["constraint"] = constraint
         return settings
-
-    def _constraint(self) -> Constraint | None:
-        wanted = self.response_format
-        if wanted is None or wanted.type == "text":
-            return None
-        if wanted.type == "json_object":
-            return Constraint.json_object()
-        if wanted.json_schema is None or wanted.json_schema.schema_ is None:
-            raise NotServed("response_format names no schema", param="response_format.json_schema.schema")
-        # not compiled here: what a schema does to its compiler is for the model's process to bear
-        return Constraint("json_schema", json.dumps(wanted.json_schema.schema_))
 
 
 class CompletionRequest(Sampling):
