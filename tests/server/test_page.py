@@ -402,6 +402,29 @@ def test_waiting_can_be_stopped_and_a_busy_server_says_so(open_page, image, bloc
         assert answered(page).inner_text() == blocks.caption
 
 
+@browser_test
+def test_a_new_dialogue_while_waiting_leaves_the_old_question_behind(open_page, image, tmp_path):
+    with SmallServer(Limits(), n_slots=1) as small:
+        page = open_page(small.url)
+        choose(page, image)
+        with httpx.stream("POST", f"{small.url}/api/generate", json=LONG) as long:
+            lines = long.iter_lines()  # kept: an iterator that is dropped closes the connection
+            next(lines)
+            ask(page, DETECT)
+            page.get_by_role("button", name="Stop the answer").wait_for()
+            page.get_by_role("button", name="New dialogue").click()
+            page.get_by_role("button", name="Send").wait_for()
+        assert page.get_by_label("Your question").input_value() == ""
+        assert page.locator("#staged li").count() == 0
+        assert page.locator(".turn").count() == 0
+        assert page.get_by_role("alert").count() == 0
+        other = random_scene(random.Random(9), 196, 140)
+        other.draw(196, 140).save(tmp_path / "other.png")
+        choose(page, tmp_path / "other.png")
+        ask(page, DESCRIBE)
+        assert answered(page).inner_text() == other.caption
+
+
 def slow_network(page: Any) -> None:
     """As over a bad line: answers of the built-in model are there in an instant otherwise."""
     line = {"offline": False, "latency": 0, "downloadThroughput": 3000, "uploadThroughput": -1}

@@ -25,7 +25,9 @@ async function answer(question, images) {
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     const wasStopped = error.name === "AbortError";
-    if (turn.text === "") {
+    if (!turn.element.isConnected) {
+      // a new dialogue was begun: what was asked in the old one is gone with it
+    } else if (turn.text === "") {
       takeBack(turn, question, images, before);
       composer.showTrouble(wasStopped ? "" : withName(error.message, [...sent, ...images]));
     } else {
