@@ -67,9 +67,15 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Always the last event. ``answer.text`` is the whole text, all pieces joined."""
+    """Always the last event. ``answer.text`` is the whole text, all pieces joined.
+
+    Attributes:
+        schema_check: whether the answer fits its schema, for a schema of which a grammar cannot hold all: ``fits``, or
+            what is wrong.
+    """
 
     answer: Answer
+    schema_check: str | None = None
 
 
 Event = Begun | Piece | Done

@@ -147,6 +147,22 @@ def test_answers_that_fit_a_schema(client, scene_a):
     assert 0 <= answer["n"] <= 9
 
 
+def test_schemas_of_home_assistant(url):
+    fields = {
+        "entity": {"type": "string", "format": "entity_id", "enum": ["light.hall"]},
+        "color": {"const": "red", "nullable": True},
+        "areas": {"type": "array", "items": {"const": "a"}, "minItems": 2, "maxItems": 2, "uniqueItems": True},
+    }
+    schema = {"type": "object", "properties": fields, "required": [*fields], "propertyOrdering": [*fields]}
+    closed = {**schema, "propertyNames": {"type": "string"}, "additionalProperties": False}
+    body = {"model": "demo", "prompt": "Which lamp?", "format": closed, "stream": False}
+    answer = httpx.post(f"{url}/api/generate", json=body).json()
+    said = json.loads(answer["response"])
+    assert (said["entity"], said["areas"]) == ("light.hall", ["a", "a"])
+    assert said["color"] in ("red", None)
+    assert answer["schema_check"].startswith("the answer breaks the schema at #/areas: ")
+
+
 def test_format_json_is_any_object(client, scene_a):
     options = {"num_predict": 200, "repeat_penalty": 1.3}
     answer = client.generate("demo", "Detect all objects.", images=[scene_a[0]], format="json", options=options)

@@ -183,6 +183,27 @@ def test_a_schema_that_cannot_be_kept_is_refused(client: Any) -> None:
             )
 
 
+def bag(size: int) -> dict[str, Any]:
+    schema = {"type": "array", "items": {"const": "a"}, "minItems": size, "maxItems": size, "uniqueItems": True}
+    return {"type": "json_schema", "json_schema": {"name": "bag", "schema": schema}}
+
+
+@pytest.mark.parametrize(("size", "says"), [(1, "fits"), (2, "has non-unique elements")])
+def test_what_shows_in_the_finished_answer_only_is_told_with_it(client: Any, size: int, says: str) -> None:
+    asked = {"model": "demo", "messages": user("Hello."), "response_format": bag(size)}
+    (choice,) = client.chat.completions.create(**asked).choices
+    assert json.loads(choice.message.content) == ["a"] * size
+    assert says in choice.schema_check
+    last = list(client.chat.completions.create(**asked, stream=True))[-1].choices[0]
+    assert (last.finish_reason, last.schema_check) == ("stop", choice.schema_check)
+    (cut,) = client.chat.completions.create(**asked, max_tokens=1).choices
+    assert "before it fitted" in cut.schema_check
+    (free,) = client.chat.completions.create(
+        **{**asked, "response_format": {"type": "json_object"}, "max_tokens": 9}
+    ).choices
+    assert not hasattr(free, "schema_check")
+
+
 def test_a_json_object(client: Any) -> None:
     answer = client.chat.completions.create(
         model="demo", messages=user(image(), LONG), response_format={"type": "json_object"}, max_tokens=300

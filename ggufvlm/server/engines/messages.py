@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.models.files import ModelFiles
-from ggufvlm.server.contract import ClientQuestion, Limits, Piece
-from ggufvlm.vlm.answer import Answer
+from ggufvlm.server.contract import ClientQuestion, Done, Limits, Piece
 from ggufvlm.workers.framing import Failure
 
 
@@ -76,10 +75,10 @@ class StepOutputs:
 
 @dataclass(frozen=True, slots=True)
 class QuestionDone:
-    """Up, once for each question: its answer, or why there is none."""
+    """Up, once for each question: how it was answered, or why there is no answer."""
 
     number: int
-    answer: Answer | None
+    done: Done | None
     failure: Failure | None = None
 
 

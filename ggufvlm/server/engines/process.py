@@ -185,10 +185,10 @@ class EngineProcess:
 
     def _finish(self, message: QuestionDone) -> None:
         events = self._open.pop(message.number)
-        if message.answer is not None:
+        if message.done is not None:
             self.n_answered += 1
-            self._on_answer(message.answer)
-            events.put_nowait(Done(message.answer))
+            self._on_answer(message.done.answer)
+            events.put_nowait(message.done)
         else:
             assert message.failure is not None
             events.put_nowait(message.failure.error())

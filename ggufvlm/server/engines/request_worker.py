@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.engine.task import Output
 from ggufvlm.engine.thread import Ticket
 from ggufvlm.errors import EngineError, GGUFVLMError
-from ggufvlm.server.contract import ClientQuestion, Limits, Piece
+from ggufvlm.server.contract import ClientQuestion, Done, Limits, Piece
 from ggufvlm.server.engines.engine_probe import EngineProbe
 from ggufvlm.server.engines.messages import AskQuestion, Cancel, FromChild, Pong, QuestionDone, Started, StepOutputs
 from ggufvlm.server.engines.reading import QuestionReader
@@ -28,6 +29,9 @@ from ggufvlm.vlm.vlm import VLM
 from ggufvlm.workers.framing import Failure
 
 _log = logging.getLogger(__name__)
+
+FITS = "fits"
+_LONGEST_CHECK = 300
 
 _AHEAD = 2
 """Questions in the engine's hands beyond those that it answers."""
@@ -91,6 +95,7 @@ class RequestWorker:
         self._reader = QuestionReader(vlm, limits)
         self._permits = threading.Semaphore(n_slots + _AHEAD)
         self._pool = ThreadPoolExecutor(n_slots + _AHEAD, "ggufvlm-reading")
+        self._checking = ThreadPoolExecutor(1, "ggufvlm-checking")  # not the pool's: those wait for answers to end
         self._open: dict[int, _InFlight] = {}
         self._outputs: SimpleQueue[tuple[_InFlight | None, Any]] = SimpleQueue()
         self._probe = EngineProbe(vlm, lambda error: self._outputs.put((None, error)))
@@ -190,19 +195,37 @@ class RequestWorker:
 
     def _finish(self, answering: _InFlight, output: Output) -> None:
         answer = answering.begun.result().finish()
-        self._close(answering, answer, output.error)
+        constraint = answering.asked.settings.get("constraint")
+        if output.error is not None or constraint is None or constraint.kind != "json_schema":
+            self._close(answering, Done(answer), output.error)
+            return
+        checking = self._checking.submit(self._finish_checked, answering, answer, constraint)
+        checking.add_done_callback(lambda done: self._check(answering, done))
 
-    def _close(self, answering: _InFlight, answer: Answer | None, error: GGUFVLMError | None) -> None:
+    def _finish_checked(self, answering: _InFlight, answer: Answer, constraint: Constraint) -> None:
+        with answering.being_read():  # a client's schema may take as long as it likes: the watchdog looks at it
+            checked = _schema_check(answer, constraint) if constraint.is_left_to_check else None
+        self._close(answering, Done(answer, checked), None)
+
+    def _close(self, answering: _InFlight, done: Done | None, error: GGUFVLMError | None) -> None:
         self._reader.budget.give_back(answering.n_bytes)
         self._permits.release()
         del self._open[answering.number]
         failure = Failure.of(error) if error is not None else None
-        self._send(QuestionDone(answering.number, None if failure else answer, failure))
+        self._send(QuestionDone(answering.number, None if failure else done, failure))
 
 
 def _stop_if_cancelled(answering: _InFlight) -> None:
     if answering.is_cancelled:
         raise EngineError("cancelled")
+
+
+def _schema_check(answer: Answer, constraint: Constraint) -> str:
+    try:
+        constraint.check(answer.text, answer.finish_reason)
+    except GGUFVLMError as error:
+        return str(error)[:_LONGEST_CHECK]
+    return FITS
 
 
 def _piece(answering: _InFlight, ticket: Ticket, output: Output) -> Piece:

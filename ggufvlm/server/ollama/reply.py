@@ -8,8 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ggufvlm.engine.sequence import TokenLogprob
-from ggufvlm.server.contract import Piece
-from ggufvlm.vlm.answer import Answer
+from ggufvlm.server.contract import Done, Piece
 
 
 class OllamaReply:
@@ -37,21 +36,22 @@ class OllamaReply:
         """Some of the answer, as it streams."""
         return {**self._head(piece.text), **_logprobs(piece.logprobs), "done": False}
 
-    def end(self, answer: Answer, text: str = "", logprobs: Iterable[TokenLogprob] = ()) -> dict[str, Any]:
+    def end(self, done: Done, text: str = "", logprobs: Iterable[TokenLogprob] = ()) -> dict[str, Any]:
         """The last object of a stream, or with the whole text the only one. Durations are nanoseconds.
 
         Args:
-            answer: the answer.
+            done: the answer.
             text: what is told with it.
             logprobs: of the tokens of that text.
         """
-        usage, times = answer.usage, answer.times
+        answer, usage, times = done.answer, done.answer.usage, done.answer.times
         return {
             **self._head(text),
             **_logprobs(tuple(logprobs)),
             "done": True,
             "done_reason": answer.finish_reason,
             **({"stop_reason": answer.stop_reason} if answer.stop_reason else {}),
+            **({"schema_check": done.schema_check} if done.schema_check else {}),
             "total_duration": time.perf_counter_ns() - self._started,
             "load_duration": self._loading,
             "prompt_eval_count": usage.n_prompt,

@@ -124,7 +124,7 @@ async def _lines(events: AsyncGenerator[Event, None], reply: OllamaReply) -> Asy
             if isinstance(event, Piece):
                 yield _line(reply.piece(event))
             elif isinstance(event, Done):
-                yield _line(reply.end(event.answer))
+                yield _line(reply.end(event))
     except GGUFVLMError as error:
         yield _line({"error": fault_of(error).message})
     except ClientGone:
@@ -144,7 +144,7 @@ async def _whole(events: AsyncGenerator[Event, None], reply: OllamaReply) -> dic
             pieces.append(event)
         elif isinstance(event, Done):
             logprobs = [token for piece in pieces for token in piece.logprobs]
-            return reply.end(event.answer, "".join(piece.text for piece in pieces), logprobs)
+            return reply.end(event, "".join(piece.text for piece in pieces), logprobs)
     raise AssertionError("an answer ends with Done")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ggufvlm.engine.sequence import TokenLogprob
+from ggufvlm.server.contract import Done
 from ggufvlm.vlm.answer import Answer
 
 Kind = Literal["chat", "text"]
@@ -43,19 +44,20 @@ class ResponseFrame:
         return {"id": self.id, "object": names[self.kind], "created": self.created, "model": self.model}
 
 
-def choice(kind: Kind, index: int, answer: Answer, prefix: str = "") -> dict[str, Any]:
+def choice(kind: Kind, index: int, done: Done, prefix: str = "") -> dict[str, Any]:
     """A whole answer; ``prefix`` is put before its text.
 
     Args:
         kind: of the interface.
         index: which of the answers.
-        answer: what was said.
+        done: what was said.
         prefix: text before it.
     """
+    answer = done.answer
     logprobs = None if answer.logprobs is None else LogprobWriter(kind, len(prefix)).write(answer.logprobs)
     text = prefix + answer.text
     said = {"text": text} if kind == "text" else {"message": {"role": "assistant", "content": text, "refusal": None}}
-    return {"index": index, **said, "logprobs": logprobs, **ending(answer)}
+    return {"index": index, **said, "logprobs": logprobs, **ending(done)}
 
 
 def delta(kind: Kind, index: int, text: str | None, logprobs: Any = None, *, role: bool = False) -> dict[str, Any]:
@@ -75,14 +77,17 @@ def delta(kind: Kind, index: int, text: str | None, logprobs: Any = None, *, rol
     return {"index": index, "delta": said, "logprobs": logprobs, "finish_reason": None}
 
 
-def ending(answer: Answer) -> dict[str, Any]:
+def ending(done: Done) -> dict[str, Any]:
     """Why an answer ended. OpenAI knows no loops: one that was cut for them has the length it got.
 
-    ``stop_reason`` tells the lengths apart: ``max_tokens``, ``context`` or ``repetition``.
+    ``stop_reason`` tells the lengths apart: ``max_tokens``, ``context`` or ``repetition``. There is a ``schema_check``
+    where only the finished answer shows whether it keeps to its schema.
     """
+    answer = done.answer
     reason = "stop" if answer.finish_reason == "stop" else "length"
     why = "repetition" if answer.finish_reason == "repetition" else answer.stop_reason
-    return {"finish_reason": reason, **({"stop_reason": why} if why else {})}
+    more = {"stop_reason": why, "schema_check": done.schema_check}
+    return {"finish_reason": reason, **{name: value for name, value in more.items() if value}}
 
 
 def usage_of(answers: Iterable[Answer], n_prompts: int = 1) -> dict[str, Any]:

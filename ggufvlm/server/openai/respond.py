@@ -77,14 +77,14 @@ async def respond(engines: Engines, wanted: ResponseWishes, request: Request) ->
 async def _whole(
     events: AsyncGenerator[Numbered, None], wanted: ResponseWishes, reply: ResponseFrame
 ) -> dict[str, object]:
-    answers: dict[int, Answer] = {}
+    answers: dict[int, Done] = {}
     async with aclosing(events):
         async for index, item in events:
             if isinstance(item, Done):
-                answers[index] = item.answer
+                answers[index] = item
     ordered = [answers[index] for index in sorted(answers)]
-    choices = [choice(wanted.kind, index, answer, wanted.prefix(index)) for index, answer in enumerate(ordered)]
-    return reply.whole(choices, usage_of(ordered, wanted.n_prompts))
+    choices = [choice(wanted.kind, index, done, wanted.prefix(index)) for index, done in enumerate(ordered)]
+    return reply.whole(choices, usage_of((done.answer for done in ordered), wanted.n_prompts))
 
 
 async def _chunks(
@@ -99,7 +99,7 @@ async def _chunks(
                 if isinstance(item, Piece):
                     yield writer.piece(index, item)
                 elif isinstance(item, Done):
-                    yield writer.end(index, item.answer)
+                    yield writer.end(index, item)
         except GGUFVLMError as error:
             yield event(fault_body(fault_of(error, _QUESTION[wanted.kind]), path))
         else:
@@ -131,10 +131,10 @@ class _ChunkWriter:
         logprobs = self._logprobs[index].write(piece.logprobs) if piece.logprobs else None
         return self._chunk(delta(self._wanted.kind, index, piece.text, logprobs))
 
-    def end(self, index: int, answer: Answer) -> bytes:
+    def end(self, index: int, done: Done) -> bytes:
         """The end of one answer, which is kept for the token counts."""
-        self._answers[index] = answer
-        return self._chunk({**delta(self._wanted.kind, index, None), **ending(answer)})
+        self._answers[index] = done.answer
+        return self._chunk({**delta(self._wanted.kind, index, None), **ending(done)})
 
     def usage(self) -> bytes:
         """The token counts of all answers, without a choice, as OpenAI sends them."""
