@@ -19,7 +19,7 @@ from ggufvlm.batch.inputs.tables import NotATable, Row, Table, is_table, read_mi
 from ggufvlm.batch.inputs.walk import Filter, FoundFile, regular, walk
 from ggufvlm.batch.item import Item, false_on_oserror, shown
 from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
-from ggufvlm.media.decoding.formats import is_document_name
+from ggufvlm.media.decoding.formats import is_document_name, may_be_video_name
 from ggufvlm.media.decoding.kinds import FileKind
 from ggufvlm.media.sources.data_uri import is_data_uri
 from ggufvlm.media.sources.labels import label, url_label
@@ -83,7 +83,7 @@ class Inputs:
         self._check_selection()
         self._check_columns()
         require_readers(shown(path) for path in self._files())
-        names = (path for path in self._files() if is_document_name(path.name))
+        names = (path for path in self._files() if is_document_name(path.name) or may_be_video_name(path.name))
         self._counted = {path: n_parts(path, self._reading) for path in islice(names, _COUNTED_AHEAD)}
         self.count = self._count()
 
