@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.batch.conftest import draw_scenes, scene
 from tests.cli.conftest import Run
 from tests.support.terminal import Terminal
 
@@ -28,7 +30,13 @@ OUTPUTS: dict[str, tuple[str, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("case", OUTPUTS)
+def slow_but(*quick: str) -> list[Any]:
+    return [case if case in quick else pytest.param(case, marks=pytest.mark.slow) for case in OUTPUTS]
+
+
+@pytest.mark.parametrize(
+    "case", slow_but("text of ocr", "a table of boxes", "YOLO's classes", "a drawn copy", "a plot")
+)
 def test_what_was_made_by_hand_stays(run: Run, folder: Path, case: str) -> None:
     name, command = OUTPUTS[case]
     path = folder / name
@@ -41,9 +49,7 @@ def test_what_was_made_by_hand_stays(run: Run, folder: Path, case: str) -> None:
     assert "--overwrite" in hint
 
 
-@pytest.mark.parametrize(
-    "case", [case if case == "text of ocr" else pytest.param(case, marks=pytest.mark.slow) for case in OUTPUTS]
-)
+@pytest.mark.parametrize("case", slow_but("text of ocr"))
 def test_an_earlier_output_is_replaced_unless_somebody_has_changed_it(run: Run, folder: Path, case: str) -> None:
     name, command = OUTPUTS[case]
     path = folder / name
@@ -77,6 +83,7 @@ def test_nothing_is_written_over_what_is_read_whatever_is_said(run: Run, folder:
     assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_terminal_is_asked(folder: Path) -> None:
     path = folder / "out.txt"
     path.write_text(MINE)
@@ -123,3 +130,57 @@ def test_without_a_place_to_remember_the_next_run_is_asked(
     command = ["ocr", "blocks.png", "-o", "out.txt"]
     assert [run(*command).returncode for _ in range(2)] == [0, 2]
     assert run(*command, "--overwrite").returncode == 0
+
+
+BATCH = ["batch", "shots", "-o", "rows.jsonl"]
+PROMPT, OTHER = ["-p", "Describe this image."], ["-p", "What is on the left?"]
+
+
+@pytest.mark.parametrize(
+    ("question", "word"),
+    [
+        (OTHER, "another prompt"),
+        pytest.param([*PROMPT, "-n", "9"], "other settings", marks=pytest.mark.slow),
+        pytest.param([*PROMPT, "-s", "Be brief."], "other settings", marks=pytest.mark.slow),
+    ],
+)
+def test_answers_to_another_question_are_not_replaced_without_a_word(
+    run: Run, folder: Path, question: list[str], word: str
+) -> None:
+    draw_scenes(folder / "shots", 3)
+    assert run(*BATCH, *PROMPT).returncode == 0
+    before = (folder / "rows.jsonl").read_bytes()
+    done = run(*BATCH, *question)
+    error, hint = done.stderr.decode().splitlines()
+    assert (done.returncode, (folder / "rows.jsonl").read_bytes()) == (2, before)
+    assert "rows.jsonl" in error
+    assert word in error
+    assert "--restart" in hint
+    draw_scenes(folder / "shots", 1, first=3)
+    assert b"1 answered, 3 there before" in run(*BATCH, *PROMPT).stderr
+    before = (folder / "rows.jsonl").read_bytes()
+    assert run(*BATCH, *question, "--restart").returncode == 0
+    assert (folder / "rows.jsonl.bak").read_bytes() == before
+    assert len((folder / "rows.jsonl").read_bytes().splitlines()) == 4
+
+
+def test_a_terminal_is_asked_before_answers_are_replaced(run: Run, folder: Path) -> None:
+    draw_scenes(folder / "shots", 3)
+    assert run(*BATCH, *PROMPT).returncode == 0
+    before = (folder / "rows.jsonl").read_bytes()
+    for answer, code in (("n", 2), ("\x03", 130), ("y", 0)):
+        terminal = Terminal(folder, *BATCH, *OTHER)
+        terminal.see("Replace them?")
+        terminal.press(answer if answer == "\x03" else f"{answer}\r")
+        assert terminal.end() == code, terminal.text
+        assert ((folder / "rows.jsonl").read_bytes() == before) is (answer != "y")
+    assert (folder / "rows.jsonl").read_text().count("What is on the left?") == 3
+
+
+def test_an_image_that_has_changed_is_asked_about_again(run: Run, folder: Path) -> None:
+    draw_scenes(folder / "shots", 3)
+    assert run(*BATCH, *PROMPT).returncode == 0
+    scene(7).draw(196, 140).save(folder / "shots" / "s001.png")
+    done = run(*BATCH, *PROMPT)
+    assert done.returncode == 0
+    assert b"1 answered, 2 there before" in done.stderr

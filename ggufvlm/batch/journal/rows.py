@@ -131,6 +131,22 @@ def same_answer(item: Item, known: Row, file_ids: Sequence[str]) -> Row:
     return row
 
 
+def changed(row: Row, asked: Asked, identity: Identity) -> str | None:
+    """What is otherwise in a new question about the image of an answered row; ``None`` if the image is, or an error.
+
+    Args:
+        row: of the same input.
+        asked: the new question, whose key is another one.
+        identity: of the run that asks.
+    """
+    is_same = row["image"] == " ".join(asked.image_ids) or row["files"] == " ".join(asked.file_ids)
+    if row["error"] is not None or not is_same:
+        return None
+    if row["prompt"] != asked.prompt:
+        return "prompt"
+    return "model" if row["model_hash"] != identity.model_hash else "settings"
+
+
 def complete(row: Row) -> Row:
     """A row of an earlier version with the columns it lacks."""
     return dict.fromkeys(COLUMNS) | row if not row.keys() >= NEWER else row

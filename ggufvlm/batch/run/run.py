@@ -14,7 +14,7 @@ from ggufvlm.batch.inputs.templates import Template
 from ggufvlm.batch.item import Item
 from ggufvlm.batch.journal.identity import Identity
 from ggufvlm.batch.journal.journal import Journal
-from ggufvlm.batch.journal.rows import Asked, Row, answered, failed, same_answer
+from ggufvlm.batch.journal.rows import Asked, Row, answered, changed, failed, same_answer
 from ggufvlm.batch.run.prefetch import Looked, Looker, look_ahead
 from ggufvlm.config import SamplingSettings
 from ggufvlm.errors import EngineError
@@ -116,6 +116,8 @@ class BatchRun:
         ids: of the inputs, as far as they were read.
         has_read_all: whether that is all of them.
         is_unwanted: tells inputs that are not to be asked.
+        on_replaced: told, before the first answer is replaced by that to another question about the same image, what
+            has changed and of which row. It may raise.
     """
 
     def __init__(
@@ -132,6 +134,7 @@ class BatchRun:
         self.has_read_all = False
         self.on_progress: Callable[[Progress], None] = lambda _progress: None
         self.is_unwanted: Callable[[Item], bool] = lambda _item: False
+        self.on_replaced: Callable[[str, str], None] | None = None
         self._task = task
         self._identity = identity
         self._journal = journal
@@ -204,6 +207,7 @@ class BatchRun:
                 self.progress.kept += 1
             self._tell(item, None)
             return None
+        self._announce_replaced(item, asked)
         place = self._journal.index.place_of_key(asked.key)
         if place is not None:
             self._copy(looked, self._journal.read(place))
@@ -213,6 +217,16 @@ class BatchRun:
             return None
         self._open[asked.key] = _Open(looked.without_images(), asked)
         return self._question(looked, asked)
+
+    def _announce_replaced(self, item: Item, asked: Asked) -> None:
+        place = self._journal.index.place_of_id(item.id)
+        if self.on_replaced is None or place is None:
+            return
+        row = self._journal.read(place)
+        change = changed(row, asked, self._identity)
+        if change is not None:
+            tell, self.on_replaced = self.on_replaced, None
+            tell(change, item.id)
 
     def _question(self, looked: Looked, asked: Asked) -> Question:
         return Question(

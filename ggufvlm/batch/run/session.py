@@ -133,6 +133,7 @@ class Session:
         load: Callable[[ExitStack], Ask],
         on_row: Receiver | None = None,
         on_problem: Callable[[str], None] = lambda _text: None,
+        on_replaced: Callable[[str, str], None] | None = None,
     ) -> None:
         """Answer everything, then put the files in order; that too when the run is ended early.
 
@@ -141,12 +142,13 @@ class Session:
             on_row: told of each row.
             on_problem: told, in a line, of answers that could not be put beside or into their image.
             load: makes the engine when the first question is there, closed with the stack.
+            on_replaced: as :attr:`BatchRun.on_replaced <ggufvlm.batch.run.run.BatchRun>`.
 
         Raises:
             OutputError: a row could not be written.
             ModelError, EngineError: the model cannot be loaded or run.
         """
-        self._run.on_progress = on_progress
+        self._run.on_progress, self._run.on_replaced = on_progress, on_replaced
         for each in (self.sidecars, self.embedder):
             if each is not None:
                 each.on_problem = on_problem

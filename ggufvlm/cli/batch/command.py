@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +37,7 @@ from ggufvlm.cli.options.shared import (
 )
 from ggufvlm.cli.options.stdin_text import check_stdin_once
 from ggufvlm.cli.terminal import console
+from ggufvlm.cli.terminal.asking import confirm, has_terminal
 from ggufvlm.cli.terminal.interruption import Interrupted, leaving_at_once
 from ggufvlm.cli.usage.complete import preset_names
 from ggufvlm.errors import ExitCode, UsageError
@@ -260,11 +262,29 @@ def _run(session: Session, engine: EngineSettings, given: Inputs, rows: RowOptio
 
         shown(session.progress)
         try:
-            session.run(shown, load, on_row, shown.on_problem)
+            session.run(shown, load, on_row, shown.on_problem, partial(_ask_to_replace, rows.out, shown))
         except KeyboardInterrupt:
             interrupted = True
         shown.end(session.progress, finished=not (interrupted or session.progress.stopped))
     return interrupted
+
+
+def _ask_to_replace(out: Path | None, shown: BatchProgress, change: str, row_id: str) -> None:
+    """Ask whether answers may be replaced by those to another question.
+
+    Raises:
+        UsageError: they may not, or nobody is there to ask.
+    """
+    from ggufvlm.batch.journal.durable_write import RESTART
+
+    other = "other settings" if change == "settings" else f"another {change}"
+    found = f"{out} holds answers with {other}, such as that about {row_id}"
+    hint = f"{RESTART}; -o with another name keeps both"
+    if not has_terminal():
+        raise UsageError(found, hint=hint)
+    shown.pause()
+    if not confirm(f"{found}. Replace them?"):
+        raise UsageError(f"{out} stays as it is", hint=hint)
 
 
 def _report(session: Session, rows: RowOptions, output: OutputOptions) -> None:

@@ -83,6 +83,12 @@ class BatchProgress:
         elif self._n_errors_shown == _MOST_ERRORS_SHOWN + 1:
             self.say("more errors are not shown: see the output")
 
+    def pause(self) -> None:
+        """Take the bar away until the next state: somebody is asked something."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
     def end(self, progress: Progress, *, finished: bool) -> None:
         """The last state, as JSON if that was asked for."""
         if self._json:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ggufvlm.cli.models.transfer import has_terminal
 from ggufvlm.cli.options.models import DebugOptions, JsonOption, PlainOptions, YesOption
 from ggufvlm.cli.options.shared import ASSUME_YES, grouped
+from ggufvlm.cli.terminal.asking import confirm, has_terminal
 from ggufvlm.cli.terminal.console import columns, say
 from ggufvlm.cli.usage.command import Command, Group
 
@@ -84,7 +84,7 @@ def clear(
         if not has_terminal():
             hint = f"--yes, or {ASSUME_YES}=1"
             raise UsageError("cache clear asks first, and there is no terminal to ask on", hint=hint)
-        if not typer.confirm(f"remove {what} ({size_text(size)})?", default=False, err=True):
+        if not confirm(f"remove {what} ({size_text(size)})?"):
             raise typer.Exit(ExitCode.FAILED)
     freed = clear_parts(part.name for part in chosen)
     if not plain.quiet:

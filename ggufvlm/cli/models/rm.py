@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from ggufvlm.cli.models.transfer import has_terminal
 from ggufvlm.cli.options.models import ModelArgument, PlainOptions, YesOption
 from ggufvlm.cli.options.shared import ASSUME_YES, grouped
+from ggufvlm.cli.terminal.asking import confirm, has_terminal
 from ggufvlm.cli.terminal.console import say
 
 
@@ -37,7 +37,7 @@ def rm(model: ModelArgument, yes: YesOption = False, *, plain: PlainOptions) -> 
     if not yes or not plain.quiet:
         for name in sorted({path.name for path in (*removal.paths, *removal.partials)}):
             say(f"  {name}")
-    if not yes and not typer.confirm(f"remove {wanted.name} ({size_text(removal.size)})?", default=False, err=True):
+    if not yes and not confirm(f"remove {wanted.name} ({size_text(removal.size)})?"):
         raise typer.Exit(ExitCode.FAILED)
     derived = [made for path in removal.paths for made in derived_from(path)]
     freed = removal.run() + sum(made.stat().st_size for made in derived)

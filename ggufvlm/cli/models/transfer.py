@@ -7,9 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from ggufvlm.cli.options.shared import OutputOptions
+from ggufvlm.cli.terminal.asking import confirm, has_terminal
 from ggufvlm.cli.terminal.console import make_console, say
 from ggufvlm.cli.terminal.interruption import Interrupted
 from ggufvlm.errors import DownloadError
@@ -18,11 +17,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
     from ggufvlm.models.hub.plan import Download, DownloadProgress
-
-
-def has_terminal() -> bool:
-    """Whether somebody can be asked."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def fetcher(*, ask: bool = True, yes: bool = False, quiet: bool = False) -> Callable[[Download], None]:
@@ -35,7 +29,7 @@ def fetcher(*, ask: bool = True, yes: bool = False, quiet: bool = False) -> Call
         needs_answer = ask and not yes and has_terminal() and download.left > 0
         if not quiet or needs_answer:
             announce(download)
-        if needs_answer and not typer.confirm("download?", default=True, err=True):
+        if needs_answer and not confirm("download?", default=True):
             name = download.selection.name
             raise DownloadError(f"{name} is not on this machine", hint=f"ggufvlm pull {name}; --yes does not ask")
         run(download, quiet=quiet)

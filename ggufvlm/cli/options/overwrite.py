@@ -6,11 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-import typer
-
 from ggufvlm.cache.written import not_ours
-from ggufvlm.cli.models.transfer import has_terminal
 from ggufvlm.cli.options.shared import option
+from ggufvlm.cli.terminal.asking import confirm, has_terminal
 from ggufvlm.errors import UsageError
 from ggufvlm.files import check_output
 
@@ -45,5 +43,5 @@ def check_outputs(outputs: Sequence[Path], inputs: Iterable[object], *, overwrit
     if not has_terminal():
         hint = "--overwrite replaces what is there; or name another output"
         raise UsageError(f"{name}: there already, and not as ggufvlm wrote it", hint=hint)
-    if not typer.confirm(f"{name}: there already, and not as ggufvlm wrote it. Replace it?", default=False, err=True):
+    if not confirm(f"{name}: there already, and not as ggufvlm wrote it. Replace it?"):
         raise UsageError(f"{foreign[0]} stays as it is", hint="name another output")
