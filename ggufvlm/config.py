@@ -171,7 +171,8 @@ class SamplingParams:
         if self.constraint is not None:
             from ggufvlm.constraints.constraint import Constraint
 
-            _require(isinstance(self.constraint, Constraint), f"no constraint: {self.constraint!r:.80}")
+            if not isinstance(self.constraint, Constraint):
+                raise _no_constraint(self.constraint)
             in_the_way = [
                 text for text in self.stop if text and self.constraint.kind == "json_schema" and _is_json(text)
             ]
@@ -197,6 +198,16 @@ class SamplingParams:
         """Whether recent tokens change the choice."""
         penalties = (self.repeat_penalty, self.frequency_penalty, self.presence_penalty)
         return penalties != (1.0, 0.0, 0.0) and self.penalty_last_n != 0
+
+
+def _no_constraint(given: object) -> UsageError:
+    """What to do with a schema that is no constraint yet."""
+    name = getattr(given, "__name__", None) if isinstance(given, type) else None
+    kind = f"the class {name}" if name else f"{given!r:.80}"
+    hint = (
+        f"schema={name or '...'} gives the answer a value; Constraint.from_schema({name or '...'}) makes a constraint"
+    )
+    return UsageError(f"constraint takes a Constraint, not {kind}", hint=hint)
 
 
 def _is_json(text: str) -> bool:

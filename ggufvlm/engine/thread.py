@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
@@ -205,8 +206,11 @@ class EngineThread:
             ticket.said.append(output.text)
             ticket.outputs.put(output)
 
-    def close(self) -> None:
-        """Stop after the running step and free everything. Safe to call twice.
+    def close(self, patience: float | None = None) -> None:
+        """Stop after the running step and free everything. Safe to call twice, and in its own thread.
+
+        Args:
+            patience: seconds after which it is left to itself; without end by default.
 
         Ctrl-C meanwhile is raised at the end: a thread that is still in native code when the interpreter ends
         takes the process down. A second one is raised at once.
@@ -215,10 +219,13 @@ class EngineThread:
         if self._engine is not None:
             for ticket in tuple(self._tickets.values()):
                 ticket.abort()
+        if threading.current_thread() is self._thread:
+            return
         interruption = None
-        while self._thread.is_alive():
+        deadline = None if patience is None else time.monotonic() + patience
+        while self._thread.is_alive() and (deadline is None or time.monotonic() < deadline):
             try:
-                self._thread.join()
+                self._thread.join(patience)
             except KeyboardInterrupt as error:
                 if interruption is not None:
                     raise

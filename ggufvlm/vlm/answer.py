@@ -95,7 +95,7 @@ class AnswerTimes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """A finished answer; ``str()`` of it is its text.
+    """A finished answer; ``str()`` of it is its text, ``in`` and ``+`` work on that, and notebooks show it as Markdown.
 
     Attributes:
         finish_reason: "stop" (the model ended it, or a stop string), "length", "repetition" (cut by the guard),
@@ -105,6 +105,7 @@ class Answer:
         repair: what is mended of llama.cpp's own computation for this model (``llava: class token``), if anything.
         projector: the derived projector that was used (``BF16 (derived, faster here)``); None: as it was published.
         logprobs: of each token, if they were asked for; a stop string's tokens are among them.
+        value: what the JSON of an answer to a ``schema`` says: an instance of a pydantic model, or plain data.
     """
 
     text: str
@@ -118,8 +119,22 @@ class Answer:
     repair: str | None = None
     projector: str | None = None
     logprobs: tuple[TokenLogprob, ...] | None = None
+    value: Any = None
 
     def __str__(self) -> str:
+        return self.text
+
+    def __contains__(self, text: str) -> bool:
+        return text in self.text
+
+    def __add__(self, other: str | Answer) -> str:
+        return self.text + str(other) if isinstance(other, (str, Answer)) else NotImplemented
+
+    def __radd__(self, other: str) -> str:
+        return other + self.text if isinstance(other, str) else NotImplemented
+
+    def _repr_markdown_(self) -> str:
+        """As notebooks ask for it."""
         return self.text
 
     def fitted(self, constraint: Constraint) -> Answer:
@@ -135,13 +150,64 @@ class Answer:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; bytes of tokens are lists of numbers, as in OpenAI's API."""
-        data = asdict(self)
+        data = asdict(replace(self, value=None))
+        del data["value"]
         for token in data["logprobs"] or ():
             token["bytes"] = list(token["bytes"])
             token["top"] = [{"token": text, "logprob": logprob} for text, logprob in token["top"]]
         if self.logprobs is None:
             del data["logprobs"]
         return data
+
+
+def finished_answer(
+    request: Request,
+    ticket: Ticket,
+    *,
+    model: str,
+    n_ctx: int,
+    load_seconds: float,
+    repair: str | None,
+    projector: str | None,
+) -> Answer:
+    """The answer to a request that the engine has ended.
+
+    Args:
+        request: what was asked.
+        ticket: what was said, and the engine's record of it.
+        model: its name.
+        n_ctx: size of the context.
+        load_seconds: what loading the model took.
+        repair, projector: see :class:`Answer`.
+    """
+    sequence, timings = ticket.sequence, ticket.sequence.timings
+    return Answer(
+        text=request.prefill + "".join(ticket.said),
+        finish_reason=sequence.finish_reason or "error",
+        stop_reason=sequence.stop_reason,
+        model=model,
+        images=tuple(seen_images(request, sequence)),
+        usage=Usage(
+            n_prompt=sequence.n_prompt,
+            n_cached=sequence.n_cached,
+            n_restored=sequence.n_restored,
+            n_images_encoded=sequence.n_encoded,
+            n_images_recalled=sequence.n_recalled,
+            n_generated=len(sequence.generated),
+            n_ctx=n_ctx,
+        ),
+        times=AnswerTimes(
+            load=load_seconds,
+            encode=timings.encode,
+            prefill=timings.prefill,
+            decode=timings.decode,
+            first_token=timings.first_token,
+        ),
+        seed=sequence.seed,
+        repair=repair,
+        projector=projector,
+        logprobs=None if request.sampling.logprobs is None else tuple(sequence.logprobs),
+    )
 
 
 def seen_images(request: Request, sequence: Sequence) -> Iterator[SeenImage]:

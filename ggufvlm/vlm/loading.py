@@ -70,6 +70,26 @@ class Loaded:
     projector: str | None = None
 
 
+class Loader:
+    """Loads when it is called, in the thread of the engine. It knows no :class:`~ggufvlm.VLM`: nobody keeps one alive.
+
+    Attributes:
+        loaded: what came of it.
+    """
+
+    def __init__(self, loading: Loading) -> None:
+        self.loading = loading
+        self.loaded: Loaded | None = None
+
+    def __call__(self) -> Engine:
+        """Load.
+
+        Raises: as :func:`load_engine`.
+        """
+        self.loaded = load_engine(self.loading)
+        return self.loaded.engine
+
+
 def load_engine(loading: Loading) -> Loaded:
     """Load both files, with fewer GPU layers if the memory there does not suffice.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
@@ -12,6 +13,8 @@ from ggufvlm.errors import UsageError
 from ggufvlm.families import ChatHandler, Message, PlainHandler, read_messages
 from ggufvlm.media import Image, ImageSource, load, prepare
 from ggufvlm.media.pixels.prepare import planned_id
+from ggufvlm.media.sources.arguments import ArgumentKind, classify
+from ggufvlm.media.sources.patterns import images_in
 
 Messages: TypeAlias = "Iterable[Mapping[str, Any] | Message]"
 """A dialogue: in the Hub's chat format, or as our own messages."""
@@ -21,9 +24,21 @@ Images: TypeAlias = "ImageSource | Sequence[ImageSource] | Iterator[ImageSource]
 
 
 def as_list(images: Images) -> list[ImageSource]:
-    """One image or several, as a list; also those that a generator makes."""
+    """One image or several, as a list; also those that a generator makes, and those in a folder or of a pattern.
+
+    Raises:
+        ImageError: a folder without images.
+    """
     is_several = isinstance(images, (list, tuple)) or (isinstance(images, Iterator) and not hasattr(images, "read"))
-    return list(cast("Iterable[ImageSource]", images)) if is_several else [cast("ImageSource", images)]
+    given = list(cast("Iterable[ImageSource]", images)) if is_several else [cast("ImageSource", images)]
+    return [source for item in given for source in _expanded(item)]
+
+
+def _expanded(item: ImageSource) -> list[ImageSource]:
+    if not isinstance(item, (str, os.PathLike)):
+        return [item]
+    name = os.fspath(item)
+    return list(images_in(name)) if classify(name) is ArgumentKind.PATTERN else [item]
 
 
 def image_ids(request: Request) -> frozenset[str]:
@@ -114,20 +129,24 @@ class RequestBuilder:
         """The builder that sends texts and images as they are."""
         return replace(self, handler=PlainHandler(self.handler), is_raw=True)
 
-    def build(self, dialogue: Sequence[Message], sampling: SamplingParams, prefill: str = "") -> Request:
+    def build(
+        self, dialogue: Sequence[Message], sampling: SamplingParams, prefill: str = "", *, continues: bool = True
+    ) -> Request:
         """The request that answers a dialogue.
 
         Args:
-            dialogue: what was said; if its last message is the assistant's, the answer goes on from there.
+            dialogue: what was said.
             sampling: how the answer is made.
             prefill: the answer starts with this text.
+            continues: whether the answer goes on from a last message of the assistant.
 
         Raises:
             UsageError: the model's template refuses the dialogue, or ``prefill`` is no text.
         """
         require_text("prefill", prefill)
-        said = dialogue[-1].text if dialogue[-1].role == "assistant" else ""
-        rendered = self.handler.render(dialogue[:-1] if dialogue[-1].role == "assistant" else dialogue)
+        begun = dialogue[-1].role == "assistant" and continues
+        said = dialogue[-1].text if begun else ""
+        rendered = self.handler.render(dialogue[:-1] if begun else dialogue)
         parts: list[Part] = [self._image(item) if isinstance(item, Image) else item for item in rendered]
         if said + prefill:
             parts.append(TextPart(said + prefill))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings, with_settings
 from ggufvlm.engine.request import Request
@@ -19,8 +18,10 @@ from ggufvlm.llama.cancellation import CancelToken
 from ggufvlm.media import Image, ImageSource
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.resolve import find_model
-from ggufvlm.vlm.answer import Answer, AnswerStream, AnswerTimes, PendingAnswer, PromptSize, Usage, seen_images
+from ggufvlm.vlm.answer import Answer, AnswerStream, PendingAnswer, PromptSize, finished_answer
+from ggufvlm.vlm.lifetime import Running, forget
 from ggufvlm.vlm.request import Images, Messages, RequestBuilder, image_ids, question_about, read_dialogue
+from ggufvlm.vlm.shape import Shape
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -67,17 +68,16 @@ class VLM:
         """
         from ggufvlm.engine.thread import EngineThread
         from ggufvlm.models.pairing import check_pair
-        from ggufvlm.vlm.loading import Loading
+        from ggufvlm.vlm.loading import Loader, Loading
 
         self.files = files
         self.sampling = SamplingParams(**(files.spec.sampling.given() if files.spec else {}))
         self._cancel = CancelToken()
-        self._result: Loaded | None = None
-        self._preparing: tuple[PendingAnswer, frozenset[str]] | None = None
+        self._preparing: tuple[Ticket, frozenset[str]] | None = None
         self._expected: Future[Sequence[Image] | None] = Future()
         if not waits_for_images:
             self._expected.set_result(None)
-        self._loading = Loading(
+        loading = Loading(
             files=files,
             report=check_pair(files.model, files.mmproj, thorough=False, allow_untyped=True),
             config=config,
@@ -87,8 +87,10 @@ class VLM:
             cancel=self._cancel,
             images=self._expected.result,
         )
-        self._worker = EngineThread(self._make_engine)
-        atexit.register(self.close)
+        self._loader = Loader(loading)
+        self._worker = EngineThread(self._loader)
+        self._running = Running(self._cancel, self._expected, self._worker)
+        self._finalizer = self._running.end_with(self)
 
     @classmethod
     def load(
@@ -146,6 +148,7 @@ class VLM:
         *,
         system: str | None = None,
         prefill: str = "",
+        schema: Any = None,
         **settings: Unpack[SamplingSettings],
     ) -> Answer:
         """Ask one question about one image or several.
@@ -156,10 +159,11 @@ class VLM:
         ('The green bar.', 'stop')
 
         Args:
-            images: a path, URL, data URI, bytes, a Pillow image or an array; or a list of these.
+            images: a path, folder, pattern, URL, data URI, bytes, a Pillow image or an array; or a list of these.
             prompt: the question.
             system: a system message.
             prefill: the answer starts with this text.
+            schema: see :meth:`stream`.
             settings: fields of :class:`~ggufvlm.SamplingParams`, over the model's own defaults.
 
         Raises:
@@ -168,7 +172,8 @@ class VLM:
             ContextOverflow: the prompt does not fit into the context.
             EngineError: llama.cpp failed.
         """
-        return self.stream(question_about(images, prompt, system), prefill=prefill, **settings).answer
+        messages = question_about(images, prompt, system)
+        return self.stream(messages, prefill=prefill, schema=schema, **settings).answer
 
     def stream(
         self,
@@ -176,6 +181,7 @@ class VLM:
         *,
         images: Sequence[ImageSource] = (),
         prefill: str = "",
+        schema: Any = None,
         **settings: Unpack[SamplingSettings],
     ) -> AnswerStream:
         """Answer a dialogue in the Hub's chat format, piece by piece.
@@ -193,13 +199,19 @@ class VLM:
             messages: see :func:`~ggufvlm.families.messages.read_messages`.
             images: images for ``{"type": "image"}`` entries that name none.
             prefill: the answer starts with this text.
+            schema: JSON that the answer has to be, as :meth:`~ggufvlm.Constraint.from_schema` takes it; its ``value``
+                is an instance of a pydantic model, or the plain data.
             settings: fields of :class:`~ggufvlm.SamplingParams`, over the model's own defaults.
 
-        Raises: as :meth:`describe`.
+        Raises: as :meth:`describe`; EngineError too if the answer does not fit the schema.
         """
+        shape = None if schema is None else Shape.of(schema, settings)
+        if shape is not None:
+            settings["constraint"] = shape.constraint
         pending = self.submit(self.build_request(messages, images=images, prefill=prefill, **settings))
         # no generator: Ctrl-C would end it, and the answer would be made before the engine has ended it
-        return AnswerStream(chain([prefill] if prefill else [], pending.ticket), pending.abort, pending.finish)
+        finish = pending.finish if shape is None else lambda: shape.fill(pending.finish())
+        return AnswerStream(chain([prefill] if prefill else [], pending.ticket), pending.abort, finish)
 
     def prepare(self, messages: Messages, *, images: Sequence[ImageSource] = ()) -> None:
         """Begin to compute a dialogue that is likely to be asked about next, and return at once.
@@ -213,14 +225,14 @@ class VLM:
         """
         with contextlib.suppress(GGUFVLMError):
             request = replace(self.build_request(messages, images=images), only_prefill=True)
-            self._preparing = (self.submit(request), image_ids(request))
+            self._preparing = (self.submit(request).ticket, image_ids(request))
 
     def stop_preparing(self, unless_within: Request | None = None) -> None:
         """End what :meth:`prepare` began; what it has computed stays. Not if a request needs all its images."""
         if self._preparing is not None:
-            pending, prepared = self._preparing
+            ticket, prepared = self._preparing
             if unless_within is None or not prepared <= image_ids(unless_within):
-                pending.abort()
+                ticket.abort()
             self._preparing = None
 
     def map(self, questions: Iterable[Question], *, n_ahead: int | None = None) -> Iterator[QuestionResult]:
@@ -244,7 +256,7 @@ class VLM:
         """
         from ggufvlm.vlm.map import Mapping
 
-        yield from Mapping(self, questions, n_ahead or 2 * self._loading.config.n_slots).results()
+        yield from Mapping(self, questions, n_ahead or 2 * self._loader.loading.config.n_slots).results()
 
     def score(
         self, messages: Messages, continuations: Sequence[str], *, images: Sequence[ImageSource] = ()
@@ -260,19 +272,22 @@ class VLM:
         *,
         images: Sequence[ImageSource] = (),
         prefill: str = "",
+        continues: bool = True,
         **settings: Unpack[SamplingSettings],
     ) -> Request:
         """The request that :meth:`stream` would submit.
 
         Args:
             messages, images, prefill, settings: as for :meth:`stream`.
+            continues: whether the answer goes on from a last message of the assistant; else it is a new one.
 
         Raises:
             ImageError: an image cannot be read.
             UsageError: messages or settings that make no sense.
         """
         dialogue = read_dialogue(messages, images)
-        return self.request_builder.build(dialogue, with_settings(self.sampling, settings), prefill)
+        sampling = with_settings(self.sampling, settings)
+        return self.request_builder.build(dialogue, sampling, prefill, continues=continues)
 
     def submit(self, request: Request, outputs: Outputs | None = None) -> PendingAnswer:
         """Begin to answer a request, and return at once. May be called from several threads.
@@ -328,7 +343,7 @@ class VLM:
         """What makes requests of dialogues for this model."""
         loaded = self._loaded
         return RequestBuilder(
-            handler=loaded.handler, adds_bos=loaded.adds_bos, adds_eos=loaded.adds_eos, is_raw=self._loading.raw
+            handler=loaded.handler, adds_bos=loaded.adds_bos, adds_eos=loaded.adds_eos, is_raw=self._loader.loading.raw
         )
 
     @property
@@ -339,46 +354,21 @@ class VLM:
     @property
     def _loaded(self) -> Loaded:
         self.wait_until_loaded()
-        assert self._result is not None
-        return self._result
-
-    def _make_engine(self) -> Engine:
-        """In the worker's thread."""
-        from ggufvlm.vlm.loading import load_engine
-
-        self._result = load_engine(self._loading)
-        return self._result.engine
+        assert self._loader.loaded is not None
+        return self._loader.loaded
 
     # -- answers
 
     def _answer(self, ticket: Ticket, request: Request) -> Answer:
-        sequence, timings = ticket.sequence, ticket.sequence.timings
-        return Answer(
-            text=request.prefill + "".join(ticket.said),
-            finish_reason=sequence.finish_reason or "error",
-            stop_reason=sequence.stop_reason,
+        loaded, engine = self._loaded, self._worker.engine
+        return finished_answer(
+            request,
+            ticket,
             model=self.files.name,
-            images=tuple(seen_images(request, sequence)),
-            usage=Usage(
-                n_prompt=sequence.n_prompt,
-                n_cached=sequence.n_cached,
-                n_restored=sequence.n_restored,
-                n_images_encoded=sequence.n_encoded,
-                n_images_recalled=sequence.n_recalled,
-                n_generated=len(sequence.generated),
-                n_ctx=self._worker.engine.n_ctx,
-            ),
-            times=AnswerTimes(
-                load=self._loaded.seconds,
-                encode=timings.encode,
-                prefill=timings.prefill,
-                decode=timings.decode,
-                first_token=timings.first_token,
-            ),
-            seed=sequence.seed,
-            repair=self._loaded.repair,
-            projector=self._loaded.projector if self._worker.engine.has_projector else NOT_LOADED,
-            logprobs=None if request.sampling.logprobs is None else tuple(sequence.logprobs),
+            n_ctx=engine.n_ctx,
+            load_seconds=loaded.seconds,
+            repair=loaded.repair,
+            projector=loaded.projector if engine.has_projector else NOT_LOADED,
         )
 
     def stop_loading(self) -> None:
@@ -387,10 +377,8 @@ class VLM:
 
     def close(self) -> None:
         """Stop and free everything. Safe to call twice."""
-        self._cancel.cancel()
-        self.expect(())
-        self._worker.close()
-        atexit.unregister(self.close)  # last: if Ctrl-C comes before, the interpreter closes it at its end
+        self._running.end()
+        forget(self, self._finalizer)  # last: if Ctrl-C comes before, the interpreter closes it at its end
 
     def __enter__(self) -> Self:
         return self
