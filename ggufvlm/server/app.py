@@ -108,7 +108,7 @@ def make_app(engines: Engines, rules: Rules, metrics: Metrics, *, n_at_a_time: i
     app.add_middleware(BodyLimit, limit=rules.limits.body, n_at_a_time=n_at_a_time)
     if rules.api_key is not None:
         app.add_middleware(KeyGuard, key=rules.api_key, open_paths=_PAGE)
-    app.add_middleware(HostGuard, hosts=rules.hosts, origins=rules.origins)
+    app.add_middleware(HostGuard, hosts=rules.hosts, origins=rules.origins, page=_PAGE)
     app.add_middleware(AccessLog, metrics=metrics)
     return app
 

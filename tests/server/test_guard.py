@@ -66,6 +66,15 @@ def test_the_refused_are_told_the_way_in(server: Running) -> None:
             assert way in (error if path.startswith("/api") else error["hint"])
 
 
+def test_the_page_s_files_are_there_for_all_and_readable_by_none(server: Running) -> None:
+    """Browsers send an Origin with scripts, and behind a proxy the page shall be able to say what is wrong."""
+    for path in ("/", "/page/app.js"):
+        answer = server.get(path, headers={"Origin": "http://vlm.example"})
+        assert answer.status_code == 200
+        assert "access-control-allow-origin" not in answer.headers
+        assert server.get(path, headers={"Host": "vlm.example"}).status_code == 403
+
+
 def test_names_that_the_owner_adds(tmp_path: Path) -> None:
     names = ("--allow-host", "VLM.example:443", "--cors-origin", "HTTPS://App.Example/")
     with started(tmp_path, *names) as server:

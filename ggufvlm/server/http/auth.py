@@ -29,7 +29,8 @@ class KeyGuard:
         self._open = (*_OPEN_PATHS, *open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not self._is_open(scope["path"]) and not self._has_key(Headers(scope=scope)):
+        is_open = scope["type"] != "http" or is_among(scope["path"], self._open)
+        if not is_open and not self._has_key(Headers(scope=scope)):
             fault = Fault(
                 status=401,
                 message="a key is needed: Authorization: Bearer KEY",
@@ -40,16 +41,16 @@ class KeyGuard:
             return
         await self._app(scope, receive, send)
 
-    def _is_open(self, path: str) -> bool:
-        return any(
-            path == known or (known.endswith("/") and known != "/" and path.startswith(known)) for known in self._open
-        )
-
     def _has_key(self, headers: Headers) -> bool:
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         given = (bearer if scheme.lower() == "bearer" else "", headers.get("x-api-key", ""))
         # the second also beside a wrong first: some clients fill that with anything
         return any(hmac.compare_digest(_digest(key.strip()), self._digest) for key in given)
+
+
+def is_among(path: str, paths: Iterable[str]) -> bool:
+    """Whether a path is one of several; those that end with ``/`` stand for all below them, but for ``/`` itself."""
+    return any(path == known or (known.endswith("/") and known != "/" and path.startswith(known)) for known in paths)
 
 
 def _digest(key: str) -> bytes:

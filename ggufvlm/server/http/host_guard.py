@@ -8,6 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ggufvlm.server.http.auth import is_among
 from ggufvlm.server.http.errors_json import fault_response
 from ggufvlm.server.http.faults import Fault
 from ggufvlm.server.http.own_names import WEB, is_local_origin, is_own, name_of, split_origin
@@ -25,10 +26,14 @@ class HostGuard:
     Args:
         hosts: names under which the server may be asked, besides this machine's own; ``None`` for any.
         origins: other sites that may ask; ``*`` for any.
+        page: paths of files that everybody has. Whoever is shown them elsewhere shall see what is wrong.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str] | None, origins: Iterable[str] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: Iterable[str] | None, origins: Iterable[str] = (), page: Iterable[str] = ()
+    ) -> None:
         self._app = app
+        self._page = tuple(page)
         self._is_open = hosts is None
         self._hosts = frozenset(hosts or ())
         self._origins = frozenset(origins)
@@ -39,6 +44,8 @@ class HostGuard:
             return
         headers = Headers(scope=scope)
         origin = headers.get("origin")
+        if scope["method"] in ("GET", "HEAD") and is_among(scope["path"], self._page):
+            origin = None
         fault = self._fault(headers, origin)
         if fault is not None:
             await fault_response(fault, scope["path"])(scope, receive, send)
