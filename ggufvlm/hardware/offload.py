@@ -216,6 +216,12 @@ def bytes_on_gpu(prediction: MemoryPrediction, config: EngineConfig) -> int:
     return taken
 
 
+def fraction_on_gpu(prediction: MemoryPrediction, config: EngineConfig) -> float:
+    """How much of what can lie on a GPU does so with a config, 0 to 1. The embeddings of tokens never do."""
+    everything = replace(config, n_gpu_layers=-1, mmproj_offload=True)
+    return bytes_on_gpu(prediction, config) / bytes_on_gpu(prediction, everything)
+
+
 def check_fits(
     prediction: MemoryPrediction,
     free: int,

@@ -98,6 +98,7 @@ class ModelCard:
         box_scale: the number that stands for the whole width where it writes boxes; ``None`` if it writes none, or
             pixels of what it sees.
         is_loaded: whether it is in memory.
+        on_gpu: the fraction of it that lies on a GPU, 0 to 1.
         expires: when it will be unloaded, in seconds since 1970; ``None`` while it answers, if it is kept indefinitely,
             or if it is not loaded.
     """
@@ -113,6 +114,7 @@ class ModelCard:
     template: str = ""
     box_scale: float | None = None
     is_loaded: bool = False
+    on_gpu: float = 0.0
     expires: float | None = None
 
 

@@ -59,6 +59,7 @@ class Loaded:
         adds_bos, adds_eos: what its tokenizer does by itself.
         repair: what is mended of llama.cpp's computation for it, human-readable; None if nothing.
         projector: which derived projector was loaded in place of the published one, human-readable; None if none.
+        on_gpu: the fraction of it that lies on a GPU, 0 to 1, as predicted.
     """
 
     engine: Engine
@@ -68,6 +69,7 @@ class Loaded:
     seconds: float
     repair: str | None
     projector: str | None = None
+    on_gpu: float = 0.0
 
 
 class Loader:
@@ -100,7 +102,7 @@ def load_engine(loading: Loading) -> Loaded:
     from ggufvlm.engine.engine import Engine
     from ggufvlm.engine.runner import Runner
     from ggufvlm.hardware.cpu import default_threads
-    from ggufvlm.hardware.offload import plan_offload
+    from ggufvlm.hardware.offload import fraction_on_gpu, plan_offload, usable_gpus
     from ggufvlm.llama.devices import offload_devices
     from ggufvlm.llama.lazy_projector import LazyProjector
     from ggufvlm.llama.trial import Pair, try_once
@@ -115,7 +117,8 @@ def load_engine(loading: Loading) -> Loaded:
     check_once(files.model)
     if not are_published(files):
         try_once(Pair(files.model, files.mmproj, n_threads), loading.cancel)
-    plan = plan_offload(files.model, files.mmproj, loading.config, offload_devices(), files.spec)
+    devices = offload_devices()
+    plan = plan_offload(files.model, files.mmproj, loading.config, devices, files.spec)
     repair = find_repair(loading.report, files.model)
     derived = _derived_projector(loading, plan, repair)
     mmproj = derived.path if derived else _repaired_projector(loading, repair)
@@ -145,6 +148,7 @@ def load_engine(loading: Loading) -> Loaded:
         seconds=time.perf_counter() - began,
         repair=repair.text,
         projector=derived.text if derived else None,
+        on_gpu=fraction_on_gpu(plan.prediction, config) if plan.prediction and usable_gpus(devices) else 0.0,
     )
 
 

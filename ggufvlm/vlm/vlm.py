@@ -341,7 +341,7 @@ class VLM:
     @property
     def request_builder(self) -> RequestBuilder:
         """What makes requests of dialogues for this model."""
-        loaded = self._loaded
+        loaded = self.loaded
         return RequestBuilder(
             handler=loaded.handler, adds_bos=loaded.adds_bos, adds_eos=loaded.adds_eos, is_raw=self._loader.loading.raw
         )
@@ -349,10 +349,11 @@ class VLM:
     @property
     def handler(self) -> ChatHandler:
         """The chat handler of this model's family."""
-        return self._loaded.handler
+        return self.loaded.handler
 
     @property
-    def _loaded(self) -> Loaded:
+    def loaded(self) -> Loaded:
+        """What was loaded, once it is."""
         self.wait_until_loaded()
         assert self._loader.loaded is not None
         return self._loader.loaded
@@ -360,7 +361,7 @@ class VLM:
     # -- answers
 
     def _answer(self, ticket: Ticket, request: Request) -> Answer:
-        loaded, engine = self._loaded, self._worker.engine
+        loaded, engine = self.loaded, self._worker.engine
         return finished_answer(
             request,
             ticket,

@@ -17,6 +17,7 @@ from ggufvlm.hardware.offload import (
     bytes_on_gpu,
     check_fits,
     choose_layers,
+    fraction_on_gpu,
     plan_offload,
     projector_fits,
     usable_gpus,
@@ -92,6 +93,10 @@ def test_what_lies_on_the_gpu_does_not_lie_in_memory() -> None:
     assert bytes_on_gpu(PREDICTION, EngineConfig(n_gpu_layers=3)) == 2 * 400 * MB + 500 * MB + projector
     assert bytes_on_gpu(PREDICTION, EngineConfig(n_gpu_layers=3, mmproj_offload=False)) == 1300 * MB
     assert bytes_on_gpu(PREDICTION, EngineConfig(n_gpu_layers=-1)) == 4500 * MB + projector
+    fractions = [fraction_on_gpu(PREDICTION, EngineConfig(n_gpu_layers=n)) for n in (0, 1, 6, 11, -1)]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[3], fractions[4]) == (0, 1, 1)
+    assert 0.6 < fractions[2] < 0.7
 
 
 def test_after_a_failure_fewer_layers_are_tried_until_none_are_left() -> None:

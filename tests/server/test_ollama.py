@@ -12,6 +12,7 @@ import random
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import ollama
@@ -21,7 +22,8 @@ from hypothesis import strategies as st
 
 from ggufvlm.config import SamplingParams
 from ggufvlm.errors import GGUFVLMError
-from ggufvlm.server.contract import Limits
+from ggufvlm.server.contract import Limits, ModelCard
+from ggufvlm.server.ollama.models import running_of
 from ggufvlm.server.ollama.options import settings_of
 from ggufvlm.server.ollama.request import read_chat, read_generate
 from tests.support.scenes import random_scene
@@ -213,6 +215,8 @@ def test_models_are_loaded_and_unloaded_on_request(client, scene_a):
     (model,) = client.ps().models
     assert model.model == "demo"
     assert model.expires_at.tzinfo is not None
+    assert model.size_vram is not None
+    assert 0 <= model.size_vram <= model.size
     assert client.generate("demo", "", keep_alive=0).done_reason == "unload"
     assert _eventually(lambda: client.ps().models == [])
     answer = client.chat("demo", [about(scene_a[0])], keep_alive=-1)
@@ -390,6 +394,12 @@ def test_an_engine_that_ends_in_the_middle_is_told_and_replaced(scene_a):
 
 
 # -- the reading of bodies alone
+
+
+def test_what_lies_on_a_gpu_is_told_as_a_part_of_the_size():
+    card = ModelCard(name="a", created=0, size=1000, digest="", is_loaded=True)
+    sizes = [running_of(replace(card, on_gpu=fraction))["size_vram"] for fraction in (0.0, 0.25, 1.0)]
+    assert sizes == [0, 250, 1000]
 
 
 def test_texts_for_a_log_hold_no_images(scene_a):

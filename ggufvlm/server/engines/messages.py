@@ -23,7 +23,9 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class EngineReady:
-    """Up: the model is loaded."""
+    """Up: the model is loaded; a fraction of it, 0 to 1, on a GPU."""
+
+    on_gpu: float
 
 
 @dataclass(frozen=True, slots=True)

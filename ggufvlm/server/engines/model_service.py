@@ -113,7 +113,8 @@ class ModelService:
         Raises:
             ModelError: its file is damaged, or gone.
         """
-        return replace(self._fixed_card, is_loaded=self.is_loaded, expires=self.clock.expires)
+        on_gpu = self._process.on_gpu if self._process else 0.0
+        return replace(self._fixed_card, is_loaded=self.is_loaded, on_gpu=on_gpu, expires=self.clock.expires)
 
     @cached_property
     def _fixed_card(self) -> ModelCard:

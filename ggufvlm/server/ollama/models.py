@@ -29,6 +29,7 @@ def running_of(card: ModelCard) -> dict[str, Any]:
         "name": card.name,
         "model": card.name,
         "size": card.size,
+        "size_vram": round(card.size * card.on_gpu),
         "digest": card.digest,
         "details": _details(card),
         "expires_at": expires,
