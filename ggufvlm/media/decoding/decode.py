@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ggufvlm.errors import ImageError
 from ggufvlm.hardware.system import available_memory
 from ggufvlm.media.decoding.convert import ON_DARK, to_rgb, upright
-from ggufvlm.media.decoding.decode_errors import DAMAGE, INCOMPLETE, TOO_LARGE, explained
+from ggufvlm.media.decoding.decode_errors import INCOMPLETE, TOO_LARGE, explained
 from ggufvlm.media.decoding.formats import foreign_kind
+from ggufvlm.media.decoding.jpeg_scans import jpeg_scans
 from ggufvlm.media.decoding.plugins import SEEN_PART, open_image
 from ggufvlm.media.decoding.square_pixels import square_size
 from ggufvlm.media.image import Image
@@ -27,7 +28,6 @@ MAX_PIXELS = 1 << 28
 _MOST_PIXELS_A_BYTE = {"GIF": 3_000, "PNG": 10_000}
 """What the best compression reaches: a code of LZW has 12 bits, its string up to 3,840 pixels; DEFLATE makes 1032 bytes
 of one, each with eight pixels of 1 bit. The others have no bound that would help."""
-_END_OF_JPEG, _MIDDLE = b"\xff\xd9", 128
 _SUBFILE_TYPE, _REDUCED, _MASK = 254, 1, 4  # of TIFF
 _MOST_THUMBNAILS = 16
 _STRIP = 4_000_000  # pixels
@@ -57,32 +57,18 @@ def decode(data: bytes, source: str, *, max_pixels: int = MAX_PIXELS) -> Image:
     if foreign is not None:
         kind, hint = foreign
         raise ImageError(f"{source}: {kind}", hint=hint)
-    with open_image(data, source) as image:
+    scans = jpeg_scans(data)
+    with open_image(scans.data if scans else data, source) as image:
         pass_thumbnails(image, source)
         _check_size(image, source, max_pixels)
         _check_content(image, len(data), source)
         _check_memory(image, source)
-        if not _lacks_end_alone(image, data):
-            return finish(image, source, max_pixels=max_pixels, is_last=True)
-    with open_image(data + _END_OF_JPEG, source) as image:
+        if scans is not None:
+            with explained(source, "JPEG"):
+                _load(image)
+                if scans.are_cut_off(image):
+                    raise EOFError
         return finish(image, source, max_pixels=max_pixels, is_last=True)
-
-
-def _lacks_end_alone(image: PIL.Image.Image, data: bytes) -> bool:
-    """Whether a JPEG is whole but for the marker at its end, which some cameras and tools leave out.
-
-    Of one that is cut off in the middle libjpeg makes the missing blocks grey of exactly the middle level. A
-    progressive one is told by its decoder: all of it comes out blurred.
-    """
-    if image.format != "JPEG" or "progressive" in image.info or data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda"):
-        return False
-    try:
-        with open_image(data + _END_OF_JPEG, "") as whole:
-            right, bottom = whole.size
-            last = whole.convert("L").crop((max(0, right - 8), max(0, bottom - 8), right, bottom))
-            return bool(last.getextrema() != (_MIDDLE, _MIDDLE))
-    except (ImageError, *DAMAGE):
-        return False
 
 
 def pass_thumbnails(image: PIL.Image.Image, source: str) -> None:
@@ -127,7 +113,8 @@ def _check_content(image: PIL.Image.Image, n_bytes: int, source: str) -> None:
 
 def _check_memory(image: PIL.Image.Image, source: str) -> None:
     """Refuse what would take all memory: the system ends a process for that, without a word."""
-    n_bytes = image.width * image.height * _BYTES_A_PIXEL
+    n_pixels = max(image.width * image.height, math.prod(square_size(image, MAX_PIXELS)))
+    n_bytes = n_pixels * _BYTES_A_PIXEL
     if n_bytes <= _HARMLESS * _BYTES_A_PIXEL:
         return
     available = available_memory()
