@@ -17,6 +17,13 @@ class TextPart:
 
 
 @dataclass(frozen=True, slots=True)
+class TokensPart:
+    """A piece of prompt that is tokens already, such as an earlier prompt and its answer."""
+
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class OriginalImage:
     """The image that an :class:`ImagePart` was made of: the sha256 of its pixels, and its own size in pixels.
 
@@ -50,7 +57,7 @@ class ImagePart:
     original: OriginalImage | None = None
 
 
-Part = TextPart | ImagePart
+Part = TextPart | TokensPart | ImagePart
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +67,7 @@ class Request:
     Attributes:
         parts: the prompt, in order.
         sampling: how the answer is made.
-        add_special: whether the tokenizer adds its own begin-of-sequence token.
+        add_special: whether the tokenizer adds its own begin-of-sequence token; not with parts that are tokens.
         prefill: the text that the answer begins with; it is the end of the prompt.
         strip_start: drop blanks that the model puts before its answer.
         only_prefill: compute the prompt and say nothing, so that a prompt that begins like it starts sooner.

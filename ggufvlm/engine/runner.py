@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ggufvlm.config import EngineConfig
 from ggufvlm.engine.embedding_cache import EmbeddingCache
-from ggufvlm.engine.request import ImagePart, Request, TextPart, merge_text
+from ggufvlm.engine.request import ImagePart, Part, Request, TextPart, TokensPart, merge_text
 from ggufvlm.engine.scheduler import TokenRow
-from ggufvlm.engine.sequence import ImageSegment, Segment, TextSegment
+from ggufvlm.engine.sequence import ImageSegment, Segment, TextSegment, append_tokens
 from ggufvlm.errors import EngineError, UsageError
-from ggufvlm.llama.chunks import ImageInput, InputChunk, InputChunks, TextInput
+from ggufvlm.llama.chunks import ImageInput, InputChunk, InputChunks, TextInput, text_chunk
 from ggufvlm.llama.context import AbortFlag, Context, ContextShape, OnNativeCall
 from ggufvlm.llama.lazy_projector import LazyProjector
 from ggufvlm.llama.model import Model
@@ -76,27 +77,50 @@ class Runner:
         """Segments of a request. No pixels are touched.
 
         Raises:
-            UsageError: the prompt does not end with text.
+            UsageError: the prompt does not end with text, or holds a token that the model does not have.
             EngineError: an image has sides the projector cannot take.
         """
-        vocab = self.model.vocab
-        parts = merge_text(request.parts, vocab.control_tokens)
         images: list[ImagePart] = []
-        inputs: list[TextInput | ImageInput] = []
-        for part in parts:
-            if isinstance(part, TextPart):
-                pieces = vocab.pieces(part.text, parse_special=part.trusted)
-                inputs += [TextInput(piece, part.trusted) for piece in pieces]
-            else:
-                # its place is its native id, so that the same image twice is told apart
-                inputs.append(ImageInput(str(len(images)), part.width, part.height))
-                images.append(part)
-        chunks = self.projector.tokenize(inputs, add_special=request.add_special)
+        chunks = InputChunks(None, [])
+        try:
+            for is_tokens, parts in groupby(
+                merge_text(request.parts, self.model.vocab.control_tokens), lambda part: isinstance(part, TokensPart)
+            ):
+                if is_tokens:
+                    chunks.add(text_chunk(self._known_tokens(parts)))
+                else:
+                    inputs = self._inputs(parts, images)
+                    chunks.take_over(self.projector.tokenize(inputs, add_special=request.add_special))
+        except BaseException:
+            chunks.close()
+            raise
         prompt = self._prompt(chunks, images)
         if not prompt.segments or not isinstance(prompt.segments[-1], TextSegment):
             prompt.close()
             raise UsageError("the prompt needs some text after the last image")
         return prompt
+
+    def _inputs(self, parts: Iterable[Part], images: list[ImagePart]) -> list[TextInput | ImageInput]:
+        """The parts as libmtmd takes them; their images are put behind ``images``."""
+        inputs: list[TextInput | ImageInput] = []
+        for part in parts:
+            if isinstance(part, TextPart):
+                pieces = self.model.vocab.pieces(part.text, parse_special=part.trusted)
+                inputs += [TextInput(piece, part.trusted) for piece in pieces]
+            elif isinstance(part, ImagePart):
+                # its place is its native id, so that the same image twice is told apart
+                inputs.append(ImageInput(str(len(images)), part.width, part.height))
+                images.append(part)
+        return inputs
+
+    def _known_tokens(self, parts: Iterable[Part]) -> tuple[int, ...]:
+        """Raises: UsageError, llama.cpp would end the process for one that it does not know."""
+        tokens = tuple(token for part in parts if isinstance(part, TokensPart) for token in part.tokens)
+        size = self.model.vocab.size
+        unknown = next((token for token in tokens if not 0 <= token < size), None)
+        if unknown is not None:
+            raise UsageError(f"{unknown} is no token of this model, which has {size}")
+        return tokens
 
     def _prompt(self, chunks: InputChunks, images: list[ImagePart]) -> Prompt:
         segments: list[Segment] = []
@@ -107,7 +131,7 @@ class Runner:
         for chunk in chunks:
             cells[-1 if chunk.tokens is not None else int(chunk.image_id or "0")] += chunk.n_cells
             if chunk.tokens is not None:
-                segments.append(TextSegment(chunk.tokens))
+                append_tokens(segments, chunk.tokens)
                 continue
             place = chunk.image_id or "0"
             part = images[int(place)]

@@ -52,12 +52,27 @@ class InputChunk:
     piece: ImagePiece | None = None
 
 
+def text_chunk(tokens: tuple[int, ...]) -> InputChunk:
+    """A chunk of text that libmtmd has no part in."""
+    return InputChunk(None, len(tokens), len(tokens), tokens, None)
+
+
 class InputChunks:
-    """The chunks of one prompt, in order; owns the native list, if they are libmtmd's."""
+    """The chunks of one prompt, in order; owns the native lists of those that are libmtmd's."""
 
     def __init__(self, handle: Any, chunks: Iterable[InputChunk] | None = None) -> None:
-        self._handle = handle
+        self._handles = [] if handle is None else [handle]
         self._chunks = list(chunks) if chunks is not None else _read_chunks(handle)
+
+    def add(self, chunk: InputChunk) -> None:
+        """Put a chunk that has no native side behind the others."""
+        self._chunks.append(chunk)
+
+    def take_over(self, other: InputChunks) -> None:
+        """Put the chunks of another list behind these; they are freed with these."""
+        self._chunks += other._chunks
+        self._handles += other._handles
+        other._chunks, other._handles = [], []
 
     def __iter__(self) -> Iterator[InputChunk]:
         return iter(self._chunks)
@@ -66,11 +81,11 @@ class InputChunks:
         return len(self._chunks)
 
     def close(self) -> None:
-        """Free the native list. Safe to call twice."""
-        if self._handle is not None:
-            mtmd.mtmd_input_chunks_free(self._handle)
-            self._handle = None
+        """Free the native lists. Safe to call twice."""
+        if self._handles:
             self._chunks = []
+        while self._handles:
+            mtmd.mtmd_input_chunks_free(self._handles.pop())
 
 
 def _read_chunks(handle: Any) -> list[InputChunk]:

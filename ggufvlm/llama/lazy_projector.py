@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ggufvlm.errors import EngineError, ModelError
-from ggufvlm.llama.chunks import ImageInput, InputChunk, InputChunks, TextInput
+from ggufvlm.llama.chunks import ImageInput, InputChunk, InputChunks, TextInput, text_chunk
 from ggufvlm.llama.layout import Layout, TextPiece
 from ggufvlm.llama.projector import Projector
 from ggufvlm.llama.vocab import Vocab
@@ -85,18 +85,18 @@ class LazyProjector:
         """Chunk by chunk what ``mtmd_tokenizer`` of libmtmd gives: each text on its own, specials at the ends."""
         vocab, following = self._vocab, iter(layouts)
         if add_special and vocab.adds_bos:
-            yield _text((vocab.bos_id,))
+            yield text_chunk((vocab.bos_id,))
         for part in parts:
             if isinstance(part, TextInput):
-                yield _text(tuple(vocab.tokenize(part.text, parse_special=part.parse_special)))
+                yield text_chunk(tuple(vocab.tokenize(part.text, parse_special=part.parse_special)))
                 continue
             for piece in next(following).pieces:
                 if isinstance(piece, TextPiece):
-                    yield _text(piece.tokens)
+                    yield text_chunk(piece.tokens)
                 else:
                     yield InputChunk(None, piece.n_cells, piece.n_pos, None, part.id, piece)
         if add_special and vocab.adds_eos:
-            yield _text((vocab.eos_id,))
+            yield text_chunk((vocab.eos_id,))
 
     def encode(self, chunk: InputChunk, on_layer: Callable[[int], None] | None = None) -> NDArray[np.float32]:
         """As :meth:`Projector.encode`."""
@@ -128,10 +128,6 @@ class LazyProjector:
             self._projector.close()
 
 
-def _text(tokens: tuple[int, ...]) -> InputChunk:
-    return InputChunk(None, len(tokens), len(tokens), tokens, None)
-
-
 def _joined(chunks: Iterator[InputChunk]) -> list[InputChunk]:
     """Neighbouring texts as one, none of them empty."""
     joined: list[InputChunk] = []
@@ -139,7 +135,7 @@ def _joined(chunks: Iterator[InputChunk]) -> list[InputChunk]:
         if chunk.tokens is None:
             joined.append(chunk)
         elif joined and joined[-1].tokens is not None:
-            joined[-1] = _text(joined[-1].tokens + chunk.tokens)
+            joined[-1] = text_chunk(joined[-1].tokens + chunk.tokens)
         elif chunk.tokens:
             joined.append(chunk)
     return joined

@@ -34,6 +34,9 @@ class ClientQuestion:
             A last message of the assistant is continued.
         raw_prompt: a text to be continued without a chat template, in place of messages.
         raw_images: bytes of image files that come before ``raw_prompt``.
+        earlier: an earlier prompt and its answer, behind which ``messages`` stand: tokens, and bytes of image files
+            where images stood. The messages are then a question, and maybe a system message before it.
+        wants_context: tell the tokens of prompt and answer with it.
         settings: over the model's defaults; what makes no sense is refused with a UsageError.
         keep_alive: seconds for which the model is kept after this answer, :data:`INDEFINITELY`, 0 to unload it at once;
             ``None`` is the server's own rule.
@@ -43,6 +46,8 @@ class ClientQuestion:
     messages: list[dict[str, Any]] = field(default_factory=list)
     raw_prompt: str | None = None
     raw_images: tuple[bytes, ...] = ()
+    earlier: tuple[tuple[int, ...] | bytes, ...] = ()
+    wants_context: bool = False
     settings: SamplingSettings = field(default_factory=lambda: SamplingSettings())
     keep_alive: float | None = None
 
@@ -72,10 +77,12 @@ class Done:
     Attributes:
         schema_check: whether the answer fits its schema, for a schema of which a grammar cannot hold all: ``fits``, or
             what is wrong.
+        context: tokens of prompt and answer, cut where an image stands; ``None`` if they were not asked for.
     """
 
     answer: Answer
     schema_check: str | None = None
+    context: tuple[tuple[int, ...], ...] | None = None
 
 
 Event = Begun | Piece | Done

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
 from ggufvlm.config import SamplingParams
-from ggufvlm.engine.request import ImagePart, OriginalImage, Part, Request, TextPart
+from ggufvlm.engine.request import ImagePart, OriginalImage, Part, Request, TextPart, TokensPart
 from ggufvlm.errors import UsageError
 from ggufvlm.families import ChatHandler, Message, PlainHandler, read_messages
+from ggufvlm.families.behind_answer import rendered_behind_answer
 from ggufvlm.media import Image, ImageSource, load, prepare
 from ggufvlm.media.pixels.prepare import planned_id
 from ggufvlm.media.sources.arguments import ArgumentKind, classify
@@ -157,6 +158,29 @@ class RequestBuilder:
             add_special=add_special,
             prefill=prefill,
             strip_start=not (self.is_raw or said or prefill or sampling.constraint),
+        )
+
+    def build_behind(
+        self, earlier: Sequence[tuple[int, ...] | Image], system: str, question: Message, sampling: SamplingParams
+    ) -> Request:
+        """The request that goes on behind an earlier prompt and its answer.
+
+        Args:
+            earlier: these, as tokens, and as images where they stood.
+            system: a system message before the question; empty for none.
+            question: the user's next message.
+            sampling: how the answer is made.
+
+        Raises:
+            UsageError: the model's template shows no answers.
+        """
+        rendered = rendered_behind_answer(self.handler, system, question)
+        parts = [TokensPart(item) if isinstance(item, tuple) else item for item in (*earlier, *rendered)]
+        return Request(
+            parts=tuple(self._image(part) if isinstance(part, Image) else part for part in parts),
+            sampling=sampling,
+            add_special=False,
+            strip_start=not (self.is_raw or sampling.constraint),
         )
 
     def _image(self, image: Image) -> ImagePart:

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ggufvlm.engine.request import ImagePart, TextPart, merge_text
+from ggufvlm.engine.request import ImagePart, TextPart, TokensPart, merge_text
 
 IMAGE = ImagePart("a", "a.png", 10, 10, bytes)
 
@@ -33,6 +33,12 @@ def test_user_text_that_completes_a_control_token_stays_apart() -> None:
 def test_text_is_not_joined_across_an_image() -> None:
     parts = (TextPart("a", trusted=True), IMAGE, TextPart("b", trusted=True), TextPart("c"))
     merged = [TextPart("a", trusted=True), IMAGE, TextPart("bc", trusted=True)]
+    assert merge_text(parts, control_tokens) == merged
+
+
+def test_text_is_not_joined_across_tokens() -> None:
+    parts = (TextPart("a", trusted=True), TokensPart((1, 2)), TextPart("b", trusted=True), TextPart("c"))
+    merged = [TextPart("a", trusted=True), TokensPart((1, 2)), TextPart("bc", trusted=True)]
     assert merge_text(parts, control_tokens) == merged
 
 

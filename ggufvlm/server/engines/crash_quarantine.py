@@ -68,5 +68,5 @@ class CrashQuarantine:
 
 def _name(asked: ClientQuestion) -> bytes:
     # not pickled: equal objects can have different pickles
-    said = repr((asked.messages, asked.raw_prompt, asked.raw_images))
+    said = repr((asked.messages, asked.raw_prompt, asked.raw_images, asked.earlier))
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).digest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from ggufvlm.families import Message, read_messages
 from ggufvlm.media import Image
 from ggufvlm.server.contract import ClientQuestion, Limits
 from ggufvlm.server.engines.images import BYTES_PER_PIXEL, Decoder, lowered
+from ggufvlm.vlm.prompt_tokens import PromptTokens, TokenRuns
 from ggufvlm.vlm.vlm import VLM
 from ggufvlm.workers.prefetch import Budget
 
@@ -26,10 +27,12 @@ class ReadQuestion:
     Attributes:
         request: with images at the size at which the projector gets them.
         n_bytes: of pixels that the request still holds.
+        context: tokens of the prompt, if they are wanted.
     """
 
     request: Request
     n_bytes: int
+    context: TokenRuns | None
 
 
 class QuestionReader:
@@ -37,12 +40,14 @@ class QuestionReader:
 
     Attributes:
         budget: memory that decoded images may take.
+        tokens: tokenizes as the engine does.
     """
 
     def __init__(self, vlm: VLM, limits: Limits) -> None:
         self._vlm = vlm
         self._limits = limits
         self._decoder = Decoder(limits.pixels)
+        self.tokens = vlm.in_engine_thread(PromptTokens.of_engine)
 
     @property
     def budget(self) -> Budget:
@@ -67,7 +72,9 @@ class QuestionReader:
         constraint = settings.get("constraint")
         if constraint is not None:
             _compile(constraint)  # here, while the engine goes on with others
-        if asked.raw_prompt is None:
+        if asked.earlier:
+            request = self._behind_earlier(asked, settings)
+        elif asked.raw_prompt is None:
             request = self._vlm.build_request(self._dialogue(asked.messages), **settings)
         else:
             dialogue = self._plain_text(asked.raw_images, asked.raw_prompt)
@@ -77,14 +84,25 @@ class QuestionReader:
         return ReadQuestion(
             replace(request, parts=parts),
             sum(BYTES_PER_PIXEL * part.width * part.height for part in parts if isinstance(part, ImagePart)),
+            self.tokens.of_request(request) if asked.wants_context else None,
         )
+
+    def _behind_earlier(self, asked: ClientQuestion, settings: SamplingSettings) -> Request:
+        places = itertools.count(1)
+        earlier = [
+            item if isinstance(item, tuple) else self._decoder.decode(item, next(places)) for item in asked.earlier
+        ]
+        *before, question = self._dialogue(asked.messages, places)
+        sampling = with_settings(self._vlm.sampling, settings)
+        system = "\n\n".join(message.text for message in before)
+        return self._vlm.request_builder.build_behind(earlier, system, question, sampling)
 
     def _within_limits(self, settings: SamplingSettings) -> SamplingSettings:
         wanted, most = settings.get("max_tokens", self._vlm.sampling.max_tokens), self._limits.tokens
         return {**settings, "max_tokens": most if wanted == -1 else min(wanted, most)}
 
-    def _dialogue(self, messages: Sequence[dict[str, Any]]) -> list[Message]:
-        places = itertools.count(1)
+    def _dialogue(self, messages: Sequence[dict[str, Any]], places: Iterator[int] | None = None) -> list[Message]:
+        places = places or itertools.count(1)
 
         def load(entry: dict[str, Any]) -> Image:
             image = self._decoder.decode(entry["image"], next(places))
@@ -121,7 +139,7 @@ def _entries(content: Any) -> Any:
 
 def _image_files(asked: ClientQuestion) -> list[bytes]:
     """Raises: UsageError, an entry that is neither text nor image."""
-    files = list(asked.raw_images)
+    files = [item for item in asked.earlier if isinstance(item, bytes)] + list(asked.raw_images)
     for message in asked.messages:
         for item in () if isinstance(message["content"], str) else message["content"]:
             if item.get("type") == "image" and isinstance(item.get("image"), bytes):

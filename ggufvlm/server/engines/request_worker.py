@@ -25,6 +25,7 @@ from ggufvlm.server.engines.engine_probe import EngineProbe
 from ggufvlm.server.engines.messages import AskQuestion, Cancel, FromChild, Pong, QuestionDone, Started, StepOutputs
 from ggufvlm.server.engines.reading import QuestionReader
 from ggufvlm.vlm.answer import Answer, PendingAnswer
+from ggufvlm.vlm.prompt_tokens import TokenRuns
 from ggufvlm.vlm.vlm import VLM
 from ggufvlm.workers.framing import Failure
 
@@ -45,6 +46,7 @@ class _InFlight:
         n_bytes: what it holds of the memory for images.
         read_since: when a thread began to read it, by ``time.monotonic``; ``None`` before and after.
         begun: done when the engine has it.
+        context: tokens of its prompt, if they are wanted.
     """
 
     number: int
@@ -54,6 +56,7 @@ class _InFlight:
     is_cancelled: bool = False
     begun: Future[PendingAnswer] = field(default_factory=Future)
     n_logprobs: int = 0
+    context: TokenRuns | None = None
 
     @contextmanager
     def being_read(self) -> Iterator[None]:
@@ -95,7 +98,9 @@ class RequestWorker:
         self._reader = QuestionReader(vlm, limits)
         self._permits = threading.Semaphore(n_slots + _AHEAD)
         self._pool = ThreadPoolExecutor(n_slots + _AHEAD, "ggufvlm-reading")
-        self._checking = ThreadPoolExecutor(1, "ggufvlm-checking")  # not the pool's: those wait for answers to end
+        self._finishing = ThreadPoolExecutor(
+            n_slots, "ggufvlm-finishing"
+        )  # not the pool's: those wait for answers to end
         self._open: dict[int, _InFlight] = {}
         self._outputs: SimpleQueue[tuple[_InFlight | None, Any]] = SimpleQueue()
         self._probe = EngineProbe(vlm, lambda error: self._outputs.put((None, error)))
@@ -153,7 +158,7 @@ class RequestWorker:
         with answering.being_read():
             question = self._reader.read(asked)
         budget.give_back(n_bytes - question.n_bytes)
-        answering.n_bytes = question.n_bytes
+        answering.n_bytes, answering.context = question.n_bytes, question.context
         _stop_if_cancelled(answering)
         return self._vlm.submit(question.request, _Mouth(answering, self._outputs))
 
@@ -195,17 +200,27 @@ class RequestWorker:
 
     def _finish(self, answering: _InFlight, output: Output) -> None:
         answer = answering.begun.result().finish()
-        constraint = answering.asked.settings.get("constraint")
-        if output.error is not None or constraint is None or constraint.kind != "json_schema":
-            self._close(answering, Done(answer), output.error)
+        if output.error is not None:
+            self._close(answering, None, output.error)
             return
-        checking = self._checking.submit(self._finish_checked, answering, answer, constraint)
-        checking.add_done_callback(lambda done: self._check(answering, done))
+        finishing = self._finishing.submit(self._finish_aside, answering, answer)
+        finishing.add_done_callback(lambda done: self._check(answering, done))
 
-    def _finish_checked(self, answering: _InFlight, answer: Answer, constraint: Constraint) -> None:
-        with answering.being_read():  # a client's schema may take as long as it likes: the watchdog looks at it
-            checked = _schema_check(answer, constraint) if constraint.is_left_to_check else None
-        self._close(answering, Done(answer, checked), None)
+    def _finish_aside(self, answering: _InFlight, answer: Answer) -> None:
+        """What may take a while, if a client's schema or answer is made for that: the watchdog looks at it."""
+        with answering.being_read():
+            check = _schema_check(answer, answering.asked.settings.get("constraint"))
+            context = self._context(answering, answer)
+        self._close(answering, Done(answer, check, context), None)
+
+    def _context(self, answering: _InFlight, answer: Answer) -> TokenRuns | None:
+        if answering.context is None:
+            return None
+        *before, last = answering.context
+        said = tuple(answering.begun.result().ticket.sequence.generated)
+        if answering.asked.settings.get("stop"):
+            said = self._reader.tokens.of_text(answer.text)  # a stop string's tokens are no part of the answer
+        return (*before, last + said)
 
     def _close(self, answering: _InFlight, done: Done | None, error: GGUFVLMError | None) -> None:
         self._reader.budget.give_back(answering.n_bytes)
@@ -220,7 +235,10 @@ def _stop_if_cancelled(answering: _InFlight) -> None:
         raise EngineError("cancelled")
 
 
-def _schema_check(answer: Answer, constraint: Constraint) -> str:
+def _schema_check(answer: Answer, constraint: Constraint | None) -> str | None:
+    """Whether an answer fits its schema, where a grammar cannot hold all of it."""
+    if constraint is None or not constraint.is_left_to_check:
+        return None
     try:
         constraint.check(answer.text, answer.finish_reason)
     except GGUFVLMError as error:

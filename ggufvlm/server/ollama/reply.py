@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -18,12 +18,21 @@ class OllamaReply:
         model: what the client calls it.
         is_chat: of ``/api/chat``; else of ``/api/generate``.
         has_to_load: the model was not in memory when the question came.
+        context: makes the field of that name.
     """
 
-    def __init__(self, model: str, *, is_chat: bool, has_to_load: bool = False) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        is_chat: bool,
+        has_to_load: bool = False,
+        context: Callable[[Sequence[Sequence[int]]], list[int]] | None = None,
+    ) -> None:
         self._model = model
         self._is_chat = is_chat
         self._has_to_load = has_to_load
+        self._context = context
         self._started = time.perf_counter_ns()
         self._loading = 0
 
@@ -52,6 +61,7 @@ class OllamaReply:
             "done_reason": answer.finish_reason,
             **({"stop_reason": answer.stop_reason} if answer.stop_reason else {}),
             **({"schema_check": done.schema_check} if done.schema_check else {}),
+            **({"context": self._context(done.context)} if self._context and done.context else {}),
             "total_duration": time.perf_counter_ns() - self._started,
             "load_duration": self._loading,
             "prompt_eval_count": usage.n_prompt,

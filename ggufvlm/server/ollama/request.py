@@ -20,6 +20,7 @@ from ggufvlm.server.ollama.body import (
     text_of,
     whole_number_of,
 )
+from ggufvlm.server.ollama.context import ContextImages, read_context
 from ggufvlm.server.ollama.options import OPTIONS, settings_of
 from ggufvlm.server.unread_fields import refuse_unread
 
@@ -28,7 +29,6 @@ _REFUSED_IN_GENERATE = {
     **_REFUSED,
     "suffix": "no model here inserts text",
     "template": "the model's own template is used; with raw there is none",
-    "context": "send the dialogue to /api/chat",
     "width": "no model here makes images",
     "height": "no model here makes images",
     "steps": "no model here makes images",
@@ -38,7 +38,7 @@ _READ = {
     *_REFUSED,
 }
 _READ_IN_CHAT = {*_READ, "messages"}
-_READ_IN_GENERATE = {*_READ, *_REFUSED_IN_GENERATE, "prompt", "system", "images", "raw"}
+_READ_IN_GENERATE = {*_READ, *_REFUSED_IN_GENERATE, "prompt", "system", "images", "raw", "context"}
 _READ_IN_MESSAGE = {"role", "content", "images", "tool_calls"}
 _MOST_ALTERNATIVES = 20
 
@@ -65,6 +65,13 @@ class OllamaRequest:
         parts = (part for message in self.asked.messages for part in message["content"])
         return [self.asked.raw_prompt or "", *(part["text"] for part in parts if part["type"] == "text")]
 
+    @property
+    def images(self) -> list[bytes]:
+        """The image files of the question, as they stand in its prompt."""
+        parts = (part for message in self.asked.messages for part in message["content"])
+        said = [part["image"] for part in parts if part["type"] == "image"]
+        return [item for item in self.asked.earlier if isinstance(item, bytes)] + said
+
 
 def read_chat(body: Mapping[str, Any], limits: Limits) -> OllamaRequest:
     """A body of ``/api/chat``.
@@ -79,8 +86,13 @@ def read_chat(body: Mapping[str, Any], limits: Limits) -> OllamaRequest:
     return _request(body, only_loads=not messages, messages=messages)
 
 
-def read_generate(body: Mapping[str, Any], limits: Limits) -> OllamaRequest:
+def read_generate(body: Mapping[str, Any], limits: Limits, kept: ContextImages | None = None) -> OllamaRequest:
     """A body of ``/api/generate``.
+
+    Args:
+        body: the fields.
+        limits: of images.
+        kept: images of contexts that clients may send back.
 
     Raises:
         UsageError, ImageError, NotServed: as :func:`read_chat`.
@@ -88,13 +100,20 @@ def read_generate(body: Mapping[str, Any], limits: Limits) -> OllamaRequest:
     refuse(body, _REFUSED_IN_GENERATE)
     refuse_unread(body, read=_READ_IN_GENERATE, options=OPTIONS)
     prompt, system, images = text_of(body, "prompt"), text_of(body, "system"), images_of(body)
-    _check_images(len(images), limits)
+    earlier = read_context(body.get("context"), kept or ContextImages(0))
+    _check_images(len(images) + sum(isinstance(item, bytes) for item in earlier), limits)
     if flag_of(body, "raw", default=False):
-        if system:
+        if system or earlier:
             raise UsageError("raw mode does not support template, system, or context")
         return _request(body, only_loads=not prompt and not images, raw_prompt=prompt, raw_images=images)
     messages = [_turn("system", system)] if system else []
-    return _request(body, only_loads=not prompt and not images, messages=[*messages, _turn("user", prompt, images)])
+    return _request(
+        body,
+        only_loads=not prompt and not images,
+        messages=[*messages, _turn("user", prompt, images)],
+        earlier=earlier,
+        wants_context=True,
+    )
 
 
 def _request(body: Mapping[str, Any], *, only_loads: bool, **question: Any) -> OllamaRequest:

@@ -23,6 +23,7 @@ from ggufvlm.server.http.hangup import ClientGone, until_hangup
 from ggufvlm.server.http.json_body import read_object
 from ggufvlm.server.http.sse import EventStream
 from ggufvlm.server.ollama.body import text_of
+from ggufvlm.server.ollama.context import ContextImages, written_context
 from ggufvlm.server.ollama.models import description_of, running_of, tag_of
 from ggufvlm.server.ollama.reply import OllamaReply
 from ggufvlm.server.ollama.request import OllamaRequest, read_chat, read_generate
@@ -43,6 +44,8 @@ _REFUSED = {
     "/api/embed": "no model here makes embeddings",
     "/api/embeddings": "no model here makes embeddings",
 }
+_CONTEXT_BODIES = 4
+"""Images of contexts are kept as far as they fit into so many of the longest bodies."""
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -57,16 +60,17 @@ def ollama_router(
         log_prompt: takes the texts of what is asked.
     """
     router = APIRouter(tags=["Ollama"])
+    kept = ContextImages(_CONTEXT_BODIES * limits.body)
 
     async def chat(request: Request) -> Response:
         asked = await _read(request, lambda body: read_chat(body, limits))
         log_prompt(asked.texts)
-        return await _answer(request, engines, asked, is_chat=True)
+        return await _answer(request, engines, asked)
 
     async def generate(request: Request) -> Response:
-        asked = await _read(request, lambda body: read_generate(body, limits))
+        asked = await _read(request, lambda body: read_generate(body, limits, kept))
         log_prompt(asked.texts)
-        return await _answer(request, engines, asked, is_chat=False)
+        return await _answer(request, engines, asked, kept)
 
     async def tags(request: Request) -> Response:
         return JSONResponse({"models": [tag_of(card) for card in engines.cards()]})
@@ -101,8 +105,16 @@ async def _read(request: Request, read: Callable[[dict[str, Any]], OllamaRequest
     return await asyncio.to_thread(lambda: read(read_object(data)))
 
 
-async def _answer(request: Request, engines: Engines, asked: OllamaRequest, *, is_chat: bool) -> Response:
-    reply = OllamaReply(asked.model, is_chat=is_chat, has_to_load=not engines.card(asked.model).is_loaded)
+async def _answer(
+    request: Request, engines: Engines, asked: OllamaRequest, kept: ContextImages | None = None
+) -> Response:
+    """``kept`` takes the images of the context that is told; ``None`` for a chat, which tells none."""
+    reply = OllamaReply(
+        asked.model,
+        is_chat=kept is None,
+        has_to_load=not engines.card(asked.model).is_loaded,
+        context=None if kept is None else lambda runs: written_context(runs, asked.images, kept),
+    )
     if asked.only_loads:
         await engines.load(asked.model, asked.asked.keep_alive)
         return JSONResponse(reply.without_answer("unload" if asked.asked.keep_alive == 0 else "load"))

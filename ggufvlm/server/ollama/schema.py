@@ -14,6 +14,11 @@ ERROR: dict[str, Any] = {
     },
 }
 _IMAGES: dict[str, Any] = {"type": "array", "items": {"type": "string", "contentEncoding": "base64"}}
+_NUMBERS: dict[str, Any] = {
+    "type": "array",
+    "items": {"type": "integer"},
+    "description": "of an earlier answer: the dialogue goes on behind it",
+}
 _COMMON: dict[str, Any] = {
     "model": _TEXT,
     "stream": {"type": "boolean", "default": True},
@@ -36,6 +41,13 @@ CHAT: dict[str, Any] = {
 }
 GENERATE: dict[str, Any] = {
     "type": "object",
-    "properties": {**_COMMON, "prompt": _TEXT, "system": _TEXT, "images": _IMAGES, "raw": {"type": "boolean"}},
+    "properties": {
+        **_COMMON,
+        "prompt": _TEXT,
+        "system": _TEXT,
+        "images": _IMAGES,
+        "raw": {"type": "boolean"},
+        "context": _NUMBERS,
+    },
     "required": ["model"],
 }
