@@ -157,15 +157,34 @@ def test_a_sidecar_that_cannot_be_written_is_counted_and_the_next_one_is_made(fo
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 
-def test_two_images_of_one_name_do_not_overwrite_each_other(folder: Path) -> None:
+@pytest.mark.parametrize("are_known", [False, True])
+@pytest.mark.parametrize("kind", ["txt", "json", "xmp"])
+def test_two_images_of_one_name_have_a_sidecar_each(folder: Path, are_known: bool, kind: Any) -> None:
+    names, said = ["x.png", "x.jpg", "y.png", "x.pdf"], {}
+    with Journal(folder / "j.jsonl") as journal:
+        for round in ("first", "second"):
+            write_it = Sidecars(SidecarStyle(kind=kind), journal, [folder / name for name in names if are_known])
+            for name in names[:3]:
+                said[name] = f"The {round} of {name}."
+                write_it(Item(id=name, path=name, sources=(folder / name,)), row(name, said[name]))
+            assert (write_it.n_written, write_it.n_failed) == (3, 0)
+            if round == "first":
+                assert write_it.with_ending == folder / (f"x.png.{kind}" if are_known else f"x.jpg.{kind}")
+    found = {path.name: path.read_text() for path in folder.glob(f"*.{kind}")}
+    assert set(found) == {f"x.png.{kind}" if are_known else f"x.{kind}", f"x.jpg.{kind}", f"y.{kind}"}
+    assert said["x.jpg"] in found[f"x.jpg.{kind}"]
+    assert said["x.png"] in found[f"x.png.{kind}" if are_known else f"x.{kind}"]
+
+
+def test_two_questions_about_one_image_do_not_overwrite_each_other(folder: Path) -> None:
     told: list[str] = []
     with Journal(folder / "j.jsonl") as journal:
         write_it = Sidecars(SidecarStyle(kind="txt"), journal)
         write_it.on_problem = told.append
-        for ending, answer in ((".png", "A cat."), (".jpg", "A dog."), (".png", "A cat again.")):
-            write_it(Item(id=f"x{ending}", path="x", sources=(folder / f"x{ending}",)), row(f"x{ending}", answer))
+        for name, answer in (("1", "A cat."), ("2", "A dog."), ("1", "A cat again.")):
+            write_it(Item(id=name, path="x", sources=(folder / "x.png",)), row(name, answer))
     assert (folder / "x.txt").read_text() == "A cat again.\n"
-    assert told == [f"not written: {folder / 'x.txt'}: belongs to x.png"]
+    assert told == [f"not written: {folder / 'x.txt'}: belongs to 1"]
     assert write_it.n_failed == 1
 
 

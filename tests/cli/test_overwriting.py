@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +185,24 @@ def test_an_image_that_has_changed_is_asked_about_again(run: Run, folder: Path) 
     done = run(*BATCH, *PROMPT)
     assert done.returncode == 0
     assert b"1 answered, 2 there before" in done.stderr
+
+
+def test_images_that_share_a_name_have_a_sidecar_each(run: Run, folder: Path) -> None:
+    draw_scenes(folder / "shots", 2)
+    scene(2).draw(196, 140).save(folder / "shots" / "s001.jpg", quality=95)
+    done = run(*BATCH, *PROMPT, "--sidecar", "txt")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(b"share a name") == 1
+    answers = {row["id"]: row["answer"] for row in map(json.loads, (folder / "rows.jsonl").read_text().splitlines())}
+    beside = {"s000.txt": "s000.png", "s001.jpg.txt": "s001.jpg", "s001.png.txt": "s001.png"}
+    assert {path.name for path in folder.glob("shots/*.txt")} == set(beside)
+    for name, image in beside.items():
+        assert (folder / "shots" / name).read_text() == f"{answers[f'shots/{image}']}\n"
+
+
+@pytest.mark.parametrize("name", ["x.txt", "boxes.json", "a.pdf"])
+def test_a_copy_with_boxes_ends_like_an_image(run: Run, folder: Path, name: str) -> None:
+    done = run("detect", "blocks.png", "--save", name)
+    assert (done.returncode, (folder / name).exists()) == (2, False)
+    assert f"--save {name}: no ending of an image" in done.stderr.decode()
+    assert b".png" in done.stderr

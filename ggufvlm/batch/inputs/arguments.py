@@ -109,6 +109,11 @@ class Inputs:
         """The tables and lists that are read while the run goes on."""
         return [part.path for part in self._parts if isinstance(part, Table)]
 
+    @property
+    def files(self) -> Iterator[Path]:
+        """The files that are known before the run: named, and found in folders."""
+        return self._files()
+
     def __iter__(self) -> Iterator[Item]:
         seen: Counter[str] = Counter()
         for item in self._items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,7 @@ from ggufvlm.batch.journal.journal import Journal
 from ggufvlm.batch.journal.rows import Row
 from ggufvlm.batch.outputs.keywords import keywords_in
 from ggufvlm.files import replacing_durably
+from ggufvlm.media.decoding.formats import is_document_name
 from ggufvlm.media.metadata.block import Damaged
 from ggufvlm.media.metadata.xmp import described, description, keywords
 
@@ -47,7 +48,7 @@ class SidecarStyle:
         return f"{self.trigger_word}, {whole}" if self.trigger_word else whole
 
 
-def beside(item: Item, source: Path, kind: str) -> Path:
+def beside(item: Item, source: Path, kind: str, *, with_ending: bool = False) -> Path:
     """The path of a sidecar: ``photo.jpg`` -> ``photo.txt``, page 3 of ``report.pdf`` -> ``report.page3.txt``.
 
     Where a ``photo.jpg.xmp`` lies, as darktable, digiKam and Immich name theirs, that one is it.
@@ -56,39 +57,41 @@ def beside(item: Item, source: Path, kind: str) -> Path:
         item: the input, which may be about a part of its file.
         source: the file.
         kind: the ending of the sidecar.
+        with_ending: keep the file's own ending as well, ``photo.jpg.txt``: there is a ``photo.png``, too.
     """
     if kind == "xmp" and item.part is None:
         of_others = source.with_name(f"{source.name}.xmp")
         if false_on_oserror(of_others.exists):
             return of_others
     part = f".{item.part.fragment.replace('=', '')}" if item.part else ""
-    return source.with_name(f"{source.stem}{part}.{kind}")
-
-
-def has_one(item: Item, kind: str) -> bool:
-    """Whether there is a sidecar of an input already."""
-    source = item.sources[0] if item.sources else None
-    return isinstance(source, Path) and false_on_oserror(beside(item, source, kind).exists)
+    return source.with_name(f"{source.name if with_ending else source.stem}{part}.{kind}")
 
 
 class Sidecars:
     """Writes sidecars as rows come. Images that are no files of this machine have none.
 
+    Args:
+        style: how they look.
+        journal: the rows of earlier runs.
+        files: those of the inputs that are known before the run. Where several have one name and other endings, their
+            sidecars keep the endings; of those that come to be known only later the first one's does not.
+
     Attributes:
         n_written: how many.
         n_failed: those that cannot be written, and XMP files that are there and cannot be read.
         on_problem: told of each of these, in a line.
-
-    Of two images of one name and different endings the first has the sidecar; the other is told, and has none.
+        with_ending: one of those whose name keeps the image's ending, if there is any.
     """
 
-    def __init__(self, style: SidecarStyle, journal: Journal) -> None:
+    def __init__(self, style: SidecarStyle, journal: Journal, files: Iterable[Path] = ()) -> None:
         self._style = style
         self._journal = journal
         self.n_written = 0
         self.n_failed = 0
         self.on_problem: Callable[[str], None] = lambda _text: None
-        self._owners: dict[Path, str] = {}
+        self.with_ending: Path | None = None
+        self._owners: dict[Path, tuple[Path, str]] = {}
+        self._shared = _shared_names(files)
 
     def __call__(self, item: Item, row: Row | None) -> None:
         """Write the sidecar of a row.
@@ -99,12 +102,18 @@ class Sidecars:
         source = item.sources[0] if item.sources else None
         if not isinstance(source, Path):
             return
-        target = beside(item, source, self._style.kind)
+        is_shared = _stem(source) in self._shared
+        target = beside(item, source, self._style.kind, with_ending=is_shared)
         if self._style.existing == "overwrite" and (row is None or row["error"] is None):
-            owner = self._owners.setdefault(target, item.id)
+            other, _ = self._owners.setdefault(target, (source, item.id))
+            is_shared |= other != source
+            target = beside(item, source, self._style.kind, with_ending=is_shared)
+            _, owner = self._owners.setdefault(target, (source, item.id))
             if owner != item.id:
                 self._fail(f"{shown(target)}: belongs to {owner}")
                 return
+        if is_shared:
+            self.with_ending = self.with_ending or target
         try:
             with as_target_error(shown(target)):
                 if leads_out(item, target):
@@ -114,6 +123,15 @@ class Sidecars:
             self._fail(f"{shown(target)}: {error}")
         except TargetError as error:
             self._fail(str(error))
+
+    def has_one(self, item: Item) -> bool:
+        """Whether there is a sidecar of an input already."""
+        source = item.sources[0] if item.sources else None
+        if not isinstance(source, Path):
+            return False
+        is_shared = _stem(source) in self._shared
+        places = [beside(item, source, self._style.kind, with_ending=ending) for ending in {False, is_shared}]
+        return any(false_on_oserror(place.exists) for place in places)
 
     def _fail(self, text: str) -> None:
         self.n_failed += 1
@@ -164,3 +182,18 @@ class Sidecars:
         if self._style.kind == "json":
             return json.dumps(row | {"answer": self._style.text(row["answer"])}, ensure_ascii=False) + "\n"
         return self._style.text(row["answer"]) + "\n"
+
+
+def _stem(file: Path) -> tuple[str, bool]:
+    """A path without its ending; documents have sidecars of other names than images."""
+    return os.path.splitext(file)[0], is_document_name(file.name)  # noqa: PTH122 - pathlib's takes three times as long
+
+
+def _shared_names(files: Iterable[Path]) -> frozenset[tuple[str, bool]]:
+    seen, shared = set(), set()
+    for file in files:
+        stem = _stem(file)
+        if stem in seen:
+            shared.add(stem)
+        seen.add(stem)
+    return frozenset(shared)

@@ -15,7 +15,7 @@ from ggufvlm.batch.journal.identity import Identity, identify
 from ggufvlm.batch.journal.journal import Journal
 from ggufvlm.batch.journal.rows import Row
 from ggufvlm.batch.outputs.embed import Embedder, EmbedStyle
-from ggufvlm.batch.outputs.sidecar import Sidecars, SidecarStyle, has_one
+from ggufvlm.batch.outputs.sidecar import Sidecars, SidecarStyle
 from ggufvlm.batch.outputs.writers import find_writer, journal_path
 from ggufvlm.batch.run.isolate import IsolatedEngine
 from ggufvlm.batch.run.run import Ask, BatchRun, Progress, Receiver, RowTask
@@ -104,14 +104,14 @@ class Session:
         self._check_old_output()
         self.journal = Journal(journal_path(output.path), restart=output.restart, sync_every=output.sync_every)
         self._set_output_aside()  # only now: before the lock it may be another run's
-        self.sidecars = Sidecars(output.sidecar, self.journal) if output.sidecar else None
+        self.sidecars = Sidecars(output.sidecar, self.journal, inputs.files) if output.sidecar else None
         self.embedder = Embedder(output.embed, self._answered) if output.embed else None
         receivers: list[Receiver] = [receiver for receiver in (self.sidecars, self.embedder) if receiver is not None]
         self._run = BatchRun(task, self.identity, self.journal, total=inputs.count, receivers=receivers)
 
-        if output.sidecar is not None and output.sidecar.existing == "skip" and output.embed is None:
-            kind = output.sidecar.kind
-            self._run.is_unwanted = lambda item: has_one(item, kind)
+        skips = output.sidecar is not None and output.sidecar.existing == "skip"
+        if self.sidecars is not None and skips and output.embed is None:
+            self._run.is_unwanted = self.sidecars.has_one
 
     @property
     def progress(self) -> Progress:

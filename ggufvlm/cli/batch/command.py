@@ -301,6 +301,8 @@ def _report(session: Session, rows: RowOptions, output: OutputOptions) -> None:
     seconds = time.monotonic() - progress.began
     name = "stdout" if rows.out == STDOUT else rows.out
     console.say(f"{name}: {', '.join(parts)}; {duration(seconds)}, {rate(progress):.2f} images/s")
+    if session.sidecars is not None and session.sidecars.with_ending is not None:
+        console.say(f"sidecars of images that share a name keep their endings: {session.sidecars.with_ending}")
     if embedder is not None:
         others = embedder.n_without_file
         more = f"; not about one image file: {counted(others, 'answer')}" if others else ""

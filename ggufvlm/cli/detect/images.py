@@ -22,11 +22,14 @@ def drawn_paths(save: Path, sources: Sequence[str]) -> list[Path]:
     """Where the copy of each image goes: the file that was named, or files in the folder that was.
 
     Raises:
-        UsageError: one file for several images, or two images for one file.
+        UsageError: one file for several images, two images for one file, or an ending that no image has.
         OutputError: nothing can be written there.
     """
     check_place(save)
-    is_folder = save.is_dir() or save.suffix.lower() not in _KEPT
+    is_folder = save.is_dir() or not save.suffix
+    if not is_folder and save.suffix.lower() not in _KEPT:
+        hint = f"an image ends in {', '.join(_KEPT)}; a folder of this name has to be there"
+        raise UsageError(f"--save {save}: no ending of an image", hint=hint)
     if not is_folder and len(sources) > 1:
         raise UsageError(f"--save {save}: several images need a folder", hint=f"--save {save.with_suffix('')}")
     paths = [save / _name(source, index) for index, source in enumerate(sources)] if is_folder else [save]
