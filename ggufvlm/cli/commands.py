@@ -29,6 +29,7 @@ COMMANDS = {
     "quantize": ("tools.quantize:quantize", "Make a smaller file of a model or of its projector."),
     "pull": ("models.pull:pull", "Download a model and its projector, or what is missing."),
     "list": ("models.list_models:list_models", "List the models on this machine."),
+    "use": ("models.use:use", "Show or set the model that is asked where none is named."),
     "show": ("models.show:show", "Show what is known of a model, and whether its parts fit."),
     "rm": ("models.rm:rm", "Remove a model from this machine."),
     "verify": ("models.verify:verify", "Compare the checksums of a model on this machine."),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from ggufvlm.cli.models.first_model import choose_first_model
 from ggufvlm.cli.models.transfer import fetcher
 from ggufvlm.cli.options.shared import ModelOptions
 from ggufvlm.cli.terminal.console import Spinner
@@ -24,8 +25,10 @@ def find_files(model: ModelOptions, *, quiet: bool) -> ModelFiles:
 
     Raises:
         ModelError, DownloadError, PairingError: see :func:`~ggufvlm.models.resolve.find_model`.
+        Interrupted: somebody was asked which model to download, and left.
     """
-    return find_model(model.model, model.mmproj, fetch=fetcher(yes=model.yes, quiet=quiet))
+    chosen = None if model.model or model.yes else choose_first_model()
+    return find_model(chosen or model.model, model.mmproj, fetch=fetcher(yes=model.yes or bool(chosen), quiet=quiet))
 
 
 class OpeningModel:

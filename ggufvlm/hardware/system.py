@@ -52,6 +52,12 @@ def available_memory(root: Path = _ROOT) -> int | None:
     return min((n for n in (machine, limits.cgroup_available) if n is not None), default=None)
 
 
+def installed_memory(root: Path = _ROOT) -> int | None:
+    """Bytes that this process can have at most, however much others take now; None if the system does not say."""
+    limits = memory_limits(root)
+    return min((n for n in (limits.total, limits.cgroup_limit) if n is not None), default=None)
+
+
 def cpu_quota(root: Path = _ROOT) -> float | None:
     """CPUs granted by the control groups, ``None`` without a limit."""
     return min((quota for quota in map(_cpu_group, _groups("cpu", root)) if quota is not None), default=None)

@@ -6,11 +6,9 @@ folder, which adds entries and changes single values of existing ones. No networ
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -25,11 +23,10 @@ from ggufvlm.models.schema import (
     ModelSpec,
     SamplingDefaults,
     Unsupported,
-    as_table,
-    check_keys,
     read_model,
     read_unsupported,
 )
+from ggufvlm.models.toml_file import as_table, check_keys, read_toml
 
 __all__ = [
     "PROJECTOR_PREFERENCE",
@@ -50,7 +47,13 @@ FILE_NAME = "models.toml"
 class Registry:
     """The models that have a name. Iterating goes through them sorted by id."""
 
-    def __init__(self, models: Iterable[ModelSpec], unsupported: Iterable[Unsupported], default: str) -> None:
+    def __init__(
+        self,
+        models: Iterable[ModelSpec],
+        unsupported: Iterable[Unsupported],
+        default: str,
+        recommended: Sequence[str] = (),
+    ) -> None:
         self._models = {model.id: model for model in sorted(models, key=lambda model: model.id)}
         self._names = _index_names(self._models)
         self._unsupported = tuple(unsupported)
@@ -60,6 +63,10 @@ class Registry:
             if entry.nearest not in self._models:
                 raise UsageError(f"[unsupported.{entry.id}]: nearest is not in the registry: {entry.nearest}")
         self.default = self._names[default]
+        stranger = next((name for name in recommended if not isinstance(name, str) or name not in self._models), None)
+        if stranger is not None:
+            raise UsageError(f"recommended is not in the registry: {stranger!r}")
+        self.recommended = tuple(dict.fromkeys([self.default, *(self._models[name] for name in recommended)]))
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self._models.values())
@@ -126,9 +133,17 @@ class Registry:
         from difflib import get_close_matches
 
         wanted = _normalize(name)
-        close = get_close_matches(wanted, self._names, n=6, cutoff=0.6) or [key for key in self._names if wanted in key]
+        close = get_close_matches(wanted, self._names, n=6, cutoff=0.6) or _with(wanted, self._names)
         ids = list(dict.fromkeys(self._names[key].id for key in close))
-        return f"did you mean {', '.join(ids[:3])}?" if wanted and ids else "`ggufvlm list` shows the models there are"
+        if not wanted or not ids:
+            return "`ggufvlm list --all` shows the models there are"
+        is_common = sum(wanted in model.id for model in self) > 3
+        more = f" `ggufvlm list --all {wanted}` shows more" if is_common else ""
+        return f"did you mean {', '.join(ids[:3])}?{more}"
+
+
+def _with(part: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if part in name] if len(part) > 2 else []
 
 
 def load_registry(user_file: Path | None = None) -> Registry:
@@ -164,14 +179,8 @@ def _packaged() -> Mapping[str, object]:
 
 
 def _read_toml(path: Path) -> Mapping[str, object]:
-    toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    try:
-        tables: Mapping[str, object] = toml.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:  # not TOML, or not UTF-8
-        raise UsageError(f"{path}: {error}") from error
-    check_keys(tables, ("default", "models", "unsupported"), str(path))
+    tables = read_toml(path)
+    check_keys(tables, ("default", "recommended", "models", "unsupported"), str(path))
     return tables
 
 
@@ -187,7 +196,10 @@ def _build(packaged: Mapping[str, object], user: Mapping[str, object], user_file
     models = [read_model(key, value, where, origin=origin) for key, value, where, origin in entries("models")]
     unsupported = [read_unsupported(key, value, where) for key, value, where, _ in entries("unsupported")]
     try:
-        return Registry(models, unsupported, str(tables.get("default", "")))
+        recommended = tables.get("recommended", [])
+        if not isinstance(recommended, list):
+            raise UsageError("recommended must be a list of names")
+        return Registry(models, unsupported, str(tables.get("default", "")), recommended)
     except UsageError as error:
         raise UsageError(f"{user_file}: {error}") from None
 

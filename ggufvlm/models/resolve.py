@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ggufvlm.errors import DownloadError, ModelError, UsageError
+from ggufvlm.errors import DownloadError, ModelError
 from ggufvlm.files import expanded
 from ggufvlm.models.files import ModelFiles
-from ggufvlm.models.registry import Registry, config_dir, load_registry
+from ggufvlm.models.registry import Registry, load_registry
 from ggufvlm.models.schema import FilePart, ModelFile, ModelSpec
 
 if TYPE_CHECKING:
@@ -42,27 +40,38 @@ class NamedModel:
     repo: str | None
 
 
-def default_model() -> str:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DefaultModel:
+    """The model that is asked where none is named.
+
+    Attributes:
+        source: who names it: a variable, or the user's file; ``None``: the registry.
+    """
+
+    name: str
+    source: str | None
+
+
+def find_default() -> DefaultModel:
     """``GGUFVLM_MODEL``, else ``model`` in the user's ``config.toml``, else the registry's default.
 
     Raises:
-        UsageError: the user's file cannot be read.
+        UsageError: the user's file is wrong.
     """
-    return os.environ.get(MODEL_VARIABLE) or _configured_model() or load_registry().default.id
+    from ggufvlm.models.user_config import config_path, configured_model
+
+    name = os.environ.get(MODEL_VARIABLE)
+    if name:
+        return DefaultModel(name=name, source=MODEL_VARIABLE)
+    name = configured_model()
+    if name:
+        return DefaultModel(name=name, source=str(config_path()))
+    return DefaultModel(name=load_registry().default.id, source=None)
 
 
-def _configured_model() -> str | None:
-    path = config_dir() / "config.toml"
-    if not path.is_file():
-        return None
-    toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    try:
-        model = toml.loads(path.read_text(encoding="utf-8")).get("model")
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not TOML
-        raise UsageError(f"{path}: {error}") from error
-    if model is not None and not isinstance(model, str):
-        raise UsageError(f'{path}: model must be a name in quotes, such as "qwen2-vl-2b"')
-    return model
+def default_model() -> str:
+    """The name of the model that is asked where none is named; see :func:`find_default`."""
+    return find_default().name
 
 
 def fetch_quietly(download: Download) -> None:
@@ -90,7 +99,8 @@ def find_model(
         DownloadError: not on this machine, and the Hub did not hand it out.
         PairingError: the projector is not the model's, or several lie beside a local model and none is the obvious one.
     """
-    name = name or default_model()
+    if not name:
+        return _find_default_files(mmproj, fetch)
     registry = load_registry()
     if mmproj is not None and not mmproj.is_file():
         raise ModelError(f"{mmproj}: no such file")
@@ -113,6 +123,16 @@ def find_model(
             raise
         raise DownloadError(f"{wanted.name} is not on this machine, and {error}", hint=error.hint) from error
     return download.located()
+
+
+def _find_default_files(mmproj: Path | None, fetch: Callable[[Download], object] | None) -> ModelFiles:
+    default = find_default()
+    try:
+        return find_model(default.name, mmproj, fetch=fetch)
+    except ModelError as error:
+        if default.source is None:
+            raise
+        raise type(error)(f"{error} ({default.source} names this model)", hint=error.hint) from error
 
 
 def is_path(name: str) -> bool:

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from ggufvlm.errors import ModelError, UsageError
+from ggufvlm.models.toml_file import as_table, check_keys
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -322,29 +323,6 @@ def _check_complete(found: Mapping[str, object], known: Iterable[Field[Any]], wh
     for item in known:
         if item.name not in found and item.default is MISSING and item.default_factory is MISSING:
             raise UsageError(f"{where}: {item.name} is missing")
-
-
-def as_table(value: object, where: str) -> Mapping[str, object]:
-    """``value``, if it is a TOML table."""
-    if not isinstance(value, Mapping):
-        raise UsageError(f"{where}: must be a table, not {value!r}")
-    return value
-
-
-def check_keys(table: Mapping[str, object], known: Iterable[str], where: str) -> None:
-    """Refuse a table with a key that nobody knows.
-
-    Args:
-        table: a TOML table.
-        known: the keys that it may have.
-        where: begins the message: the file and the table's name.
-
-    Raises:
-        UsageError: names the first unknown key.
-    """
-    for key in table:
-        if key not in known:
-            raise UsageError(f"{where}: unknown key {key!r}", hint=f"keys: {', '.join(sorted(known))}")
 
 
 def read_model(model_id: str, values: object, where: str, *, origin: str) -> ModelSpec:

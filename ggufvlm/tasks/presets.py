@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ggufvlm.config import PLAIN_SETTINGS, SamplingParams, SamplingSettings, kind_of
 from ggufvlm.errors import GGUFVLMError, UsageError
-from ggufvlm.models.registry import config_dir
+from ggufvlm.models.user_config import config_path, read_config
 
 if TYPE_CHECKING:
     from ggufvlm.constraints.constraint import Constraint
@@ -73,8 +71,7 @@ def find_preset(name: str) -> Preset:
         UsageError: there is none, or the user's file is wrong.
         InputError: a schema or grammar file that the preset names cannot be read.
     """
-    path = config_dir() / "config.toml"
-    tables = _tables(path)
+    path, tables = config_path(), _tables()
     if name in tables:
         return _PresetTable(tables[name], path, name).read()
     if name not in PRESETS:
@@ -88,19 +85,13 @@ def preset_names() -> list[str]:
     Raises:
         UsageError: the user's file is wrong.
     """
-    return sorted({*PRESETS, *_tables(config_dir() / "config.toml")})
+    return sorted({*PRESETS, *_tables()})
 
 
-def _tables(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    try:
-        tables = toml.loads(path.read_text(encoding="utf-8")).get("presets", {})
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not TOML
-        raise UsageError(f"{path}: {error}") from error
+def _tables() -> dict[str, Any]:
+    tables = read_config().get("presets", {})
     if not isinstance(tables, dict):
-        raise UsageError(f"{path}: presets must be tables: [presets.NAME]")
+        raise UsageError(f"{config_path()}: presets must be tables: [presets.NAME]")
     return tables
 
 

@@ -56,7 +56,7 @@ def run_program(
 
 
 def see_program(
-    *arguments: str, folder: Path, given: bytes | None = None, columns: int = 80, timeout: float = 60
+    *arguments: str, folder: Path, given: bytes | None = None, key: str = "", columns: int = 80, timeout: float = 60
 ) -> tuple[str, int]:
     """``ggufvlm ARGUMENTS`` on a pseudo-terminal.
 
@@ -64,6 +64,7 @@ def see_program(
         arguments: what follows the program's name.
         folder: where it runs.
         given: its standard input, if that is a pipe.
+        key: is struck when it waits for one.
         columns: of the terminal.
         timeout: in seconds.
 
@@ -88,8 +89,12 @@ def see_program(
     written, code = b"", None
     deadline = time.monotonic() + timeout
     while code is None:
-        ready, _, _ = select.select([ours, parent], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
+        left = max(0.0, deadline - time.monotonic())
+        ready, _, _ = select.select([ours, parent], [], [], min(left, 0.02) if key else left)
+        if key and not termios.tcgetattr(ours)[3] & termios.ICANON:
+            os.write(ours, key.encode())
+            key = ""
+        elif not ready and left == 0:
             _parent.cache_clear()
             raise subprocess.TimeoutExpired([*arguments], timeout, written)
         piece = _read_terminal(ours) if ours in ready else b""

@@ -176,7 +176,7 @@ def find_able_model(
     spec = None if is_path(name) else parse_name(name, load_registry()).spec
     if spec is not None and convention is None:
         convention_of_entry(spec)
-    files = find_files(replace(model, model=name), quiet=output.quiet)
+    files = find_files(model, quiet=output.quiet)
     return files, convention_of(files, convention)
 
 
