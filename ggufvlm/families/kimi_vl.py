@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ggufvlm.families.convention import Convention
 from ggufvlm.families.family import SCALE_FACTOR, CanvasRule, Family
+from ggufvlm.families.templates import SHOW
 
 # MoonshotAI/Kimi-VL#56; the questions are those of LFM2.5-VL's model card, from memory
 _BOXES = Convention(
@@ -20,10 +21,16 @@ _BOXES = Convention(
     ),
 )
 
+# llama.cpp's kimi-k2 (llama-chat.cpp)
+_TURNS = SHOW + (
+    "{% for message in messages %}{{ '<|im_' + message.role + '|>' + message.role + '<|im_middle|>' }}"
+    "{{ show(message.content) + '<|im_end|>' }}{% endfor %}{{ '<|im_assistant|>assistant<|im_middle|>' }}"
+)
 FAMILIES = (
     Family(
         name="Kimi-VL",
         projectors=("kimivl",),
+        turns=_TURNS,
         canvas=CanvasRule(1, SCALE_FACTOR, (8, 1024)),
         convention=_BOXES,
     ),

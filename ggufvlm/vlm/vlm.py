@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from warnings import warn
 
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings, with_settings
 from ggufvlm.engine.request import Request
@@ -57,8 +58,7 @@ class VLM:
         """Begin to load; prefer :meth:`load`.
 
         Args:
-            files: what to load.
-            config: how.
+            files, config: what to load, and how.
             raw: see :meth:`load`.
             on_load, on_progress: get the loaded share and what comes before the first word, in another thread.
             waits_for_images: the projector is loaded after :meth:`expect`, and only if it is needed.
@@ -124,6 +124,8 @@ class VLM:
         except BaseException:
             vlm.close()
             raise
+        for text in vlm.handler.warnings:
+            warn(text, stacklevel=2)
         return vlm
 
     def expect(self, images: Sequence[Image]) -> None:
@@ -324,8 +326,7 @@ class VLM:
         """What a dialogue would take of the context. Nothing is computed.
 
         Args:
-            messages, images: as for :meth:`stream`.
-            prefill: the answer would start with this text.
+            messages, images, prefill: as for :meth:`stream`.
 
         Raises:
             ImageError: an image cannot be read.
