@@ -110,7 +110,7 @@ class Engine:
         prompt = self._runner.tokenize(request)
         if count_cells(prompt.segments) >= self.n_ctx_limit:
             prompt.close()
-            raise overflow(prompt, self.n_ctx_limit, can_grow=self.n_ctx_limit < self._runner.model.n_ctx_train)
+            raise overflow(prompt, self.n_ctx_limit, self._runner.model.n_ctx_train)
         try:
             sampler = self._runner.make_sampler(request)
         except GGUFVLMError:

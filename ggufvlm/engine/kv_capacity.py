@@ -12,6 +12,8 @@ from ggufvlm.engine.scheduler import Scheduler
 from ggufvlm.engine.sequence import Sequence, count_cells
 from ggufvlm.errors import ContextOverflow, EngineError
 
+_MOST_NAMED = 3  # images, in a message
+_LEAST_IMAGE_TOKENS = 16  # less of an image tells nothing
 ROOM_FOR_ANSWER = 512
 """Cells reserved beyond the prompt at first; the context grows when an answer needs more."""
 _LONGEST_TOKEN = 256  # characters; the longest of known vocabularies are runs of 128 blanks
@@ -117,29 +119,48 @@ def _n_reserved(sequence: Sequence) -> int:
     return sequence.n_uncomputed + inside + max(0, _room_for_answer(sequence) - len(sequence.generated))
 
 
-def overflow(prompt: Prompt, limit: int, *, can_grow: bool) -> ContextOverflow:
+def overflow(prompt: Prompt, limit: int, n_ctx_train: int) -> ContextOverflow:
     """The error of a prompt that is longer than the context: what takes how much, and what would help.
 
     Args:
         prompt: the prompt.
         limit: cells of the largest context.
-        can_grow: whether the model was trained for more.
+        n_ctx_train: cells that the model was trained for.
     """
     takes: Counter[str] = Counter()
     for chunk, part in prompt.images.values():
         takes[part.source] += chunk.n_cells
-    total = count_cells(prompt.segments)
-    parts = [f"{source} takes {n}" for source, n in takes.items()] + [f"the text {total - sum(takes.values())}"]
-    ways = []
-    if can_grow:
-        ways.append(f"--ctx-size {-(-(total + ROOM_FOR_ANSWER) // 256) * 256} makes room")
-    if takes:
-        share = max(16, (limit - (total - sum(takes.values())) - 64) // len(prompt.images))
-        ways.append(f"--image-max-tokens {share} makes the images smaller")
+    total, n_images = count_cells(prompt.segments), len(prompt.images)
+    n_text = total - sum(takes.values())
     return ContextOverflow(
-        f"the prompt needs {total} tokens and the context holds {limit}: {', '.join(parts)}",
-        hint=", or ".join(ways) or "a shorter prompt is needed: the model was trained for no more",
+        f"the prompt needs {total} tokens and the context holds {limit}: {_listed(takes, n_images)}the text {n_text}",
+        hint=", or ".join(_ways(total, n_text, n_images, limit, n_ctx_train))
+        or "a shorter prompt is needed: the model was trained for no more",
     )
+
+
+def _listed(takes: Counter[str], n_images: int) -> str:
+    """What images take: the largest ones by name."""
+    named = takes.most_common(_MOST_NAMED) if len(takes) > _MOST_NAMED else list(takes.items())
+    parts = "".join(f"{source} takes {n}, " for source, n in named)
+    return f"{n_images} images take {takes.total()} ({parts}and so on), " if len(takes) > _MOST_NAMED else parts
+
+
+def _ways(total: int, n_text: int, n_images: int, limit: int, n_ctx_train: int) -> list[str]:
+    """What would make the prompt fit."""
+    ways = []
+    wanted = -(-(total + ROOM_FOR_ANSWER) // 256) * 256
+    if limit < wanted <= n_ctx_train:
+        ways.append(f"--ctx-size {wanted} makes room")
+    room = limit - n_text - 64  # some for the answer
+    if n_images and room // n_images >= _LEAST_IMAGE_TOKENS:
+        ways.append(f"--image-max-tokens {room // n_images} makes the images smaller")
+    elif n_images > 1:
+        n_fitting = (limit - 64) * n_images // total
+        ways.append(
+            f"fewer images: about {n_fitting} of the {n_images} fit" if n_fitting > 1 else "one image at a time"
+        )
+    return ways
 
 
 def refuse_long_text(request: Request, limit: int) -> None:

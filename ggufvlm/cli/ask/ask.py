@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
     from ggufvlm.vlm.documents import Attachments
 
 
+_MANY = 8
+"""From so many images on a question about each of them is what people mean more often."""
+
+
 def read_question(
     arguments: Sequence[str], asked: PromptOptions, *, raw: bool, quiet: bool, default: str | None = None
 ) -> tuple[list[str], str]:
@@ -51,6 +57,8 @@ def read_question(
         InputError: a prompt file that cannot be read.
     """
     sources, words = expand(arguments)
+    if len(sources) >= _MANY and not quiet:
+        console.say(_about_many(arguments, len(sources)))
     if not sources:
         raise UsageError("no image given", hint='images first: photo.jpg "What is this?"; - reads one from stdin')
     if words is not None and asked.prompt is not None:
@@ -65,6 +73,12 @@ def read_question(
     if not text.strip() and default is not None:
         return sources, default
     return sources, text if text.strip() or raw else DEFAULT_PROMPT
+
+
+def _about_many(arguments: Sequence[str], n_images: int) -> str:
+    first = shlex.quote(arguments[0]) if Path(arguments[0]).is_dir() else "FOLDER"
+    each = f'ggufvlm batch {first} -p "..." -o answers.jsonl'
+    return f"note: one question about {n_images} images; {each} asks about each"
 
 
 def answer_question(

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ggufvlm.chat.turn import Turn
     from ggufvlm.vlm.answer import PromptSize
 
+_MOST_NAMED = 3  # images, in a message
+
 
 def show_context(session: ChatSession) -> None:
     """``/context``: cells of the system message, of each image, of the text, and what is free."""
@@ -48,9 +50,15 @@ def _without_asking(session: ChatSession, size: PromptSize, fits: bool) -> str:
 
 
 def _explanation(session: ChatSession, size: PromptSize) -> str:
-    parts = [
-        f"{name} ({source}) takes {n}" if source else f"the {name} {n}" for name, n, source in _occupants(session, size)
-    ]
+    rows = _occupants(session, size)
+    images = [row for row in rows if row[2]]
+    parts = [f"the {name} {n}" for name, n, source in rows if not source]
+    named = images if len(images) <= _MOST_NAMED else sorted(images, key=lambda row: -row[1])[:_MOST_NAMED]
+    of_images = [f"{name} ({source}) takes {n}" for name, n, source in named]
+    if len(images) > _MOST_NAMED:
+        of_images = [f"{len(images)} images take {sum(n for _, n, _ in images)} ({', '.join(of_images)}, and so on)"]
+    # a system message comes before the images, the text behind them
+    parts = [*parts[:-1], *of_images, parts[-1]]
     room = "" if size.total >= size.limit else f", which leaves {size.limit - size.total} for the answer"
     return f"this needs {size.total} tokens and the context holds {size.limit}{room}: {', '.join(parts)}"
 

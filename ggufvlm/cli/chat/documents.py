@@ -13,11 +13,9 @@ from ggufvlm.media.documents.document import Selection
 from ggufvlm.media.sources.read import is_url, local_path
 
 if TYPE_CHECKING:
-    from ggufvlm.media import Image
     from ggufvlm.vlm.documents import Attachments
 
 _SHARE = 0.75  # of the free context: the rest is for questions and answers
-_MOST_LINES = 4
 _OPTIONS = ("pages", "every", "frames")
 
 
@@ -94,20 +92,9 @@ def _stage_what_fits(session: ChatSession, attachments: Attachments) -> None:
     vlm, size = session.chat.vlm, session.chat.measure()
     room = round(_SHARE * (size.limit - kept_free(vlm, size.limit) - size.total))
     images, notes = attachments.images(vlm, room)
-    if len(images) <= _MOST_LINES:
-        session.stage(*images)
-    else:
-        _stage_in_one_line(session, images)
+    session.stage(*images)
     for note in notes:
         session.tell(note)
-
-
-def _stage_in_one_line(session: ChatSession, images: Sequence[Image]) -> None:
-    first = len(session.chat.images) + 1
-    session.chat.stage(*images)
-    session.changed()
-    last = first + len(images) - 1
-    session.tell(f"staged images {first} to {last}: {images[0].source} to {images[-1].source}")
 
 
 def _is_document(source: str) -> bool:

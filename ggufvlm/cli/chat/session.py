@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ggufvlm.vlm.vlm import VLM
 
 
+_MOST_LINES = 4  # that tell of staged images
 _WAYS_OUT = WaysOut(
     max_tokens="/set max_tokens raises the limit",
     context="/drop makes room",
@@ -246,7 +247,7 @@ class ChatSession:
         return f"image {number} ({self.chat.image(number).source})"
 
     def stage(self, *sources: ImageSource) -> tuple[Image, ...]:
-        """Stage images and say so, one line each.
+        """Stage images and say so, one line each; of many, one line in all.
 
         Raises:
             ImageError: one cannot be read; none is staged then.
@@ -254,6 +255,10 @@ class ChatSession:
         n_before = len(self.chat.images)
         images = self.chat.stage(*sources)
         self.changed()
+        if len(images) > _MOST_LINES:
+            first, last = images[0].source, images[-1].source
+            self.tell(f"staged images {n_before + 1} to {n_before + len(images)}: {first} to {last}")
+            return images
         for number, image in enumerate(images, n_before + 1):
             self.tell(f"staged image {number}: {image.source}, {image.width}x{image.height}")
         return images
