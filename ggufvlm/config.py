@@ -144,6 +144,9 @@ class SamplingParams:
             its place. They are the model's own: before temperature, penalties and constraint.
         show_special: control tokens become text of the answer, such as the box tokens of some models.
         ignore_eos: the token that ends an answer ends nothing, so that each run of a measurement does the same work.
+        think: whether the model thinks before it answers; ``None``: only where it always does.
+        think_budget: longest thought in tokens, besides ``max_tokens``; then the answer begins. -1 sets no limit.
+        limits_thoughts: ``max_tokens`` is the limit of thoughts and answer together.
     """
 
     max_tokens: int = 4096
@@ -162,11 +165,16 @@ class SamplingParams:
     logprobs: int | None = None
     show_special: bool = False
     ignore_eos: bool = False
+    think: bool | None = None
+    think_budget: int = 4096
+    limits_thoughts: bool = False
 
     def __post_init__(self) -> None:
-        _settle_whole(self, "max_tokens", "top_k", "penalty_last_n", or_none=("seed", "logprobs"))
+        _settle_whole(self, "max_tokens", "top_k", "penalty_last_n", "think_budget", or_none=("seed", "logprobs"))
         _settle_real(self, "temperature", "top_p", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty")
-        _require_switches(self, "repetition_guard", "show_special", "ignore_eos")
+        _require_switches(self, "repetition_guard", "show_special", "ignore_eos", "limits_thoughts")
+        _require(self.think in (True, False, None), f"think must be True, False or None, not {self.think!r:.80}")
+        _require(self.think_budget >= -1, f"the budget of thoughts must be -1 or a count: {self.think_budget}")
         object.__setattr__(self, "stop", _texts(self.stop))
         if self.constraint is not None:
             from ggufvlm.constraints.constraint import Constraint
@@ -240,6 +248,9 @@ class SamplingSettings(TypedDict, total=False):
     logprobs: int | None
     show_special: bool
     ignore_eos: bool
+    think: bool | None
+    think_budget: int
+    limits_thoughts: bool
 
 
 def with_settings(sampling: SamplingParams, settings: Mapping[str, Any]) -> SamplingParams:
@@ -256,7 +267,7 @@ def with_settings(sampling: SamplingParams, settings: Mapping[str, Any]) -> Samp
     return replace(sampling, **settings)
 
 
-_NEVER_TEXT = ("constraint", "ignore_eos")
+_NEVER_TEXT = ("constraint", "ignore_eos", "limits_thoughts")
 PLAIN_SETTINGS = tuple(item.name for item in fields(SamplingParams) if item.name not in _NEVER_TEXT)
 """Names of the settings that can be written as text: in a file, or as a command of a chat."""
 
@@ -264,7 +275,7 @@ PLAIN_SETTINGS = tuple(item.name for item in fields(SamplingParams) if item.name
 def kind_of(name: str) -> type:
     """The type of a plain setting: bool, int, float or tuple (of texts)."""
     default = getattr(SamplingParams(), name)
-    return int if default is None else type(default)
+    return bool if name == "think" else int if default is None else type(default)
 
 
 def settings_in(source: object) -> SamplingSettings:

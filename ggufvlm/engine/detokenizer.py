@@ -11,15 +11,20 @@ class Detokenizer:
 
     Args:
         stop: strings that end the answer; neither they nor what follows is ever returned.
-        strip_start: drop blanks before the first other character.
+        strip_start: drop spaces before the first other character.
     """
 
     def __init__(self, stop: Sequence[str] = (), *, strip_start: bool = False) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stop = tuple(stop)
         self._strip_start = strip_start
+        self._stripped: str | None = " "
         self._held = ""
         self.stopped = False
+
+    def strip_all_blanks(self) -> None:
+        """Drop spaces and line breaks before the next other character: the answer begins here."""
+        self._strip_start, self._stripped = True, None
 
     def push(self, piece: bytes) -> str:
         """Text that is now certain. Empty once a stop string has come."""
@@ -32,7 +37,7 @@ class Detokenizer:
     def _release(self, text: str, *, final: bool) -> str:
         self._held += text
         if self._strip_start:
-            self._held = self._held.lstrip(" ")
+            self._held = self._held.lstrip(self._stripped)
             self._strip_start = not self._held
         found = [at for at in (self._held.find(stop) for stop in self._stop) if at >= 0]
         if found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
@@ -119,7 +119,9 @@ class Engine:
         max_tokens = 0 if request.only_prefill else request.sampling.max_tokens
         sequence = Sequence(self._next_id, prompt.segments, max_tokens, seed=sampler.seed)
         self._next_id += 1
-        self._tasks[sequence.id] = Task.make(request, prompt, sampler, time.perf_counter())
+        thoughts = self._runner.make_splitter(request)
+        sequence.thoughts_are_counted = request.thoughts is not None and request.thoughts.are_counted
+        self._tasks[sequence.id] = Task.make(request, prompt, sampler, thoughts, time.perf_counter())
         self._scheduler.add(sequence)
         return sequence
 
@@ -323,28 +325,30 @@ class Engine:
             return self._finish(sequence, "stop")
         sequence.generated.append(token)
         sequence.next_token = token
-        text = task.detokenizer.push(self._runner.model.vocab.piece(token, special=task.show_special))
+        thought, text = task.read(sequence, token, self._runner.model.vocab)
         sequence.timings.decode += time.perf_counter() - began
         reason = task.reason_to_end(sequence, self.n_ctx_limit)
-        return Output(sequence, text) if reason is None else self._finish(sequence, reason, text)
+        if reason is None:
+            return Output(sequence, text, thought=thought)
+        return self._finish(sequence, reason, text, thought)
 
     # -- ends
 
-    def _finish(self, sequence: Sequence, reason: FinishReason, text: str = "") -> Output:
+    def _finish(self, sequence: Sequence, reason: FinishReason, text: str = "", thought: str = "") -> Output:
         task = self._tasks.pop(sequence.id)
         if sequence.slot >= 0 and sequence.is_inside_image:
             self._slots.cut_back(sequence)
         task.close()
         sequence.status, sequence.finish_reason = Status.FINISHED, reason
         self._scheduler.remove(sequence)
-        return Output(sequence, text + task.detokenizer.finish(), is_last=True)
+        last_thought, last_text = task.read_end()
+        return Output(sequence, text + last_text, is_last=True, thought=thought + last_thought)
 
     def _fail(self, sequence: Sequence, error: EngineError) -> Output:
         try:
-            text = self._finish(sequence, "error").text
+            return replace(self._finish(sequence, "error"), error=error)
         except Exception:  # noqa: BLE001 - what made it fail may keep its last words, too
-            text = ""
-        return Output(sequence, text, is_last=True, error=error)
+            return Output(sequence, "", is_last=True, error=error)
 
     def _report(self, stage: Literal["encode", "prefill"], done: int, total: int | None) -> None:
         if self.on_progress is not None:

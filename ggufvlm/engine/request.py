@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ggufvlm.config import SamplingParams
+from ggufvlm.engine.thoughts import ThoughtMarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Request:
         strip_start: drop blanks that the model puts before its answer.
         only_prefill: compute the prompt and say nothing, so that a prompt that begins like it starts sooner.
         continuation: the answer is this text, whatever the model would say: how probable it is gets measured.
+        thoughts: how the model thinks before it answers; None if it does not.
     """
 
     parts: tuple[Part, ...]
@@ -81,6 +83,7 @@ class Request:
     strip_start: bool = True
     only_prefill: bool = False
     continuation: str | None = None
+    thoughts: ThoughtMarks | None = None
 
 
 def merge_text(parts: tuple[Part, ...], control_tokens: Callable[[str], list[int]]) -> list[Part]:

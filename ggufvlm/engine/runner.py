@@ -14,6 +14,7 @@ from ggufvlm.engine.embedding_cache import EmbeddingCache
 from ggufvlm.engine.request import ImagePart, Part, Request, TextPart, TokensPart, merge_text
 from ggufvlm.engine.scheduler import TokenRow
 from ggufvlm.engine.sequence import ImageSegment, Segment, TextSegment, append_tokens
+from ggufvlm.engine.thoughts import ThoughtSplitter
 from ggufvlm.errors import EngineError, UsageError
 from ggufvlm.llama.chunks import ImageInput, InputChunk, InputChunks, TextInput, text_chunk
 from ggufvlm.llama.context import AbortFlag, Context, ContextShape, OnNativeCall
@@ -335,9 +336,24 @@ class Runner:
             return Sampler(request.sampling, vocab)
         return GivenTokens(vocab.tokenize(request.continuation, parse_special=False), vocab.eos_id)
 
-    def sample(self, sampler: Sampler | GivenTokens, row: int) -> int:
-        """The token that follows a row of the last token step."""
-        return sampler.sample(self.context, row)
+    def make_splitter(self, request: Request) -> ThoughtSplitter | None:
+        """What tells the thoughts of an answer from its text; None if there are none."""
+        marks, vocab = request.thoughts, self.model.vocab
+        if marks is None:
+            return None
+        opening, closing = (vocab.tokenize(mark, parse_special=True) for mark in (marks.opening, marks.closing))
+        special = frozenset(token for token in (*opening, *closing) if vocab.looks_special(token))
+        return ThoughtSplitter(marks, opening, closing, special)
+
+    def sample(self, sampler: Sampler | GivenTokens, row: int, *, is_free: bool = False) -> int:
+        """The token that follows a row of the last token step.
+
+        Args:
+            sampler: chooses it.
+            row: of the last step.
+            is_free: a constraint does not hold yet.
+        """
+        return sampler.sample(self.context, row, is_free=is_free)
 
     def logits(self, row: int) -> NDArray[np.float32]:
         """Logits [n_vocab] of a row of the last token step, before a token is chosen."""

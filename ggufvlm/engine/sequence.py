@@ -114,6 +114,8 @@ class Sequence:
         n_encoded, n_recalled: images and tiles that were encoded, or whose embeddings were known.
         next_token: sampled, not yet computed.
         generated: sampled tokens, without the one that ended the answer.
+        n_thoughts: those of them that are thoughts, or marks around them.
+        thoughts_are_counted: whether they count for ``max_tokens``.
         logprobs: of the tokens in ``generated``, if they were asked for.
         score: log-probability of a given continuation.
     """
@@ -134,6 +136,8 @@ class Sequence:
     n_recalled: int = 0
     next_token: int | None = None
     generated: list[int] = field(default_factory=list)
+    n_thoughts: int = 0
+    thoughts_are_counted: bool = False
     logprobs: list[TokenLogprob] = field(default_factory=list)
     score: float = 0.0
     finish_reason: FinishReason | None = None
@@ -153,7 +157,12 @@ class Sequence:
         """Which limit ended the answer, if its length did."""
         if self.finish_reason != "length":
             return None
-        return "max_tokens" if len(self.generated) == self.max_tokens else "context"
+        return "max_tokens" if self.n_counted == self.max_tokens else "context"
+
+    @property
+    def n_counted(self) -> int:
+        """Tokens so far that count for ``max_tokens``."""
+        return len(self.generated) - (0 if self.thoughts_are_counted else self.n_thoughts)
 
     @property
     def is_prefilled(self) -> bool:

@@ -38,13 +38,16 @@ class Ticket:
     Attributes:
         sequence: the engine's record of the request.
         outputs: what the engine gave it, until it is taken out.
-        said: all text of the answer so far, whether or not it was taken out.
+        on_thought: takes each piece of the thoughts, while the iteration waits for text.
+        said, thought: all text of the answer and of the thoughts so far, whether or not it was taken out.
     """
 
     _worker: EngineThread
     sequence: Sequence
     outputs: Outputs = field(default_factory=queue.SimpleQueue)
     said: list[str] = field(default_factory=list)
+    thought: list[str] = field(default_factory=list)
+    on_thought: Callable[[str], None] | None = None
     _end: BaseException | None = None
 
     def __iter__(self) -> Iterator[str]:
@@ -62,10 +65,15 @@ class Ticket:
                 break
             if output.is_last:
                 self._end = output.error or StopIteration()
+            if output.thought and self.on_thought is not None:
+                self.on_thought(output.thought)
             if output.text:
                 return str(output.text)
         end, self._end = self._end, StopIteration()
-        raise end
+        try:
+            raise end
+        finally:
+            del end  # its traceback holds this frame, and with it who waits for the answer
 
     def abort(self) -> None:
         """Make the answer end soon; the iteration then ends with what was said."""
@@ -204,6 +212,7 @@ class EngineThread:
         for output in outputs:
             ticket = self._tickets.pop(output.sequence.id) if output.is_last else self._tickets[output.sequence.id]
             ticket.said.append(output.text)
+            ticket.thought.append(output.thought)
             ticket.outputs.put(output)
 
     def close(self, patience: float | None = None) -> None:

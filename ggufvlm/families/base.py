@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ggufvlm.engine.request import TextPart
 from ggufvlm.errors import ImageError, UsageError
@@ -12,6 +12,7 @@ from ggufvlm.families.messages import Message
 from ggufvlm.families.sizes import shrunk
 from ggufvlm.families.template import ImageStyle, SpecialTokens, render
 from ggufvlm.families.templates import BUILTIN_TEMPLATES
+from ggufvlm.families.thinking import Thinking, ThinkingStyle, find_thinking
 from ggufvlm.media import Image, ImagePlan, Resample
 
 
@@ -20,10 +21,8 @@ class ModelFacts:
     """What a handler has to know of a model.
 
     Attributes:
-        name, family: what the model and its family are called.
         template: the GGUF's Jinja source, ``None`` if it has none.
         builtin_template: name of the built-in template to use in place of the GGUF's.
-        turns: Jinja source of the family's own template, where it is known.
         tokens: begin and end of a sequence.
         patch_size, merge_size: pixels of a patch's side; patches per side that become one token.
         image_min_tokens: least tokens of an image; ``None`` leaves them to the family.
@@ -37,14 +36,12 @@ class ModelFacts:
         has_tiles: whether libmtmd cuts images into tiles by a list of resolutions in the file, as of LLaVA 1.6.
         square: side in pixels of the one square that the tower takes; ``None`` leaves the fitting to libmtmd.
         pad_color: what to fill it with beside the image; ``None`` stretches the image over it.
+        thinks: the marks around thoughts of the family's models, where some of them think.
         rolls_patches: whether the repair of the class token wants its patches rolled.
     """
 
-    name: str = "model"
-    family: str = "a family that is not known"
     template: str | None = None
     builtin_template: str | None = None
-    turns: str | None = None
     tokens: SpecialTokens = field(default_factory=SpecialTokens)
     patch_size: int = 14
     merge_size: int = 1
@@ -57,6 +54,7 @@ class ModelFacts:
     has_tiles: bool = False
     square: int | None = None
     pad_color: tuple[int, int, int] | None = None
+    thinks: ThinkingStyle | None = None
     rolls_patches: bool = False
 
 
@@ -68,6 +66,7 @@ _NARROWEST = 200  # times one side may be the other where libmtmd resizes: of so
 class ChatHandler:
     """A family of models. Knows no pixels and no llama.cpp."""
 
+    fallback_template: ClassVar[str] = "chatml"
     images: ClassVar[ImageStyle] = ImageStyle()
     resample: ClassVar[Resample] = "bicubic"
 
@@ -80,45 +79,41 @@ class ChatHandler:
         return self.facts.patch_size * self.facts.merge_size
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a user should know before the first answer, a line each."""
-        return tuple(text for text in (self._template_warning, self._limit_warning) if text)
+    def _uses_own_template(self) -> bool:
+        # the registry names a built-in one only where the GGUF's does not work
+        return self.facts.template is not None and self.facts.builtin_template is None
 
     @property
-    def _template_warning(self) -> str:
-        facts = self.facts
-        if facts.template is not None or facts.builtin_template is not None:
-            return ""
-        how = f"as for {facts.family}" if facts.turns else "as ChatML, which is a guess"
-        return (
-            f"{facts.name}: the file carries no chat template: prompts are written {how}; --raw sends them as they are"
-        )
+    def _builtin_name(self) -> str:
+        name = self.facts.builtin_template or self.fallback_template
+        if name not in BUILTIN_TEMPLATES:
+            raise UsageError(
+                f"there is no built-in chat template {name!r}", hint=f"known: {', '.join(BUILTIN_TEMPLATES)}"
+            )
+        return name
 
     @property
-    def _limit_warning(self) -> str:
-        limit, bounds, family = self.facts.image_max_tokens, self.token_bounds, self.facts.family
-        if limit is None:
-            return ""
-        if bounds is None:
-            return f"--image-max-tokens has no effect: with {family} the tokens of an image do not depend on its size"
-        if limit < bounds[0]:
-            return f"--image-max-tokens {limit}: with {family} an image takes at least {bounds[0]} tokens"
-        return ""
+    def thinking(self) -> Thinking:
+        """Whether and how the model thinks before it answers.
 
-    def render(self, messages: Sequence[Message]) -> list[TextPart | Image]:
+        Raises:
+            ModelError: its template is broken.
+        """
+        return find_thinking(self.facts.template if self._uses_own_template else None, self.facts.thinks)
+
+    def render(self, messages: Sequence[Message], told: Mapping[str, Any] | None = None) -> list[TextPart | Image]:
         """The prompt of a dialogue, up to where the answer begins. Images stay where the user put them.
+
+        Args:
+            messages: the dialogue.
+            told: variables of the template, such as those of :meth:`Thinking.variables`.
 
         Raises: UsageError, ModelError: see :func:`~ggufvlm.families.template.render`.
         """
-        facts, name = self.facts, self.facts.builtin_template
-        if name is not None:  # the registry names one only where the GGUF's does not work
-            if name not in BUILTIN_TEMPLATES:
-                known = ", ".join(BUILTIN_TEMPLATES)
-                raise UsageError(f"there is no built-in chat template {name!r}", hint=f"known: {known}")
-            return render(BUILTIN_TEMPLATES[name], messages, facts.tokens, image_type="image")
-        if facts.template is not None:
-            return render(facts.template, messages, facts.tokens, images=self.images)
-        return render(facts.turns or BUILTIN_TEMPLATES["chatml"], messages, facts.tokens, image_type="image")
+        if self._uses_own_template and self.facts.template is not None:
+            return render(self.facts.template, messages, self.facts.tokens, images=self.images, told=told)
+        source = BUILTIN_TEMPLATES[self._builtin_name]
+        return render(source, messages, self.facts.tokens, image_type="image", told=told)
 
     @property
     def token_bounds(self) -> tuple[int, int] | None:

@@ -39,9 +39,6 @@ def make_handler(
     patch_size = report.patch_size or 14
     merge_size = report.spatial_merge_size or _scale_factor(files.mmproj) or family.merge_size
     facts = ModelFacts(
-        name=files.name,
-        family=family.name,
-        turns=family.turns,
         builtin_template=spec.template if spec else None,
         patch_size=patch_size,
         merge_size=merge_size,
@@ -52,6 +49,7 @@ def make_handler(
         usual_max_tokens=_usual_budget(image),
         token_bounds=_token_bounds(family, report, (patch_size * merge_size) ** 2),
         has_tiles=report.has_image_grid,
+        thinks=family.thinks,
     )
     return family.handler(facts if repair is None else _on_a_square(facts, report, repair))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ggufvlm.families.base import ChatHandler
 from ggufvlm.families.convention import Convention
 from ggufvlm.families.pages import GENERAL, PagePrompts
+from ggufvlm.families.thinking import ThinkingStyle
 
 SCALE_FACTOR, MERGE_SIZE = "clip.vision.projector.scale_factor", "clip.vision.spatial_merge_size"
 
@@ -38,8 +39,6 @@ class Family:
         word: what ``handler`` in models.toml says for it; several families may share it. Empty: none does.
         architectures: of its language models, where these tell it from a family with the same projector.
         names: parts of its models' names, where only these tell it from a family with the same projector.
-        turns: Jinja source of a template for models of it whose GGUF carries none; it prints ``part.text`` for an
-            image. ``None``: nobody knows one.
         merge_size: patches of a token's side where the projector's file does not tell.
         token_bounds: between which numbers of tokens libmtmd, or a file, lets a limit choose, where neither the handler
             nor ``canvas`` knows; ``None``: it has no effect.
@@ -47,6 +46,7 @@ class Family:
         canvas: how libmtmd letterboxes, where it does.
         convention: how models of it that the registry does not know write boxes; ``None``: nobody knows that they do.
         pages: how it is asked to read.
+        thinks: the marks around the thoughts of its models, where some of them think.
         known_faults: what llama.cpp is known to compute otherwise than the reference, and we cannot mend.
     """
 
@@ -56,11 +56,11 @@ class Family:
     word: str = ""
     architectures: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
-    turns: str | None = None
     merge_size: int = 2
     token_bounds: tuple[int, int] | None = None
     takes_any_size: bool = False
     canvas: CanvasRule | None = None
     convention: Convention | None = None
     pages: PagePrompts = GENERAL
+    thinks: ThinkingStyle | None = None
     known_faults: tuple[str, ...] = ()

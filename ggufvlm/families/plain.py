@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ggufvlm.engine.request import TextPart
 from ggufvlm.families.base import ChatHandler
 from ggufvlm.families.control import text_parts
 from ggufvlm.families.messages import Message
+from ggufvlm.families.thinking import Thinking
 from ggufvlm.media import Image, ImagePlan
 
 
@@ -18,7 +20,11 @@ class PlainHandler(ChatHandler):
         super().__init__(family.facts)
         self._family = family
 
-    def render(self, messages: Sequence[Message]) -> list[TextPart | Image]:
+    @property
+    def thinking(self) -> Thinking:
+        return Thinking(style=None)
+
+    def render(self, messages: Sequence[Message], told: Mapping[str, Any] | None = None) -> list[TextPart | Image]:
         items = [item for message in messages for item in message.content if item]
         parts: list[TextPart | Image] = []
         for item in items:
@@ -35,10 +41,6 @@ class PlainHandler(ChatHandler):
 
     def n_tokens(self, width: int, height: int) -> int | None:
         return self._family.n_tokens(width, height)
-
-    @property
-    def _template_warning(self) -> str:
-        return ""
 
     @property
     def token_bounds(self) -> tuple[int, int] | None:

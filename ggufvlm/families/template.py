@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -50,6 +51,7 @@ def render(
     *,
     image_type: str = "text",
     images: ImageStyle | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> list[TextPart | Image]:
     """Render a dialogue and the beginning of the answer.
 
@@ -66,6 +68,7 @@ def render(
             an image, which libmtmd adds.
         images: if the template prints the family's word for an image, parts are shown to it as images first,
             since it may print something else beside them than beside texts.
+        told: further variables of the template.
 
     Raises:
         ModelError: the template is broken, computes indefinitely, or leaves out even a single question.
@@ -79,7 +82,7 @@ def render(
     kinds = ("image", image_type) if knows_images else (image_type,)
     for dialogue, kind, shape in product(_as_sent_or_joined(words.numbered), kinds, _SHAPES):
         try:
-            text = compiled(shape(dialogue, kind), tokens)
+            text = compiled(shape(dialogue, kind), tokens, told or {})
         except _Refused as error:
             refusal = refusal or str(error)
             continue
@@ -212,7 +215,30 @@ def _joined(messages: Sequence[_NumberedMessage]) -> list[_NumberedMessage]:
 
 
 @functools.lru_cache(maxsize=16)
-def _compile(source: str) -> Callable[[Shape, SpecialTokens], str]:
+def variables(source: str) -> frozenset[str]:
+    """Names that a template looks up and does not set itself.
+
+    Raises:
+        ModelError: the template is broken.
+    """
+    from jinja2 import meta
+
+    from ggufvlm.families.template_bounds import BoundedEnvironment
+
+    with _told_if_broken():
+        return frozenset(meta.find_undeclared_variables(BoundedEnvironment({}).parsed(source)))
+
+
+@contextmanager
+def _told_if_broken() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise ModelError(f"the model's chat template is broken: {_in_a_line(error)}", hint=_HINT) from error
+
+
+@functools.lru_cache(maxsize=16)
+def _compile(source: str) -> Callable[[Shape, SpecialTokens, Mapping[str, Any]], str]:
     from ggufvlm.families.template_bounds import BoundedEnvironment
     from ggufvlm.families.template_costs import TooMuch
 
@@ -220,19 +246,17 @@ def _compile(source: str) -> Callable[[Shape, SpecialTokens], str]:
         raise _Refused(_in_a_line(message))
 
     environment = BoundedEnvironment({"raise_exception": refuse})
-    try:
+    with _told_if_broken():
         template = environment.compiled(source)
-    except Exception as error:
-        raise ModelError(f"the model's chat template is broken: {_in_a_line(error)}", hint=_HINT) from error
 
-    def rendered(messages: Shape, tokens: SpecialTokens) -> str:
+    def rendered(messages: Shape, tokens: SpecialTokens, told: Mapping[str, Any]) -> str:
         names = {
             "messages": messages,
             "bos_token": tokens.bos,
             "eos_token": tokens.eos,
             "add_generation_prompt": True,
             "tools": None,
-            "enable_thinking": False,
+            **told,
         }
         try:
             return environment.rendered(template, names)

@@ -105,10 +105,21 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             TooMuch: it is too long.
             Exception: it is broken.
         """
+        self._require_short(source)
+        return self.from_string(source)
+
+    def parsed(self, source: str) -> nodes.Template:
+        """A template's syntax tree.
+
+        Raises: as :meth:`compiled`.
+        """
+        self._require_short(source)
+        return self.parse(source)
+
+    def _require_short(self, source: str) -> None:
         if len(source) > MAX_SOURCE:
             raise TooMuch(f"it is longer than {MAX_SOURCE} characters")
         self._budget.left = _UNITS
-        return self.from_string(source)
 
     def rendered(self, template: Template, names: dict[str, Any]) -> str:
         """What a template makes of what it is given, ``messages`` among it.

@@ -36,17 +36,22 @@ class Sampler:
         """Whether a constraint lets nothing follow."""
         return self._matcher is not None and self._matcher.is_complete
 
-    def sample(self, context: Context, row: int) -> int:
+    def sample(self, context: Context, row: int, *, is_free: bool = False) -> int:
         """Choose the token that follows a row of the last step, and remember it for the penalties.
 
         Under a constraint any token is drawn first, and only if that one is not allowed the others are ruled out: a
         model that knows what is wanted pays next to nothing. A second draw after a refused one has the distribution
         of the allowed tokens. The penalties' memory takes in each draw, so there the first one has to count.
 
+        Args:
+            context: that computed the step.
+            row: of the step.
+            is_free: the constraint does not hold yet.
+
         Raises:
             EngineError: the constraint cannot be followed further.
         """
-        if self._matcher is None:
+        if self._matcher is None or is_free:
             return self._draw(context, row)
         if self._has_penalties:
             self._matcher.mask(context.logits(row))
@@ -87,7 +92,7 @@ class GivenTokens:
         """Whether the answer has ended where the vocabulary has no token for it."""
         return not self._rest and self._end < 0
 
-    def sample(self, _context: Context, _row: int) -> int:
+    def sample(self, _context: Context, _row: int, *, is_free: bool = False) -> int:
         """The next token of the answer."""
         return self._rest.pop() if self._rest else self._end
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ggufvlm.constraints.constraint import Constraint
 from ggufvlm.engine.request import ImagePart, Request
@@ -69,7 +69,8 @@ class Usage:
         n_restored: of the cached ones, read from a snapshot on disk.
         n_images_encoded: image pieces that went through the projector.
         n_images_recalled: image pieces whose projector output was known, from memory or disk.
-        n_generated: tokens of the answer.
+        n_generated: tokens that the model made, thoughts among them.
+        n_thoughts: tokens of its thoughts.
         n_ctx: size of the context.
     """
 
@@ -80,6 +81,7 @@ class Usage:
     n_images_recalled: int
     n_generated: int
     n_ctx: int
+    n_thoughts: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +107,7 @@ class Answer:
         repair: what is mended of llama.cpp's own computation for this model (``llava: class token``), if anything.
         projector: the derived projector that was used (``BF16 (derived, faster here)``); None: as it was published.
         logprobs: of each token, if they were asked for; a stop string's tokens are among them.
+        reasoning: what the model thought before it answered; empty if it did not.
         value: what the JSON of an answer to a ``schema`` says: an instance of a pydantic model, or plain data.
     """
 
@@ -119,6 +122,7 @@ class Answer:
     repair: str | None = None
     projector: str | None = None
     logprobs: tuple[TokenLogprob, ...] | None = None
+    reasoning: str = ""
     value: Any = None
 
     def __str__(self) -> str:
@@ -183,6 +187,7 @@ def finished_answer(
     sequence, timings = ticket.sequence, ticket.sequence.timings
     return Answer(
         text=request.prefill + "".join(ticket.said),
+        reasoning="".join(ticket.thought),
         finish_reason=sequence.finish_reason or "error",
         stop_reason=sequence.stop_reason,
         model=model,
@@ -195,6 +200,7 @@ def finished_answer(
             n_images_recalled=sequence.n_recalled,
             n_generated=len(sequence.generated),
             n_ctx=n_ctx,
+            n_thoughts=sequence.n_thoughts,
         ),
         times=AnswerTimes(
             load=load_seconds,
@@ -249,6 +255,14 @@ class PendingAnswer:
         self.ticket.abort()
 
 
+class Pieces(Protocol):
+    """Pieces of an answer's text, and on the way to them those of its thoughts."""
+
+    on_thought: Callable[[str], None] | None
+
+    def __next__(self) -> str: ...
+
+
 class AnswerStream:
     """Iterate for pieces of text as they are made; :attr:`answer` is complete when the iteration has ended.
 
@@ -256,9 +270,21 @@ class AnswerStream:
 
     Attributes:
         is_over: whether nothing more comes: all is said, or something went wrong.
+        on_thought: takes pieces of what the model thinks before it answers, while the iteration waits for the answer.
     """
 
-    def __init__(self, pieces: Iterator[str], abort: Callable[[], None], finish: Callable[[], Answer]) -> None:
+    def __init__(
+        self, pieces: Pieces, abort: Callable[[], None], finish: Callable[[], Answer], start: str = ""
+    ) -> None:
+        """Make the stream.
+
+        Args:
+            pieces: the text as it is made.
+            abort: makes it end soon.
+            finish: makes the answer when it has ended.
+            start: the text that the answer begins with.
+        """
+        self._start = start
         self._pieces = pieces
         self._abort = abort
         self._finish = finish
@@ -268,7 +294,18 @@ class AnswerStream:
     def __iter__(self) -> Iterator[str]:
         return self
 
+    @property
+    def on_thought(self) -> Callable[[str], None] | None:
+        return self._pieces.on_thought
+
+    @on_thought.setter
+    def on_thought(self, take: Callable[[str], None] | None) -> None:
+        self._pieces.on_thought = take
+
     def __next__(self) -> str:
+        if self._start:
+            start, self._start = self._start, ""
+            return start
         try:
             return next(self._pieces)
         except StopIteration:

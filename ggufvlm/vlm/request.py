@@ -147,10 +147,18 @@ class RequestBuilder:
         require_text("prefill", prefill)
         begun = dialogue[-1].role == "assistant" and continues
         said = dialogue[-1].text if begun else ""
-        rendered = self.handler.render(dialogue[:-1] if begun else dialogue)
+        thinking = self.handler.thinking
+        told = thinking.variables(sampling.think)
+        rendered = self.handler.render(dialogue[:-1] if begun else dialogue, told)
+        thoughts = thinking.marks(
+            rendered, sampling.think, budget=sampling.think_budget, are_counted=sampling.limits_thoughts
+        )
         parts: list[Part] = [self._image(item) if isinstance(item, Image) else item for item in rendered]
         if said + prefill:
+            if thoughts is not None and thoughts.is_open:  # what is given is the answer
+                parts.append(TextPart(f"\n{thoughts.closing}\n\n", trusted=True))
             parts.append(TextPart(said + prefill))
+            thoughts = None
         add_special = self._adds_special(parts)  # may put the begin token in front of them
         return Request(
             parts=tuple(parts),
@@ -158,6 +166,7 @@ class RequestBuilder:
             add_special=add_special,
             prefill=prefill,
             strip_start=not (self.is_raw or said or prefill or sampling.constraint),
+            thoughts=thoughts,
         )
 
     def build_behind(

@@ -6,10 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from warnings import warn
 
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings, with_settings
 from ggufvlm.engine.request import Request
@@ -58,7 +56,8 @@ class VLM:
         """Begin to load; prefer :meth:`load`.
 
         Args:
-            files, config: what to load, and how.
+            files: what to load.
+            config: how.
             raw: see :meth:`load`.
             on_load, on_progress: get the loaded share and what comes before the first word, in another thread.
             waits_for_images: the projector is loaded after :meth:`expect`, and only if it is needed.
@@ -124,8 +123,6 @@ class VLM:
         except BaseException:
             vlm.close()
             raise
-        for text in vlm.handler.warnings:
-            warn(text, stacklevel=2)
         return vlm
 
     def expect(self, images: Sequence[Image]) -> None:
@@ -213,7 +210,7 @@ class VLM:
         pending = self.submit(self.build_request(messages, images=images, prefill=prefill, **settings))
         # no generator: Ctrl-C would end it, and the answer would be made before the engine has ended it
         finish = pending.finish if shape is None else lambda: shape.fill(pending.finish())
-        return AnswerStream(chain([prefill] if prefill else [], pending.ticket), pending.abort, finish)
+        return AnswerStream(pending.ticket, pending.abort, finish, prefill)
 
     def prepare(self, messages: Messages, *, images: Sequence[ImageSource] = ()) -> None:
         """Begin to compute a dialogue that is likely to be asked about next, and return at once.
@@ -326,7 +323,8 @@ class VLM:
         """What a dialogue would take of the context. Nothing is computed.
 
         Args:
-            messages, images, prefill: as for :meth:`stream`.
+            messages, images: as for :meth:`stream`.
+            prefill: the answer would start with this text.
 
         Raises:
             ImageError: an image cannot be read.

@@ -27,13 +27,7 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The model is loaded.
-
-    Attributes:
-        warnings: what is to be known of it, a line each.
-    """
-
-    warnings: tuple[str, ...]
+    """The model is loaded."""
 
 
 @dataclass(frozen=True, slots=True)

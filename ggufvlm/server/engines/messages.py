@@ -12,30 +12,20 @@ from ggufvlm.workers.framing import Failure
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Load:
-    """Down, first: which model, and how. Up comes :class:`EngineReady` or a :class:`Failure`.
-
-    Attributes:
-        aliases: other names of it, which clients may use.
-    """
+    """Down, first: which model, and how. Up comes :class:`EngineReady` or a :class:`Failure`."""
 
     files: ModelFiles
     config: EngineConfig
     limits: Limits
     raw: bool = False
     debug: bool = False
-    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EngineReady:
-    """Up: the model is loaded; a fraction of it, 0 to 1, on a GPU.
-
-    Attributes:
-        warnings: what is to be known of it, a line each.
-    """
+    """Up: the model is loaded; a fraction of it, 0 to 1, on a GPU."""
 
     on_gpu: float
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
