@@ -21,7 +21,7 @@ from ggufvlm.batch.journal.journal import Journal
 from ggufvlm.batch.journal.rows import COLUMNS, Row
 from ggufvlm.batch.outputs.gallery import write_gallery
 from ggufvlm.batch.outputs.sidecar import Sidecars, SidecarStyle
-from ggufvlm.batch.outputs.writers import find_writer, journal_path
+from ggufvlm.batch.outputs.writers import find_writer, journal_path, parse_columns
 from ggufvlm.errors import OutputError, UsageError
 from ggufvlm.media.metadata.xmp import described, description, keywords
 from tests.batch.conftest import draw_scenes
@@ -63,6 +63,36 @@ def test_csv_that_no_spreadsheet_computes(folder: Path) -> None:
     assert (found[0]["id"], found[0]["seed"]) == ("'=a.png", "-5")
     with pytest.raises(UsageError, match="--csv-safe"):
         find_writer(Path("out.parquet"), csv_safe=True)
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.tsv", "out.parquet"])
+def test_answers_come_first_and_columns_can_be_chosen(folder: Path, name: str) -> None:
+    import pandas
+
+    def columns(*wanted: str) -> list[str]:
+        writer = find_writer(Path(name), columns=wanted)
+        assert writer is not None
+        writer(Path(name), iter(ROWS))
+        frame = pandas.read_parquet(name) if name.endswith("t") else pandas.read_csv(name, sep=",\t"[name == "out.tsv"])
+        assert frame["answer"][0] == NASTY
+        return list(frame.columns)
+
+    everything = columns()
+    assert everything[:3] == ["id", "answer", "path"]
+    assert {*everything} == {*COLUMNS, "error_class", "error_text"} - {"error"}
+    assert columns("error_text", "answer", "id") == ["error_text", "answer", "id"]
+
+
+def test_columns_that_do_not_exist() -> None:
+    assert parse_columns(" answer, id,answer ") == ("answer", "id")
+    with pytest.raises(UsageError, match="anwser") as told:
+        parse_columns("id,anwser")
+    assert told.value.hint == "did you mean answer?"
+    for given in ("", " , ", "id,error"):
+        with pytest.raises(UsageError, match="--columns"):
+            parse_columns(given)
+    with pytest.raises(UsageError, match="--columns is for"):
+        find_writer(Path("out.jsonl"), columns=("id",))
 
 
 def test_csv_and_parquet_in_pandas_and_duckdb(folder: Path) -> None:

@@ -203,6 +203,19 @@ def test_paths_through_a_pipe_sidecars_and_parquet(run: Run, shots: Path, folder
         assert Path(row["path"]).with_suffix(".txt").read_text() == f"sks, {row['answer']}\n"
 
 
+def test_the_last_line_names_all_that_was_written(run: Run, shots: Path, folder: Path) -> None:
+    command = ["batch", "shots", "-p", PROMPT, "-o", "out.csv", "--html", "page.html", "--columns", "answer,id"]
+    done = run(*command, "--sidecar", "txt", "--embed", "xmp", "--embed-to", "copies")
+    assert done.returncode == 0, done.stderr
+    last = done.stderr.decode().splitlines()[-1]
+    assert last == "written: out.csv, out.csv.journal.jsonl, page.html, 6 sidecars, 6 images in copies"
+    header, *lines = (folder / "out.csv").read_text().splitlines()
+    assert (header, len(lines)) == ("answer,id", 6)
+    assert run(*command, "--sidecar", "txt").stderr.splitlines()[-1].endswith(b"page.html"), "they were there before"
+    done = run("batch", "shots", "-p", PROMPT, "-o", "out.csv", "--columns", "anwser")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, b"hint: did you mean answer?")
+
+
 def test_xmp_sidecars_keep_what_others_wrote(run: Run, shots: Path, folder: Path) -> None:
     theirs = (
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'

@@ -77,6 +77,11 @@ class Embedder:
         """Whether it writes keywords in place of descriptions."""
         return self._style.keywords
 
+    @property
+    def folder(self) -> Path | None:
+        """Where copies go; ``None`` if there are none."""
+        return self._style.folder
+
     def __call__(self, item: Item, row: Row | None) -> None:
         """Put the answer of a row into its image.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,18 +20,36 @@ from ggufvlm.files import replacing_durably
 Writer = Callable[[Path, Iterable[Row]], None]
 
 _FLAT_COLUMNS: dict[str, type] = {
+    "id": str,
+    "answer": str,
     **{name: kind for name, kind in COLUMNS.items() if kind is not dict},
     "error_class": str,
     "error_text": str,
 }
-"""The columns of formats without values inside values: the error of a row takes two."""
+"""The columns of formats without values inside values, answers first: the error of a row takes two."""
 
 _ROWS_AT_A_TIME = 5_000
 _FORMULA = frozenset("=+-@\t\r")
 """Spreadsheets take a cell that begins so for a formula (OWASP, CSV Injection)."""
 
 
-def write_csv(path: Path, rows: Iterable[Row], *, safe: bool = False) -> None:
+def parse_columns(given: str) -> tuple[str, ...]:
+    """The columns that ``a,b,c`` names, in this order.
+
+    Raises:
+        UsageError: none, or one that does not exist.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
+    unknown = next((name for name in names if name not in _FLAT_COLUMNS), None)
+    if unknown is None and names:
+        return names
+    close = get_close_matches(unknown or "", _FLAT_COLUMNS, n=1)
+    there = ", ".join(_FLAT_COLUMNS)
+    hint = f"did you mean {close[0]}?" if close else f"there are: {there}"
+    raise UsageError(f"--columns {given}: no column {unknown!r}" if unknown else "--columns: none is named", hint=hint)
+
+
+def write_csv(path: Path, rows: Iterable[Row], *, safe: bool = False, columns: Sequence[str] = ()) -> None:
     """Write rows as CSV, or as TSV by the path's ending: UTF-8, a header line, quotes where needed.
 
     The file is the old or the new one, never half of it.
@@ -39,6 +58,7 @@ def write_csv(path: Path, rows: Iterable[Row], *, safe: bool = False) -> None:
         path: of the file.
         rows: in their order.
         safe: put an apostrophe before texts that a spreadsheet would compute.
+        columns: which, in their order; all of them if none is named.
 
     Raises:
         OutputError: it cannot be written.
@@ -46,7 +66,8 @@ def write_csv(path: Path, rows: Iterable[Row], *, safe: bool = False) -> None:
     with as_output_error(shown(path)), replacing_durably(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-        writer = csv.DictWriter(text, _FLAT_COLUMNS, delimiter=delimiter, lineterminator="\n")
+        names = columns or tuple(_FLAT_COLUMNS)
+        writer = csv.DictWriter(text, names, extrasaction="ignore", delimiter=delimiter, lineterminator="\n")
         writer.writeheader()
         flat = map(_flat, rows)
         writer.writerows(map(_computing_nothing, flat) if safe else flat)
@@ -60,8 +81,13 @@ def _computing_nothing(row: Row) -> Row:
     }
 
 
-def write_parquet(path: Path, rows: Iterable[Row]) -> None:
+def write_parquet(path: Path, rows: Iterable[Row], *, columns: Sequence[str] = ()) -> None:
     """Write rows as Parquet; the file is the old or the new one, never half of it.
+
+    Args:
+        path: of the file.
+        rows: in their order.
+        columns: which, in their order; all of them if none is named.
 
     Raises:
         MissingExtra: pyarrow is not installed.
@@ -72,7 +98,7 @@ def write_parquet(path: Path, rows: Iterable[Row]) -> None:
     import pyarrow.parquet as pq
 
     types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-    schema = pa.schema([(name, types[kind]) for name, kind in _FLAT_COLUMNS.items()])
+    schema = pa.schema([(name, types[_FLAT_COLUMNS[name]]) for name in columns or _FLAT_COLUMNS])
     remaining = map(_flat, rows)
     with (
         as_output_error(shown(path)),
@@ -83,7 +109,7 @@ def write_parquet(path: Path, rows: Iterable[Row]) -> None:
             writer.write_table(pa.Table.from_pylist(some, schema=schema))
 
 
-_WRITERS: dict[str, Writer | None] = {
+_WRITERS: dict[str, Callable[..., None] | None] = {
     ".jsonl": None,
     ".ndjson": None,
     ".csv": write_csv,
@@ -92,15 +118,16 @@ _WRITERS: dict[str, Writer | None] = {
 }
 
 
-def find_writer(path: Path, *, csv_safe: bool = False) -> Writer | None:
+def find_writer(path: Path, *, csv_safe: bool = False, columns: Sequence[str] = ()) -> Writer | None:
     """The function that makes an output from the journal; ``None`` where the journal is the output.
 
     Args:
         path: of the output.
         csv_safe: put an apostrophe before texts of CSV and TSV that a spreadsheet would compute.
+        columns: of CSV, TSV and Parquet, in their order; all of them if none is named.
 
     Raises:
-        UsageError: the path's ending names no format, or is not that of CSV or TSV where these are to be safe.
+        UsageError: the path's ending names no format, or one that knows nothing of what is wanted.
         MissingExtra: Parquet without pyarrow.
     """
     suffix = path.suffix.lower()
@@ -109,11 +136,13 @@ def find_writer(path: Path, *, csv_safe: bool = False) -> Writer | None:
     if suffix == ".parquet":
         _require_pyarrow()
     writer = _WRITERS[suffix]
-    if not csv_safe:
-        return writer
-    if writer is not write_csv:
+    if columns and writer is None:
+        raise UsageError(f"{path.name}: --columns is for CSV, TSV and Parquet", hint="-o captions.csv")
+    if csv_safe and writer is not write_csv:
         raise UsageError(f"{path.name}: --csv-safe is for CSV and TSV", hint="-o captions.csv")
-    return partial(write_csv, safe=True)
+    if writer is None:
+        return None
+    return partial(writer, columns=columns, **({"safe": True} if csv_safe else {}))
 
 
 def journal_path(path: Path) -> Path:

@@ -43,6 +43,7 @@ class OutputSettings:
         embed: puts answers into the image files.
         html: a gallery page to make as well.
         csv_safe: an apostrophe before texts of CSV and TSV that a spreadsheet would compute.
+        columns: of CSV, TSV and Parquet, in their order; all of them if none is named.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class OutputSettings:
     embed: EmbedStyle | None = None
     html: Path | None = None
     csv_safe: bool = False
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +89,7 @@ class Session:
 
     Attributes:
         note: what became of an earlier output, in a line.
+        written: the files that were made, but for those of single images.
 
     Raises:
         UsageError, OutputError: the output cannot be used.
@@ -94,9 +97,10 @@ class Session:
     """
 
     def __init__(self, inputs: Inputs, task: RowTask, engine: EngineSettings, output: OutputSettings) -> None:
-        self._writer = find_writer(output.path, csv_safe=output.csv_safe)
+        self._writer = find_writer(output.path, csv_safe=output.csv_safe, columns=output.columns)
         self._inputs, self._engine, self._output = inputs, engine, output
         self.note: str | None = None
+        self.written: list[Path] = []
         self.identity: Identity = identify(
             engine.files, engine.config, engine.sampling, prefill=task.prefill, raw=engine.raw
         )
@@ -172,10 +176,12 @@ class Session:
             path = Path(os.path.realpath(self._output.path))
             self._writer(path, journal.rows())
             remember(path)
+        self.written = list(dict.fromkeys([self._output.path, journal_path(self._output.path)]))
         if self._output.html is not None and gallery:
             from ggufvlm.batch.outputs.gallery import write_gallery
 
             write_gallery(self._output.html, journal.rows(), title=self._output.path.stem)
+            self.written.append(self._output.html)
         journal.sync()  # a gallery takes its time
 
     def _check_outputs(self) -> None:

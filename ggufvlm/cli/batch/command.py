@@ -222,6 +222,7 @@ def _session(
     sidecar: SidecarStyle | None,
     embed: EmbedStyle | None,
 ) -> Session:
+    from ggufvlm.batch.outputs.writers import parse_columns
     from ggufvlm.batch.run.session import OutputSettings, Session
 
     if rows.out is None:
@@ -235,6 +236,7 @@ def _session(
         embed=embed,
         html=rows.html,
         csv_safe=rows.csv_safe,
+        columns=parse_columns(rows.columns) if rows.columns is not None else (),
     )
     return Session(given, task, engine, output)
 
@@ -317,3 +319,17 @@ def _report(session: Session, rows: RowOptions, output: OutputOptions) -> None:
         console.say(f"warning: answers were cut: {', '.join(ways)}")
     if progress.stopped:
         console.say(f"stopped after {progress.errors} errors (--max-errors)")
+    written = _written(session, rows)
+    if len(written) > 1 or (rows.out == STDOUT and written):
+        console.say(f"written: {', '.join(written)}")
+
+
+def _written(session: Session, rows: RowOptions) -> list[str]:
+    """All files of a run; those of single images are counted."""
+    names = [str(path) for path in session.written if rows.out != STDOUT or path == rows.html]
+    sidecars, embedder = session.sidecars, session.embedder
+    if sidecars is not None and sidecars.n_written:
+        names.append(counted(sidecars.n_written, "sidecar"))
+    if embedder is not None and embedder.n_written:
+        names.append(f"{counted(embedder.n_written, 'image')} in {embedder.folder or 'place'}")
+    return names

@@ -134,6 +134,10 @@ class RowOptions:
     csv_safe: Annotated[
         bool, option("--csv-safe", help="An apostrophe before texts of CSV that a spreadsheet would compute: = + - @.")
     ] = False
+    columns: Annotated[
+        str | None,
+        option("--columns", help="Columns of CSV, TSV and Parquet. [all, answers first]", metavar="id,answer,..."),
+    ] = None
     html: Annotated[Path | None, option("--html", help="Make a gallery page, too.", metavar="FILE")] = None
     json_progress: Annotated[bool, option("--json-progress", help="Progress as JSON lines on stderr.")] = False
     max_errors: Annotated[int | None, option("--max-errors", help="Stop after so many errors.", min=1)] = None
