@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ggufvlm import VLM
+from ggufvlm.server.contract import Done
 from ggufvlm.server.ollama.reply import OllamaReply
 from ggufvlm.server.openai.answer import choice
 from tests.cli.conftest import SCENE, Run, shown_lines
@@ -66,13 +67,13 @@ def test_clients_are_told_which_limit(demo: VLM, folder: Path) -> None:
     answer = demo.describe(folder / "blocks.png", max_tokens=2)
     assert (answer.finish_reason, answer.stop_reason) == ("length", "max_tokens")
     full, whole = replace(answer, stop_reason="context"), replace(answer, finish_reason="stop", stop_reason=None)
-    told = [choice("chat", 0, each) for each in (answer, full, whole)]
+    told = [choice("chat", 0, Done(each)) for each in (answer, full, whole)]
     assert [(each["finish_reason"], each.get("stop_reason")) for each in told] == [
         ("length", "max_tokens"),
         ("length", "context"),
         ("stop", None),
     ]
-    ollama = [OllamaReply("demo", is_chat=True).end(each) for each in (full, whole)]
+    ollama = [OllamaReply("demo", is_chat=True).end(Done(each)) for each in (full, whole)]
     assert [(each["done_reason"], each.get("stop_reason")) for each in ollama] == [
         ("length", "context"),
         ("stop", None),
