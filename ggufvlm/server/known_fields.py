@@ -19,7 +19,12 @@ CHANGES_ANSWER: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(
         ("mirostat", "top_a", "xtc_probability", "dry_multiplier", "dynatemp_range", "smoothing_factor"), (0,)
     ),
-    **dict.fromkeys(("typical_p", "typical", "tfs_z", "tfs", "encoder_repetition_penalty", "epsilon_cutoff"), (1,)),
+    **dict.fromkeys(("typical_p", "typical", "tfs_z", "tfs", "encoder_repetition_penalty", "rep_pen"), (1,)),
+    **dict.fromkeys(("epsilon_cutoff", "eta_cutoff", "penalty_alpha", "rep_pen_range", "rep_pen_slope"), (0,)),
+    **dict.fromkeys(("dynamic_temperature", "temperature_last", "watermark", "ban_eos_token", "safe_prompt"), (False,)),
+    **dict.fromkeys(("rope_frequency_base", "rope_frequency_scale", "rope_freq_base", "rope_freq_scale"), (0,)),
+    "guidance_scale": (1,),
+    "adaptive_target": (-1,),
     "top_n_sigma": (0, -1),
     "penalize_newline": (True,),
     "penalize_nl": (True,),
@@ -36,6 +41,7 @@ CHANGES_ANSWER: dict[str, tuple[Any, ...]] = {
     "min_keep": (0,),
     **dict.fromkeys(("logit_bias", "allowed_token_ids", "bad_words", "bad_words_ids", "banned_tokens"), ()),
     **dict.fromkeys(("logits_processors", "custom_logit_processor", "lora", "adapter_id", "cfg_scale"), ()),
+    **dict.fromkeys(("lora_path", "lora_request", "adapters", "random_seed", "sampler_seed", "negative_prompt"), ()),
     # - where it ends
     **dict.fromkeys(("min_tokens", "min_new_tokens", "min_length", "n_indent"), (0,)),
     **dict.fromkeys(("ignore_eos", "include_stop_str_in_output", "return_full_text", "no_stop_trim"), (False,)),
@@ -47,6 +53,7 @@ CHANGES_ANSWER: dict[str, tuple[Any, ...]] = {
     # - how many, and what is told of them
     "best_of": (1,),
     "n": (1,),
+    "n_cmpl": (1,),
     "logprobs": (False,),
     "top_logprobs": (0,),
     "n_probs": (0,),
@@ -82,6 +89,8 @@ CHANGES_ANSWER: dict[str, tuple[Any, ...]] = {
     "reasoning_budget": (0, -1),
     # - how images are seen
     "detail": ("auto",),
+    "vl_high_resolution_images": (False,),
+    "enable_search": (False,),
     **dict.fromkeys(("min_pixels", "max_pixels", "mm_processor_kwargs", "media_io_kwargs"), ()),
     **dict.fromkeys(("file", "files", "attachments"), ()),
 }
@@ -126,6 +135,7 @@ HARMLESS = frozenset(
         # - of samplers that are off
         *("mirostat_tau", "mirostat_eta", "xtc_threshold", "dynatemp_exponent", "dynatemp_low", "dynatemp_high"),
         *("dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers", "smoothing_curve"),
+        "adaptive_decay",
         *("guided_decoding_backend", "guided_whitespace_pattern"),
     }
 )

@@ -22,6 +22,16 @@ SCHEMA = {
 BLOCKS = [{"color": "blue", "shape": "column"}, {"color": "red", "shape": "square"}]
 
 
+def test_what_only_a_finished_answer_shows_is_said(run: Run) -> None:
+    twice = {"type": "array", "items": {"const": "a"}, "minItems": 2, "maxItems": 2, "uniqueItems": True, "unit": "kg"}
+    done = run(*ASK, "--schema", json.dumps(twice))
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert "breaks the schema at #" in done.stderr.decode()
+    once = {**twice, "minItems": 1, "maxItems": 1, "items": {"const": "a", "format": "entity_id", "nullable": False}}
+    done = run(*ASK, "--schema", json.dumps(once))
+    assert (done.returncode, done.stdout) == (0, b'["a"]\n')
+
+
 def test_a_schema_in_shorthand_gives_compact_json(run: Run) -> None:
     done = run(*ASK, "--schema", "color, shape")
     assert (done.returncode, done.stderr) == (0, b"")

@@ -415,7 +415,7 @@ _json = st.recursive(
     max_leaves=8,
 )
 _TEXTS = ["model", "prompt", "system", "format", "keep_alive", "role", "content"]
-_OTHERS = ["messages", "images", "options", "stream", "raw", "logprobs", "top_logprobs"]
+_OTHERS = ["messages", "images", "options", "stream", "raw", "logprobs", "top_logprobs", "context"]
 _known = st.sampled_from(_TEXTS + _OTHERS)
 _options = st.sampled_from(["temperature", "top_k", "top_p", "min_p", "seed", "num_predict", "num_ctx", "mirostat"])
 

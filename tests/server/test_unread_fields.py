@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
 import logging
@@ -14,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 
+from ggufvlm.errors import GGUFVLMError
 from ggufvlm.server import unread_fields
 from ggufvlm.server.contract import Limits, NotServed
 from ggufvlm.server.fetch.remote import RemoteRules
@@ -270,6 +273,37 @@ def test_formats_that_contradict_themselves_are_refused() -> None:
     ):
         assert refused("/v1/completions", {"prompt": "a", **more}), more
     assert read("/v1/completions", {"prompt": "a", "format": "json"})["constraint"].text == '{"type":"object"}'
+
+
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+_ANY_NAME = st.sampled_from(
+    [
+        *CHANGES_ANSWER,
+        *HARMLESS,
+        *AT_START,
+        *ChatRequest.model_fields,
+        "images",
+        "schema",
+        "type",
+        "json_schema",
+        "name",
+    ]
+) | st.text(max_size=8)
+_ANY_FIELDS = st.dictionaries(_ANY_NAME, _ANYTHING | st.dictionaries(_ANY_NAME, _ANYTHING, max_size=3), max_size=5)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from([*BODIES]), _ANY_FIELDS, _ANY_FIELDS)
+def test_any_fields_are_read_or_refused(route: str, more: dict[str, Any], inner: dict[str, Any]) -> None:
+    body = {**more, **BODIES[route]}
+    if "messages" in body:
+        body["messages"] = [{**inner, "role": "user", "content": "a"}]
+    with contextlib.suppress(GGUFVLMError, ValidationError):  # and nothing else
+        read(route, body)
 
 
 # -- images that nobody would see

@@ -200,8 +200,10 @@ class RequestWorker:
 
     def _finish(self, answering: _InFlight, output: Output) -> None:
         answer = answering.begun.result().finish()
-        if output.error is not None:
-            self._close(answering, None, output.error)
+        constraint = answering.asked.settings.get("constraint")
+        is_plain = answering.context is None and (constraint is None or constraint.kind != "json_schema")
+        if output.error is not None or is_plain:
+            self._close(answering, Done(answer), output.error)
             return
         finishing = self._finishing.submit(self._finish_aside, answering, answer)
         finishing.add_done_callback(lambda done: self._check(answering, done))
