@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.running import Running, question, started, wait_until
+from tests.support.running import Running, image, question, started, user, wait_until
 
 KEY = {"Authorization": "Bearer open sesame"}
 
@@ -53,6 +53,20 @@ def test_pages_of_other_sites(server: Running, origin: str, status: int) -> None
         assert answer.status_code == status
         readable_by = sent if status == 200 and origin != "self" else None
         assert answer.headers.get("access-control-allow-origin") == readable_by
+
+
+def test_what_an_option_would_allow_names_it(server: Running) -> None:
+    url = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    for body, option in (
+        ({"messages": user(url)}, "--allow-urls"),
+        ({"messages": user(*[image()] * 17)}, "--max-images"),
+    ):
+        assert option in server.post(body).json()["error"]["hint"]
+    assert "--max-images" in server.post({"model": "demo", "images": ["aGk="] * 17}, "/api/generate").json()["error"]
+    for content in (b" " * 32_000_001, iter([b" " * 1_000_000] * 33)):  # the second has no announced length
+        answer = server.post(None, content=content)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+        assert "--max-body" in answer.json()["error"]["hint"]
 
 
 def test_the_refused_are_told_the_way_in(server: Running) -> None:

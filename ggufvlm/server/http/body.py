@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ggufvlm.server.http.errors_json import fault_response
+from ggufvlm.server.http.errors_json import Refusal, fault_response
 from ggufvlm.server.http.faults import Fault
 
 _SECONDS_FOR_BODY = 60.0
@@ -73,7 +73,8 @@ class BodyLimit:
 
     def too_large(self) -> Fault:
         message = f"the body is larger than this server's limit of {self.limit} bytes"
-        return Fault(status=413, message=message, code="body_too_large", headers=_CLOSE)
+        hint = "smaller images, or ggufvlm serve --max-body"
+        return Fault(status=413, message=message, code="body_too_large", headers=_CLOSE, hint=hint)
 
     async def drain(self, receive: Receive) -> None:
         """Let the rest of a body go by, for a while: a client that still sends does not hear the answer."""
@@ -115,8 +116,7 @@ class _Counted:
         if self._left < 0:
             if not self._is_whole:
                 await self._owner.drain(self._receive)
-            fault = self._owner.too_large()
-            raise HTTPException(fault.status, fault.message, fault.headers)
+            raise Refusal(self._owner.too_large())
         return message
 
     async def _next(self, seconds: float) -> Message:

@@ -6,6 +6,7 @@ import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from ggufvlm.errors import GGUFVLMError
@@ -16,8 +17,15 @@ _SHOULD = "Input should be "
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from fastapi.exceptions import RequestValidationError
-    from starlette.exceptions import HTTPException
     from starlette.requests import Request
+
+
+class Refusal(HTTPException):
+    """A fault that is raised while a body is read, where FastAPI lets no other exceptions through."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.status, fault.message, fault.headers)
+        self.fault = fault
 
 
 def fault_body(fault: Fault, path: str) -> dict[str, Any]:
@@ -38,7 +46,6 @@ def fault_response(fault: Fault, path: str) -> Response:
 def add_handlers(app: FastAPI) -> None:
     """Let all errors of all routes come out in this form."""
     from fastapi.exceptions import RequestValidationError
-    from starlette.exceptions import HTTPException
 
     app.add_exception_handler(GGUFVLMError, _of_ours)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _of_validation)  # type: ignore[arg-type]
@@ -78,6 +85,8 @@ def _place(error: dict[str, Any], body: Any) -> tuple[str | int, ...]:
 
 
 async def _of_http(request: Request, error: HTTPException) -> Response:
+    if isinstance(error, Refusal):
+        return fault_response(error.fault, request.url.path)
     status = HTTPStatus(error.status_code)
     text = str(error.detail) if error.detail and error.detail != status.phrase else f"{status.phrase}"
     if status is HTTPStatus.NOT_FOUND:

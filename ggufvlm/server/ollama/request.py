@@ -184,4 +184,5 @@ def _turn(role: str, text: str, images: tuple[bytes, ...] = ()) -> dict[str, Any
 
 def _check_images(n_images: int, limits: Limits) -> None:
     if n_images > limits.images:
-        raise UsageError(f"{n_images} images are more than this server takes in one request: {limits.images}")
+        message = f"{n_images} images are more than this server takes in one request: {limits.images}"
+        raise UsageError(message, hint="ggufvlm serve --max-images takes more")

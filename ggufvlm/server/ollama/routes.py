@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.server.contract import Done, Engines, Event, Limits, NotServed, Piece, UnknownModel
-from ggufvlm.server.http.errors_json import fault_response
+from ggufvlm.server.http.errors_json import fault_body, fault_response
 from ggufvlm.server.http.faults import fault_of
 from ggufvlm.server.http.hangup import ClientGone, until_hangup
 from ggufvlm.server.http.json_body import read_object
@@ -138,7 +138,7 @@ async def _lines(events: AsyncGenerator[Event, None], reply: OllamaReply) -> Asy
             elif isinstance(event, Done):
                 yield _line(reply.end(event))
     except GGUFVLMError as error:
-        yield _line({"error": fault_of(error).message})
+        yield _line(fault_body(fault_of(error), "/api/"))
     except ClientGone:
         return
     finally:

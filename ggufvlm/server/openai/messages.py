@@ -33,7 +33,8 @@ async def read_dialogue(messages: Sequence[ChatMessage], rules: RemoteRules, lim
     """
     n_images = sum(_is_image(part) for message in messages for part in _parts(message))
     if n_images > limits.images:
-        raise NotServed(f"{n_images} images, and this server takes {limits.images}", param="messages")
+        hint = "ggufvlm serve --max-images takes more"
+        raise NotServed(f"{n_images} images, and this server takes {limits.images}", param="messages", hint=hint)
     return [await _read_message(message, f"messages.{place}", rules) for place, message in enumerate(messages)]
 
 
@@ -96,7 +97,8 @@ async def _read_url(url: str, where: str, rules: RemoteRules) -> bytes:
     if not url.lower().startswith(_URLS):
         raise NotServed("an image comes as a data URI: data:image/png;base64,...", param=where)
     if not rules.allowed:
-        raise NotServed("this server fetches no URLs: send the image as a data URI", param=where)
+        hint = "ggufvlm serve --allow-urls fetches them"
+        raise NotServed("this server fetches no URLs: send the image as a data URI", param=where, hint=hint)
     return await fetch_image(url, rules)
 
 
