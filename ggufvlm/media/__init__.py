@@ -8,7 +8,7 @@ from ggufvlm.media.loading import ImageSource, load
 from ggufvlm.media.pixels.prepare import ImagePlan, prepare
 from ggufvlm.media.pixels.resize import Resample, crop, pad_to_square, resize, save, to_pillow, to_png
 from ggufvlm.media.pixels.sixel import to_sixel
-from ggufvlm.media.sources.arguments import ArgumentKind, classify, expand
+from ggufvlm.media.sources.arguments import ArgumentKind, classify, expand, rejoined
 from ggufvlm.media.sources.read import local_path, name_of
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "pad_to_square",
     "pages",
     "prepare",
+    "rejoined",
     "resize",
     "save",
     "to_pillow",

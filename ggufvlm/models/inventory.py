@@ -25,7 +25,7 @@ from ggufvlm.models.hub.cache import (
     snapshots,
 )
 from ggufvlm.models.hub.client import is_offline, read_repository
-from ggufvlm.models.hub.select import UNKNOWN_QUANT, is_projector, pick, pick_quants
+from ggufvlm.models.hub.select import UNKNOWN_QUANT, is_projector, pick, pick_names, pick_quants
 from ggufvlm.models.hub.transfer import DownloadItem, complete, fetch
 from ggufvlm.models.registry import Registry
 from ggufvlm.models.resolve import NamedModel, from_registry, on_disk, parse_name
@@ -81,7 +81,12 @@ def inventory(registry: Registry) -> list[InstalledModel]:
 def _names_in(repo: str, registry: Registry) -> Iterator[tuple[str, str]]:
     spec = registry.match_repo(repo)
     for commit in snapshots(repo):
-        for quant in pick_quants(cached_parts(repo, commit)):
+        parts = cached_parts(repo, commit)
+        for quant in pick_quants(parts):
+            names = pick_names(parts, quant)
+            if spec is None and len(names) > 1:
+                yield from ((f"{repo}:{name}", quant) for name in names)
+                continue
             plain = spec.id if spec else repo
             is_plain = quant == (spec.model_file().quant if spec else UNKNOWN_QUANT)
             yield (plain if is_plain else f"{plain}:{quant}"), quant
@@ -276,9 +281,9 @@ def _chosen(repo: str, commit: str, wanted: NamedModel) -> list[FilePart]:
     """Which GGUF files of a commit belong to the model."""
     here = cached_parts(repo, commit)
     models = [part for part in here if not is_projector(part.name)]
-    if wanted.quant is not None:
+    if wanted.quant is not None or wanted.file is not None:
         try:
-            models = list(pick(here, repo, commit, wanted.quant).model.parts)
+            models = list(pick(here, repo, commit, wanted.quant, name=wanted.file).model.parts)
         except ModelError:
             return []
         others = [part for part in here if not is_projector(part.name) and part not in models]

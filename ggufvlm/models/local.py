@@ -9,13 +9,23 @@ from pathlib import Path
 from ggufvlm.errors import ModelError, PairingError
 from ggufvlm.gguf.convert import TYPES
 from ggufvlm.gguf.header import read_header
-from ggufvlm.gguf.names import model_key, split_parts
+from ggufvlm.gguf.names import model_key, split_name, split_parts
 from ggufvlm.hardware.cpu import cpu_has_bf16
 from ggufvlm.models.pairing import check_model, check_pair
 from ggufvlm.models.schema import projector_preference
 
 _OTHER_TYPES = 3  # between the second of the preferred types and the third
 _NO_TENSORS = 10
+
+
+def models_in(folder: Path) -> list[Path]:
+    """The language models that lie in a folder, told by their names; of split ones the first part."""
+    found = []
+    for path in sorted(folder.glob("*.[gG][gG][uU][fF]")):
+        part = split_name(path.name)
+        if "mmproj" not in path.name.lower() and (part is None or part.number == 1):
+            found.append(path)
+    return found
 
 
 def find_projector(model_path: Path) -> Path | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MODEL_VARIABLE = "GGUFVLM_MODEL"
 
 _REPO = r"[\w.-]+/[\w.-]+"
+_FILE_OF_REPO = re.compile(rf"({_REPO})(?:/(?:resolve|blob|raw)/([^/]+)/|:)([^:]+\.gguf)", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?:https?://)?(?:huggingface\.co|hf\.co)/|hf://", re.IGNORECASE)
 
 
@@ -32,12 +33,14 @@ class NamedModel:
         quant: the quantization that was asked for.
         spec: the registry's entry; ``None`` for a repository that the registry does not know.
         repo: the repository to look into where the registry does not name the file; ``None`` for a built-in model.
+        file: the name of the model's file there, if it was named.
     """
 
     name: str
     quant: str | None
     spec: ModelSpec | None
     repo: str | None
+    file: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,18 +139,33 @@ def _find_default_files(mmproj: Path | None, fetch: Callable[[Download], object]
 
 
 def is_path(name: str) -> bool:
-    """Whether a model is named by its file."""
+    """Whether a model is named by its file, or by a folder that holds it."""
     path = expanded(name)
-    return path.suffix.lower() == ".gguf" or path.is_file()
+    if "://" in name or path.is_file():
+        return "://" not in name
+    if path.is_dir():
+        from ggufvlm.models.local import models_in
+
+        is_meant = path.is_absolute() or name.startswith(".") or name.endswith(("/", os.sep))
+        return is_meant or (name not in load_registry() and bool(models_in(path)))
+    return path.suffix.lower() == ".gguf" and not _FILE_OF_REPO.fullmatch(_ADDRESS.sub("", name))
 
 
 def parse_name(name: str, registry: Registry) -> NamedModel:
-    """Read ``NAME[:QUANT]`` or ``USER/REPO[:QUANT]``.
+    """Read ``NAME[:QUANT]``, ``USER/REPO[:QUANT]``, ``USER/REPO:FILE.gguf``, or an address of one at the Hub.
 
     Raises:
         ModelError: neither a name of the registry nor one that a repository can have.
     """
-    plain, quant = registry.split_quant(_ADDRESS.sub("", name.strip()).removesuffix("/"))
+    text = _ADDRESS.sub("", name.strip()).partition("?")[0].removesuffix("/")
+    if "://" in text:
+        raise ModelError(
+            f"{text}: models come from the Hub or from this machine", hint="download it, then: -m FILE.gguf"
+        )
+    of_repo = _FILE_OF_REPO.fullmatch(text)
+    if of_repo:
+        return _parse_file(of_repo[1], of_repo[2], of_repo[3], registry)
+    plain, quant = registry.split_quant(text.removesuffix("/tree/main"))
     suffix = f":{quant}" if quant else ""
     is_repo = re.fullmatch(_REPO, plain) is not None
     stranger = is_repo and plain not in registry and not registry.match_repo(plain) and not registry.unsupported(plain)
@@ -155,6 +173,21 @@ def parse_name(name: str, registry: Registry) -> NamedModel:
         return NamedModel(name=plain + suffix, quant=quant, spec=None, repo=plain)
     spec = registry.find(plain)
     return NamedModel(name=spec.id + suffix, quant=quant, spec=spec, repo=spec.repo)
+
+
+def _parse_file(repo: str, revision: str | None, file: str, registry: Registry) -> NamedModel:
+    """A file of a repository; one that the registry knows is known by its name."""
+    from ggufvlm.models.hub.select import is_projector
+
+    if revision not in (None, "main"):
+        raise ModelError(f"{revision}: only the main branch of a repository is read", hint=f"-m {repo}:{file}")
+    if is_projector(file):
+        raise ModelError(f"{file} is a projector, no language model", hint=f"-m {repo} takes the model with it")
+    spec = registry.match_repo(repo)
+    for known in spec.files if spec else ():
+        if file.lower() in {part.name.lower() for part in known.parts} and spec is not None:
+            return NamedModel(name=f"{spec.id}:{known.quant}", quant=known.quant, spec=spec, repo=spec.repo)
+    return NamedModel(name=f"{repo}:{file}", quant=None, spec=None, repo=repo, file=file)
 
 
 def _builtin(wanted: NamedModel, mmproj: Path | None) -> ModelFiles | None:
@@ -178,7 +211,7 @@ def on_disk(wanted: NamedModel, mmproj: Path | None = None) -> ModelFiles | None
 def selections_on_disk(wanted: NamedModel) -> list[SelectedFiles]:
     """What the name may mean on this machine: first what the registry names, then what the cache happens to hold."""
     from ggufvlm.models.hub.cache import cached_parts, snapshots
-    from ggufvlm.models.hub.select import pick
+    from ggufvlm.models.hub.select import SeveralModels, pick
 
     spec, found = wanted.spec, []
     if spec is not None:
@@ -187,7 +220,9 @@ def selections_on_disk(wanted: NamedModel) -> list[SelectedFiles]:
     if (spec is None or (wanted.quant and not found)) and wanted.repo:
         for commit in snapshots(wanted.repo):
             try:
-                chosen = pick(cached_parts(wanted.repo, commit), wanted.repo, commit, wanted.quant)
+                chosen = pick(cached_parts(wanted.repo, commit), wanted.repo, commit, wanted.quant, name=wanted.file)
+            except SeveralModels:
+                raise
             except ModelError:
                 continue
             found.append(_from_repository(wanted, chosen.model, chosen.projectors))
@@ -215,7 +250,10 @@ def ask_hub(wanted: NamedModel, registry: Registry, hub: HubView, *, needs_proje
         return from_registry(spec, wanted.quant)
     assert wanted.repo is not None
     found = hub.repository(wanted.repo, None)
-    chosen = pick(found.files.values(), wanted.repo, None, wanted.quant)
+    chosen = pick(found.files.values(), wanted.repo, None, wanted.quant, name=wanted.file)
+    if chosen.others:
+        others = ", ".join(chosen.others[:3])
+        hub.notes.append(f"{wanted.repo} also holds {others}; -m {wanted.repo}:{chosen.others[0]} takes one of them")
     if needs_projector and not chosen.projectors:
         known = registry.match_file(chosen.model.name)
         if known is not None and known.repo != wanted.repo:
@@ -243,7 +281,7 @@ def _from_repository(wanted: NamedModel, model: ModelFile, projectors: tuple[Mod
     from ggufvlm.models.hub.plan import SelectedFiles
     from ggufvlm.models.hub.select import UNKNOWN_QUANT
 
-    is_plain = wanted.quant is not None or model.quant == UNKNOWN_QUANT
+    is_plain = wanted.quant is not None or wanted.file is not None or model.quant == UNKNOWN_QUANT
     return SelectedFiles(
         name=wanted.name if is_plain else f"{wanted.name}:{model.quant}",
         model=_without_facts(model),
@@ -261,6 +299,8 @@ def _without_facts(file: ModelFile) -> ModelFile:
 def _local(path: Path, mmproj: Path | None, registry: Registry) -> ModelFiles:
     from ggufvlm.models.local import find_projector
 
+    if path.is_dir():
+        path = _only_model(path)
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
     projector = mmproj or find_projector(path)
@@ -270,3 +310,20 @@ def _local(path: Path, mmproj: Path | None, registry: Registry) -> ModelFiles:
             hint="name it: --mmproj FILE",
         )
     return ModelFiles(name=path.stem, model=path, mmproj=projector, spec=registry.match_file(path.name))
+
+
+def _only_model(folder: Path) -> Path:
+    """The language model that a folder holds.
+
+    Raises:
+        ModelError: none, or several.
+    """
+    from ggufvlm.models.local import models_in
+
+    models = models_in(folder)
+    if len(models) == 1:
+        return models[0]
+    if not models:
+        raise ModelError(f"{folder}: no GGUF model in this folder", hint="name the file: -m FOLDER/FILE.gguf")
+    names = ", ".join(path.name for path in models[:3]) + (" and others" if models[3:] else "")
+    raise ModelError(f"{folder} holds {len(models)} models: {names}", hint=f"name one: -m {models[0]}")

@@ -118,6 +118,26 @@ def test_pull_derives_the_projector_that_is_best_here(tiny, ggufvlm, monkeypatch
     assert "projector:" not in ggufvlm("pull", "tiny")[2]
 
 
+def test_other_models_in_the_same_quantization_are_told(hub, ggufvlm):
+    names = ["Cats-Q4_K_M.gguf", "Cats-and-Dogs-Q4_K_M.gguf"]
+    hub.add("me/Cats-GGUF", {**dict.fromkeys(names, MODEL), "mmproj-F16.gguf": PROJECTOR})
+    hub.add("me/Zoo-GGUF", {**dict.fromkeys(names, MODEL), "mmproj-F16.gguf": PROJECTOR})
+    code, _, err = ggufvlm("pull", "me/Zoo-GGUF")
+    assert (code, err.splitlines()) == (
+        4,
+        [
+            "error: me/Zoo-GGUF holds 2 models in Q4_K_M: Cats-Q4_K_M.gguf, Cats-and-Dogs-Q4_K_M.gguf",
+            "hint: -m me/Zoo-GGUF:Cats-Q4_K_M.gguf",
+        ],
+    )
+    assert ggufvlm("pull", "-q", f"me/Zoo-GGUF:{names[1]}")[0] == 0
+    here = [row["name"] for row in json.loads(ggufvlm("list", "--json")[1])]
+    assert "me/Zoo-GGUF:Q4_K_M" in here, "the only one of it that is here"
+    code, _, err = ggufvlm("pull", "me/Cats-GGUF")
+    assert code == 0
+    assert f"note: me/Cats-GGUF also holds {names[1]}; -m me/Cats-GGUF:{names[1]} takes one of them" in err
+
+
 # ---- list
 
 

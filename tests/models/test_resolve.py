@@ -15,7 +15,7 @@ from ggufvlm.models.hub import select as hub_pick
 from ggufvlm.models.hub.cache import blob_path, link, snapshot_path
 from ggufvlm.models.hub.select import as_parts, is_projector, pick, pick_quants, require_projector
 from ggufvlm.models.registry import load_registry
-from ggufvlm.models.resolve import default_model, find_model, from_registry, on_disk, parse_name
+from ggufvlm.models.resolve import default_model, find_model, from_registry, is_path, on_disk, parse_name
 from ggufvlm.models.schema import DEFAULT_QUANT
 from tests.support.hub_server import COMMIT, MODEL, PROJECTOR, sha256
 
@@ -285,3 +285,82 @@ def test_links_that_do_not_work_are_done_without(hub, monkeypatch):
     hub.forget()
     assert find_model("me/Model-GGUF") == files
     assert hub.log == []
+
+
+# ---- files of repositories, folders
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("me/Model-GGUF:Model-Q4_K_M.gguf", ("me/Model-GGUF:Model-Q4_K_M.gguf", "me/Model-GGUF", "Model-Q4_K_M.gguf")),
+        (
+            "https://huggingface.co/me/Model-GGUF/resolve/main/sub/m-Q8_0.gguf?download=true",
+            ("me/Model-GGUF:sub/m-Q8_0.gguf", "me/Model-GGUF", "sub/m-Q8_0.gguf"),
+        ),
+        ("https://huggingface.co/me/M/blob/main/m.gguf", ("me/M:m.gguf", "me/M", "m.gguf")),
+        ("hf.co/me/M/tree/main", ("me/M", "me/M", None)),
+        (
+            "https://huggingface.co/ggml-org/Qwen2-VL-2B-Instruct-GGUF/blob/main/Qwen2-VL-2B-Instruct-Q4_K_M.gguf",
+            ("qwen2-vl-2b:Q4_K_M", "ggml-org/Qwen2-VL-2B-Instruct-GGUF", None),
+        ),
+    ],
+)
+def test_files_of_repositories_by_name_and_address(name, meant):
+    assert not is_path(name)
+    wanted = parse_name(name, load_registry())
+    assert (wanted.name, wanted.repo, wanted.file) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "hint"),
+    [
+        ("hf.co/me/M/resolve/abc/m.gguf", "abc: only the main branch", "-m me/M:m.gguf"),
+        ("me/M:mmproj-F16.gguf", "mmproj-F16.gguf is a projector", "-m me/M"),
+        ("https://example.org/m.gguf", "https://example.org/m.gguf: models come from the Hub", "download it"),
+    ],
+)
+def test_addresses_that_are_no_models(name, error, hint):
+    with pytest.raises(ModelError, match=error) as caught:
+        find_model(name, fetch=None)
+    assert hint in caught.value.hint
+
+
+def test_of_several_models_in_one_quantization_none_is_taken_silently():
+    names = ["cat-Q4_K_M.gguf", "dog-Q4_K_M.gguf", "dog-Q8_0.gguf", "mmproj-F16.gguf"]
+    with pytest.raises(ModelError, match=r"holds 2 models in Q4_K_M: cat-Q4_K_M\.gguf, dog-Q4_K_M\.gguf") as caught:
+        chosen(*names)
+    assert caught.value.hint == "-m me/Model-GGUF:cat-Q4_K_M.gguf"
+    assert chosen(*names, quant="Q8_0")[0] == "dog-Q8_0.gguf"
+    many = [f"model{n}-Q4_K_M.gguf" for n in range(600)]
+    with pytest.raises(ModelError, match="and 592 more"):
+        chosen(*many)
+    found = pick(as_parts(dict.fromkeys(["model-Q4_K_M.gguf", *names], 1)), "me/Model-GGUF", None)
+    assert (found.model.name, found.others) == ("model-Q4_K_M.gguf", ("cat-Q4_K_M.gguf", "dog-Q4_K_M.gguf"))
+
+
+def test_a_model_is_picked_by_the_name_of_its_file():
+    parts = as_parts(dict.fromkeys(["a-Q4_K_M.gguf", "sub/b-Q4_K_M.gguf", "mmproj-F16.gguf"], 1))
+    assert pick(parts, "me/M", None, name="B-q4_k_m.gguf").model.name == "sub/b-Q4_K_M.gguf"
+    with pytest.raises(ModelError, match=r"me/M has no c\.gguf") as caught:
+        pick(parts, "me/M", None, name="c.gguf")
+    assert caught.value.hint == "there is a-Q4_K_M.gguf, b-Q4_K_M.gguf"
+
+
+def test_a_folder_stands_for_the_pair_in_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    with pytest.raises(ModelError, match="mine: no GGUF model in this folder"):
+        find_model("./mine")
+    (folder / "m-Q8_0.gguf").write_bytes(MODEL)
+    (folder / "mmproj-m-F16.gguf").write_bytes(PROJECTOR)
+    for name in ("mine", "mine/", "./mine", str(folder)):
+        files = find_model(name)
+        assert (files.name, files.mmproj.name) == ("m-Q8_0", "mmproj-m-F16.gguf")
+    (folder / "n-Q8_0.gguf").write_bytes(MODEL)
+    with pytest.raises(ModelError, match=r"holds 2 models: m-Q8_0\.gguf, n-Q8_0\.gguf") as caught:
+        find_model("mine")
+    assert caught.value.hint == f"name one: -m {Path('mine', 'm-Q8_0.gguf')}"
+    folder.rename(tmp_path / "demo")
+    assert find_model("demo").spec is not None, "a name of the registry comes before a folder"

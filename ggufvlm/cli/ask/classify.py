@@ -17,7 +17,7 @@ from ggufvlm.cli.options.constraint import read_list
 from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, OutputOptions, Switch, grouped, text_or_file
 from ggufvlm.cli.terminal import console
 from ggufvlm.errors import GGUFVLMError, ImageError, UsageError
-from ggufvlm.media import expand, load, name_of
+from ggufvlm.media import expand, load, name_of, rejoined
 from ggufvlm.tasks.classify import Classification, ClassifyParams
 from ggufvlm.tasks.classify import classify as classify_image
 
@@ -139,7 +139,7 @@ def classify(
 
 def _images(arguments: Sequence[str]) -> list[str]:
     sources: list[str] = []
-    for argument in arguments:
+    for argument in rejoined(arguments):
         found, words = expand([argument])
         if words is not None:
             raise ImageError(

@@ -162,6 +162,7 @@ def _inputs(
     from ggufvlm.batch.inputs.arguments import Inputs
     from ggufvlm.batch.inputs.cells import Columns
     from ggufvlm.batch.inputs.walk import Filter
+    from ggufvlm.media import rejoined
 
     columns = Columns(
         image=inputs.image_column,
@@ -171,7 +172,7 @@ def _inputs(
         guesses_prompt=asked.prompt is None and preset is None,
     )
     wanted = Filter(inputs.include or (), inputs.exclude or ())
-    return Inputs(arguments, wanted, columns, documents.reading(), null_separated=inputs.null)
+    return Inputs(rejoined(arguments), wanted, columns, documents.reading(), null_separated=inputs.null)
 
 
 def _engine(

@@ -19,6 +19,7 @@ QUOTES = '"""'
 _COMMAND = re.compile(r"/[A-Za-z?]*")
 _BACKSLASH = r"\\.|" if os.name == "posix" else ""  # elsewhere it separates folders
 _WORD = re.compile(rf"""(?P<quoted>"[^"\n]+"|'[^'\n]+')(?=[\s.,;:!?)]|$)|(?:{_BACKSLASH}\S)+""")
+_MOST_WORDS = 8  # of an unquoted name
 _PUNCTUATION = ".,;:!?)"
 _SENTENCE_ENDS = (".", "?", "!", ":")
 
@@ -75,7 +76,7 @@ def understand(line: str) -> ChatLine:
     if _is_file(whole) and (_is_named_so(whole) or expanded(whole).is_absolute()):
         return ChatLine("", [whole])
     said, at = ChatLine(""), 0
-    for word in words(stripped):
+    for word in _whole_names(stripped):
         source, rest = _image(word.meaning, strict="\n" not in stripped)
         if source is None:
             continue
@@ -86,6 +87,22 @@ def understand(line: str) -> ChatLine:
         at = word.end
     said.text = (said.text + (stripped[at:] if said.text.strip() else stripped[at:].lstrip())).strip()
     return said
+
+
+def _whole_names(line: str) -> Iterator[Word]:
+    """The words of a line; those that together name an image with blanks in its name are one."""
+    found, at = list(words(line)), 0
+    while at < len(found):
+        word = found[at]
+        for last in reversed(found[at + 1 : at + _MOST_WORDS]):
+            together = line[word.start : last.end].rstrip(_PUNCTUATION)
+            if "\n" not in together and _is_named_so(together) and _is_file(together) and not _is_file(word.meaning):
+                word = Word(together, word.start, word.start + len(together))
+                break
+        yield word
+        at += 1
+        while at < len(found) and found[at].start < word.end:
+            at += 1
 
 
 def _image(meaning: str, *, strict: bool) -> tuple[str | None, str]:

@@ -18,7 +18,7 @@ from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, SamplingOp
 from ggufvlm.config import SamplingParams
 from ggufvlm.errors import ExitCode, UsageError
 from ggufvlm.grounding.labels import clean_labels
-from ggufvlm.media import ArgumentKind, classify, expand
+from ggufvlm.media import ArgumentKind, classify, expand, rejoined
 
 
 @grouped
@@ -82,6 +82,7 @@ def _read_arguments(arguments: Sequence[str], more_labels: str | None) -> tuple[
         ImageError: an image that does not exist.
         InputError: a file of labels that cannot be read.
     """
+    arguments = rejoined(arguments)
     kinds = [classify(argument) for argument in arguments]
     n_images = kinds.index(ArgumentKind.TEXT) if ArgumentKind.TEXT in kinds else len(kinds)
     sources, _ = expand(arguments[:n_images])

@@ -32,6 +32,9 @@ from ggufvlm.media.sources.read import expand_user, is_dangling, is_special, is_
 _SPACE = re.compile(r"\s")
 _SEPARATORS = ("/", "\\")
 _MOST_NAMES_COMPARED = 10_000
+_MOST_WORDS = 8
+_HOST = re.compile(r"(?:www\.[\w.-]+|[\w-]+(?:\.[\w-]+)*\.[a-zA-Z]{2,})/\S+")
+"""What an address begins with whose https:// was left out."""
 
 
 class ArgumentKind(enum.Enum):
@@ -73,9 +76,11 @@ def expand(arguments: Sequence[str]) -> tuple[list[str], str | None]:
         ImageError: an image that does not exist, a folder or pattern without images.
         UsageError: more than one text, or images behind it.
     """
+    arguments = rejoined(arguments)
     kinds = [classify(argument) for argument in arguments]
     texts = [argument for argument, kind in zip(arguments, kinds, strict=True) if kind is ArgumentKind.TEXT]
     if len(texts) > 1:
+        _refuse_cut_name(arguments, kinds)
         together = label(" ".join(texts))
         raise UsageError(
             f"more than one prompt: {_quoted(texts[0])} and {_quoted(texts[1])}", hint=f'quote it: "{together}"'
@@ -92,6 +97,32 @@ def expand(arguments: Sequence[str]) -> tuple[list[str], str | None]:
         hint = 'images come first: IMAGE... "PROMPT"'
         raise UsageError(f"an image behind the prompt {_quoted(texts[0])}", hint=hint)
     return images, texts[0] if texts else None
+
+
+def rejoined(arguments: Sequence[str]) -> list[str]:
+    """Arguments in which a name that the shell has cut at its blanks is whole again, where that name exists."""
+    whole, at = [], 0
+    while at < len(arguments):
+        n_words = _n_words_of_name(arguments[at : at + _MOST_WORDS])
+        whole.append(" ".join(arguments[at : at + n_words]))
+        at += n_words
+    return whole
+
+
+def _n_words_of_name(words: Sequence[str]) -> int:
+    if not words[0].strip() or is_special(words[0]) or _exists(words[0]):
+        return 1
+    return next((n for n in range(len(words), 1, -1) if _exists(" ".join(words[:n]))), 1)
+
+
+def _refuse_cut_name(arguments: Sequence[str], kinds: Sequence[ArgumentKind]) -> None:
+    """Raise ImageError if the first texts look like a name that was cut at its blanks, and that does not exist."""
+    first = kinds.index(ArgumentKind.TEXT)
+    rest = list(itertools.takewhile(lambda kind: kind is ArgumentKind.TEXT, kinds[first:]))
+    end = first + len(rest)
+    if end < len(kinds) and kinds[end] is ArgumentKind.MISSING_IMAGE:
+        name = label(" ".join(arguments[first : end + 1]))
+        raise ImageError(f"no such image: {name}", hint=f'a name with blanks goes in quotes: "{name}"')
 
 
 def _kind_of_path(argument: str, named_like_image: bool) -> ArgumentKind | None:
@@ -124,6 +155,8 @@ def _missing(argument: str) -> ImageError:
     name = label(argument)
     if is_dangling(expand_user(argument)):
         return ImageError(f"{name}: a link to a file that is not there")
+    if _HOST.match(argument) and not _exists(argument.partition("/")[0]):
+        return ImageError(f"no such image: {name}", hint=f"did you mean https://{name}?")
     as_prompt = "a prompt that looks like a file name goes through -p"
     close = _close_match(argument)
     hint = f"did you mean {close}? ({as_prompt})" if close else as_prompt

@@ -267,7 +267,7 @@ def _with_right_file(error: PairingError, hub: HubView, model: ModelFile, select
     from ggufvlm.models.registry import load_registry
 
     found = hub.repository(model.repo or "", model.revision)
-    for other in pick(found.files.values(), found.id, found.commit, model.quant).projectors:
+    for other in pick(found.files.values(), found.id, found.commit, name=model.name).projectors:
         if other.name in {file.name for file in selection.projectors}:
             continue
         try:

@@ -12,6 +12,7 @@ from ggufvlm.gguf.names import model_key, quant_of, split_name
 from ggufvlm.hardware.cpu import cpu_has_bf16
 from ggufvlm.models.schema import FilePart, ModelFile, projector_preference
 
+_MOST_NAMED = 8  # files, in a message
 UNKNOWN_QUANT = "UNKNOWN"
 # Q4_K_M is what most people take; then what is nearest to it in size and quality, smaller files first.
 _DEFAULTS = (
@@ -27,10 +28,19 @@ _OTHER = re.compile(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pick:
-    """A language model, and the projectors beside it, best first."""
+    """A language model, and the projectors beside it, best first.
+
+    Attributes:
+        others: names of other models in the same quantization.
+    """
 
     model: ModelFile
     projectors: tuple[ModelFile, ...]
+    others: tuple[str, ...] = ()
+
+
+class SeveralModels(ModelError):  # noqa: N818 - reads as what happened
+    """A repository holds several models in one quantization, and none is called like it."""
 
 
 def is_projector(name: str) -> bool:
@@ -43,7 +53,9 @@ def projector_order() -> tuple[str, ...]:
     return projector_preference(has_bf16=cpu_has_bf16())
 
 
-def pick(parts: Iterable[FilePart], repo: str, revision: str | None, quant: str | None = None) -> Pick:
+def pick(
+    parts: Iterable[FilePart], repo: str, revision: str | None, quant: str | None = None, *, name: str | None = None
+) -> Pick:
     """The model and its projectors among the files of a repository.
 
     Args:
@@ -51,17 +63,20 @@ def pick(parts: Iterable[FilePart], repo: str, revision: str | None, quant: str 
         repo: ``USER/REPO``; of several models the one that is called like it is taken.
         revision: the commit, if it is known.
         quant: matched as a whole, so that ``F16`` is never ``BF16``; ``None`` takes Q4_K_M or the nearest there is.
+        name: of the model's file, in place of a quantization.
 
     Raises:
-        ModelError: no model, or none in this quantization.
+        SeveralModels: nobody can tell which one is meant.
+        ModelError: no model, or none in this quantization or of this name.
     """
     files = _whole_files(parts, repo, revision)
     projectors = [file for file in files if is_projector(file.name)]
     models = [file for file in files if _is_model(file)]
     if not models:
         raise ModelError(f"{repo} holds no GGUF model", hint="look for a repository whose name ends in -GGUF")
-    model = _choose_model(models, repo, quant)
-    return Pick(model=model, projectors=tuple(sorted(projectors, key=lambda file: _distance(file, model))))
+    model, others = (_named(models, repo, name), ()) if name else _choose_model(models, repo, quant)
+    ordered = sorted(projectors, key=lambda file: _distance(file, model))
+    return Pick(model=model, projectors=tuple(ordered), others=others)
 
 
 def require_projector(found: Pick, repo: str) -> None:
@@ -77,6 +92,11 @@ def pick_quants(parts: Iterable[FilePart]) -> list[str]:
     """The quantizations of the models among the files, the preferred ones first."""
     models = filter(_is_model, _whole_files(parts, None, None))
     return list(dict.fromkeys(file.quant for file in sorted(models, key=_rank)))
+
+
+def pick_names(parts: Iterable[FilePart], quant: str) -> list[str]:
+    """The names of the models among the files that are in this quantization."""
+    return [_short(file.name) for file in _whole_files(parts, None, None) if _is_model(file) and file.quant == quant]
 
 
 def _is_model(file: ModelFile) -> bool:
@@ -102,16 +122,38 @@ def _whole_files(parts: Iterable[FilePart], repo: str | None, revision: str | No
     ]
 
 
-def _choose_model(models: list[ModelFile], repo: str, quant: str | None) -> ModelFile:
+def _named(models: list[ModelFile], repo: str, name: str) -> ModelFile:
+    wanted = name.lower()
+    for file in models:
+        if any(wanted in (part.name.lower(), _base(part.name)) for part in file.parts):
+            return file
+    raise ModelError(f"{repo} has no {name}", hint=f"there is {_listed([_short(file.name) for file in models])}")
+
+
+def _choose_model(models: list[ModelFile], repo: str, quant: str | None) -> tuple[ModelFile, tuple[str, ...]]:
+    """The model that is meant, and the names of others in its quantization."""
     if quant is not None:
         wanted = [file for file in models if file.quant == quant.upper()]
         if not wanted:
             there = ", ".join(dict.fromkeys(file.quant for file in sorted(models, key=_rank)))
             raise ModelError(f"{repo} has no {quant.upper()}", hint=f"there is {there}")
         models = wanted
+    best = min(models, key=_rank)
+    same = [file for file in models if file.quant == best.quant]
+    if len(same) == 1:
+        return best, ()
     # Several models in one repository: the one that is called like the repository.
-    title = repo.rpartition("/")[2].lower()
-    return min(models, key=lambda file: (_rank(file), -_likeness(file.name, title), len(file.name), file.name))
+    title = model_key(repo.rpartition("/")[2])
+    called_so = [file for file in same if model_key(file.name) == title]
+    if len(called_so) != 1:
+        names = sorted(_short(file.name) for file in same)
+        what = f"{len(same)} models" if best.quant == UNKNOWN_QUANT else f"{len(same)} models in {best.quant}"
+        raise SeveralModels(f"{repo} holds {what}: {_listed(names)}", hint=f"-m {repo}:{names[0]}")
+    return called_so[0], tuple(sorted(_short(file.name) for file in same if file is not called_so[0]))
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {len(names) - _MOST_NAMED} more" if names[_MOST_NAMED:] else "")
 
 
 def _rank(file: ModelFile) -> int:

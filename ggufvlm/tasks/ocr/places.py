@@ -15,7 +15,7 @@ from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify
 from ggufvlm.media.documents.pdf import Pdf
 from ggufvlm.media.documents.pdf_reader import DEFAULT_DPI
 from ggufvlm.media.documents.tiff_pages import Scan, is_scan
-from ggufvlm.media.sources.arguments import ArgumentKind, classify, expand
+from ggufvlm.media.sources.arguments import ArgumentKind, classify, expand, rejoined
 from ggufvlm.media.sources.labels import label
 from ggufvlm.media.sources.patterns import natural_key
 from ggufvlm.media.sources.read import expand_user, is_dangling, name_of, read_source
@@ -50,7 +50,7 @@ def find_sources(arguments: Sequence[str]) -> list[str]:
         ImageError: something that does not exist, a folder without either.
     """
     sources: list[str] = []
-    for argument in arguments:
+    for argument in rejoined(arguments):
         folder = expand_user(argument)
         kind = classify(argument)
         if kind is ArgumentKind.PATTERN and folder.is_dir():
