@@ -382,7 +382,7 @@ def _already_read(route: str, place: str) -> set[str]:
         return {"image_url"}
     if route == "/api/chat" and place.startswith("messages."):
         return {"images"}
-    return {"images", "name"} if route == "/api/generate" and not place else {"name"} if route == "/api/chat" else set()
+    return {"images"} if route == "/api/generate" and not place else set()
 
 
 @settings(max_examples=50, deadline=None)

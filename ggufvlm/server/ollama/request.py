@@ -34,7 +34,7 @@ _REFUSED_IN_GENERATE = {
     "steps": "no model here makes images",
 }
 _READ = {
-    *("model", "name", "stream", "format", "options", "keep_alive", "think", "logprobs", "top_logprobs"),
+    *("model", "stream", "format", "options", "keep_alive", "think", "logprobs", "top_logprobs"),
     *_REFUSED,
 }
 _READ_IN_CHAT = {*_READ, "messages"}
@@ -80,7 +80,7 @@ def read_chat(body: Mapping[str, Any], limits: Limits) -> OllamaRequest:
         UsageError, ImageError, NotServed: it is wrong, or asks for what is not served.
     """
     refuse(body, _REFUSED)
-    refuse_unread(body, read=_READ_IN_CHAT, options=OPTIONS)
+    refuse_unread(body, read=_READ_IN_CHAT, options=OPTIONS)  # name is known: a model's, where there is no other
     messages = [_message(message, f"messages.{place}") for place, message in enumerate(list_of(body, "messages"))]
     _check_images(sum(len(message["content"]) - 1 for message in messages), limits)
     return _request(body, only_loads=not messages, messages=messages)
