@@ -91,7 +91,7 @@ def refusal(error: BaseException, source: str, name: str) -> ImageError:
         return ImageError(f"{source}: the file is cut off (truncated {name})", hint=INCOMPLETE)
     if is_unread(error):
         return ImageError(f"{source}: this form of {name} is not read{reason}", hint=ANOTHER_FORM)
-    if _LIMIT.search(text):
+    if _LIMIT.search(text) and not isinstance(error, OverflowError):  # a field of the file that makes no sense
         return ImageError(f"{source}: beyond a limit of what reads {name}{reason}", hint=TOO_LARGE)
     return ImageError(f"{source}: damaged {name}{reason}", hint=INCOMPLETE)
 

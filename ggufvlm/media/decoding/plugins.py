@@ -16,6 +16,7 @@ from ggufvlm.media.decoding.pcx import uncommon_pcx
 from ggufvlm.media.decoding.png_chunks import without_trouble
 from ggufvlm.media.decoding.psd import uncommon_psd
 from ggufvlm.media.decoding.tga import open_tga
+from ggufvlm.media.decoding.tiff_forms import uncommon_tiff
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -36,6 +37,7 @@ _OURS: dict[str, Callable[[bytes], PIL.Image.Image | None]] = {
     "BMP": uncommon_bmp,
     "PCX": uncommon_pcx,
     "PSD": uncommon_psd,
+    "TIFF": uncommon_tiff,
 }
 _HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx hevm hevs mif1 msf1 avif avis".split())
 

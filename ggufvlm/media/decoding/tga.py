@@ -57,6 +57,8 @@ def _plain(data: bytes) -> bytes:
     if has_map and plain_kind == _MAPPED:
         if map_bits in (15, 16):
             colors, map_bits = _of_24_bits(colors), 24
+        elif map_bits == 32 and colors[3::4] in (b"\0" * n_colors, b"\xff" * n_colors):
+            colors, map_bits = _without_alpha(colors), 24  # Pillow 11 reads no other
         n_bytes = map_bits // 8
         colors = (bytes(first * n_bytes) + colors).ljust(_FULL * n_bytes, b"\0")[: _FULL * n_bytes]
         has_map, n_colors = 1, _FULL
@@ -78,6 +80,12 @@ def _opaque(pixels: bytes) -> bytes:
     whole = bytearray(pixels)
     whole[3::4] = b"\xff" * len(whole[3::4])
     return bytes(whole)
+
+
+def _without_alpha(colors: bytes) -> bytes:
+    kept = bytearray(colors)
+    del kept[3::4]
+    return bytes(kept)
 
 
 def _expanded(packets: bytes, n_pixels: int, n_bytes: int) -> bytes:
