@@ -38,12 +38,13 @@ class OpeningModel:
         vlm: the model; asking it waits until it is loaded.
     """
 
-    def __init__(self, vlm: VLM, end_loading: Callable[[], None]) -> None:
+    def __init__(self, vlm: VLM, end_loading: Callable[[], None], say: Callable[[str], None]) -> None:
         self.vlm = vlm
         self._end_loading = end_loading
+        self._say = say
 
     def ready(self, images: Sequence[Image] = ()) -> VLM:
-        """The model, as soon as it is loaded.
+        """The model, as soon as it is loaded. What is to be known of it is said on stderr.
 
         Args:
             images: those of the first question: known ones need no projector. For a model that waits for them.
@@ -54,6 +55,8 @@ class OpeningModel:
         self.vlm.expect(images)
         self.vlm.wait_until_loaded()
         self._end_loading()
+        for text in self.vlm.handler.warnings:
+            self._say(f"warning: {text}")
         return self.vlm
 
 
@@ -91,4 +94,5 @@ def open_model(
             on_progress=spinner.on_progress,
             waits_for_images=waits_for_images,
         )
-        yield OpeningModel(stack.enter_context(vlm), loading.close)
+        say = (lambda _text: None) if spinner.output.quiet else spinner.say
+        yield OpeningModel(stack.enter_context(vlm), loading.close, say)

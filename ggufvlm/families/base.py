@@ -21,8 +21,10 @@ class ModelFacts:
     """What a handler has to know of a model.
 
     Attributes:
+        name, family: what the model and its family are called.
         template: the GGUF's Jinja source, ``None`` if it has none.
         builtin_template: name of the built-in template to use in place of the GGUF's.
+        turns: Jinja source of the family's own template, where it is known.
         tokens: begin and end of a sequence.
         patch_size, merge_size: pixels of a patch's side; patches per side that become one token.
         image_min_tokens: least tokens of an image; ``None`` leaves them to the family.
@@ -40,8 +42,11 @@ class ModelFacts:
         rolls_patches: whether the repair of the class token wants its patches rolled.
     """
 
+    name: str = "model"
+    family: str = "a family that is not known"
     template: str | None = None
     builtin_template: str | None = None
+    turns: str | None = None
     tokens: SpecialTokens = field(default_factory=SpecialTokens)
     patch_size: int = 14
     merge_size: int = 1
@@ -66,7 +71,6 @@ _NARROWEST = 200  # times one side may be the other where libmtmd resizes: of so
 class ChatHandler:
     """A family of models. Knows no pixels and no llama.cpp."""
 
-    fallback_template: ClassVar[str] = "chatml"
     images: ClassVar[ImageStyle] = ImageStyle()
     resample: ClassVar[Resample] = "bicubic"
 
@@ -79,18 +83,30 @@ class ChatHandler:
         return self.facts.patch_size * self.facts.merge_size
 
     @property
-    def _uses_own_template(self) -> bool:
-        # the registry names a built-in one only where the GGUF's does not work
-        return self.facts.template is not None and self.facts.builtin_template is None
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know before the first answer, a line each."""
+        return tuple(text for text in (self._template_warning, self._limit_warning) if text)
 
     @property
-    def _builtin_name(self) -> str:
-        name = self.facts.builtin_template or self.fallback_template
-        if name not in BUILTIN_TEMPLATES:
-            raise UsageError(
-                f"there is no built-in chat template {name!r}", hint=f"known: {', '.join(BUILTIN_TEMPLATES)}"
-            )
-        return name
+    def _template_warning(self) -> str:
+        facts = self.facts
+        if facts.template is not None or facts.builtin_template is not None:
+            return ""
+        how = f"as for {facts.family}" if facts.turns else "as ChatML, which is a guess"
+        return (
+            f"{facts.name}: the file carries no chat template: prompts are written {how}; --raw sends them as they are"
+        )
+
+    @property
+    def _limit_warning(self) -> str:
+        limit, bounds, family = self.facts.image_max_tokens, self.token_bounds, self.facts.family
+        if limit is None:
+            return ""
+        if bounds is None:
+            return f"--image-max-tokens has no effect: with {family} the tokens of an image do not depend on its size"
+        if limit < bounds[0]:
+            return f"--image-max-tokens {limit}: with {family} an image takes at least {bounds[0]} tokens"
+        return ""
 
     @property
     def thinking(self) -> Thinking:
@@ -99,7 +115,8 @@ class ChatHandler:
         Raises:
             ModelError: its template is broken.
         """
-        return find_thinking(self.facts.template if self._uses_own_template else None, self.facts.thinks)
+        own = self.facts.template if self.facts.builtin_template is None else None
+        return find_thinking(own, self.facts.thinks)
 
     def render(self, messages: Sequence[Message], told: Mapping[str, Any] | None = None) -> list[TextPart | Image]:
         """The prompt of a dialogue, up to where the answer begins. Images stay where the user put them.
@@ -110,10 +127,15 @@ class ChatHandler:
 
         Raises: UsageError, ModelError: see :func:`~ggufvlm.families.template.render`.
         """
-        if self._uses_own_template and self.facts.template is not None:
-            return render(self.facts.template, messages, self.facts.tokens, images=self.images, told=told)
-        source = BUILTIN_TEMPLATES[self._builtin_name]
-        return render(source, messages, self.facts.tokens, image_type="image", told=told)
+        facts, name = self.facts, self.facts.builtin_template
+        if name is not None:  # the registry names one only where the GGUF's does not work
+            if name not in BUILTIN_TEMPLATES:
+                known = ", ".join(BUILTIN_TEMPLATES)
+                raise UsageError(f"there is no built-in chat template {name!r}", hint=f"known: {known}")
+            return render(BUILTIN_TEMPLATES[name], messages, facts.tokens, image_type="image", told=told)
+        if facts.template is not None:
+            return render(facts.template, messages, facts.tokens, images=self.images, told=told)
+        return render(facts.turns or BUILTIN_TEMPLATES["chatml"], messages, facts.tokens, image_type="image", told=told)
 
     @property
     def token_bounds(self) -> tuple[int, int] | None:

@@ -6,6 +6,7 @@ from ggufvlm.families.control import ControlText, MarkedText
 from ggufvlm.families.convention import Convention
 from ggufvlm.families.family import Family
 from ggufvlm.families.pages import PagePrompts
+from ggufvlm.families.templates import BUILTIN_TEMPLATES
 
 # deepseek-ai/DeepSeek-OCR, run_dpsk_ocr_image.py: divided by 999, times the sides of the image before padding
 _BOXES = Convention(
@@ -26,6 +27,7 @@ FAMILIES = (
         name="DeepSeek-OCR",
         projectors=_PROJECTORS,
         word="deepseek_ocr",
+        turns=BUILTIN_TEMPLATES["plain"],
         convention=_BOXES,
         pages=PagePrompts(
             text="Free OCR.",
@@ -38,6 +40,7 @@ FAMILIES = (
         name="Unlimited-OCR",
         projectors=_PROJECTORS,
         word="deepseek_ocr",
+        turns=BUILTIN_TEMPLATES["plain"],
         names=("unlimited-ocr",),
         convention=_BOXES,
         # its checkpoint has no answer to "Free OCR." (llama.cpp, tools/mtmd/tests/test-deepseek-ocr.py)

@@ -39,6 +39,9 @@ def make_handler(
     patch_size = report.patch_size or 14
     merge_size = report.spatial_merge_size or _scale_factor(files.mmproj) or family.merge_size
     facts = ModelFacts(
+        name=files.name,
+        family=family.name,
+        turns=family.turns,
         builtin_template=spec.template if spec else None,
         patch_size=patch_size,
         merge_size=merge_size,

@@ -39,6 +39,8 @@ class Family:
         word: what ``handler`` in models.toml says for it; several families may share it. Empty: none does.
         architectures: of its language models, where these tell it from a family with the same projector.
         names: parts of its models' names, where only these tell it from a family with the same projector.
+        turns: Jinja source of a template for models of it whose GGUF carries none; it prints ``part.text`` for an
+            image. ``None``: nobody knows one.
         merge_size: patches of a token's side where the projector's file does not tell.
         token_bounds: between which numbers of tokens libmtmd, or a file, lets a limit choose, where neither the handler
             nor ``canvas`` knows; ``None``: it has no effect.
@@ -56,6 +58,7 @@ class Family:
     word: str = ""
     architectures: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    turns: str | None = None
     merge_size: int = 2
     token_bounds: tuple[int, int] | None = None
     takes_any_size: bool = False

@@ -6,6 +6,7 @@ from ggufvlm.families.base import ChatHandler
 from ggufvlm.families.convention import Convention
 from ggufvlm.families.family import SCALE_FACTOR, CanvasRule, Family
 from ggufvlm.families.template import ImageStyle
+from ggufvlm.families.templates import SHOW
 
 _SQUARE = 896
 
@@ -45,14 +46,37 @@ _BOXES = Convention(
     pointed=('Point to every {label}. Output a JSON list of {"point": [y, x], "label": ...} normalized to 0-1000.'),
 )
 
+# the tokenizer's template, and Gemma3Processor's full_image_sequence; a system message begins the first question
+_TURNS_3 = (
+    "{% macro show(content) %}{% for part in content %}"
+    "{{ '\\n\\n' + part.text + '\\n\\n' if part.type == 'image' else part.text | trim }}{% endfor %}{% endmacro %}"
+    "{{ bos_token }}{% set said = namespace(system='') %}{% for message in messages %}"
+    "{% if message.role == 'system' %}{% set said.system = said.system + show(message.content) + '\\n\\n' %}"
+    "{% else %}{{ '<start_of_turn>' + ('model' if message.role == 'assistant' else 'user') + '\\n' }}"
+    "{{ said.system + show(message.content) + '<end_of_turn>\\n' }}{% set said.system = '' %}{% endif %}"
+    "{% endfor %}{{ '<start_of_turn>model\\n' }}"
+)
+# llama.cpp, common/parsers/gemma4.cpp
+_TURNS_4 = SHOW + (
+    "{{ bos_token }}{% for message in messages %}"
+    "{{ '<|turn>' + ('model' if message.role == 'assistant' else message.role) + '\\n' + show(message.content) }}"
+    "{{ '<turn|>\\n' }}{% endfor %}{{ '<|turn>model\\n' }}"
+)
 FAMILIES = (
     Family(
-        name="Gemma 3", projectors=("gemma3",), handler=Gemma3Handler, word="gemma", merge_size=4, convention=_BOXES
+        name="Gemma 3",
+        projectors=("gemma3",),
+        handler=Gemma3Handler,
+        word="gemma",
+        turns=_TURNS_3,
+        merge_size=4,
+        convention=_BOXES,
     ),
     Family(
         name="Gemma 4",
         projectors=("gemma4v", "gemma4uv"),
         word="gemma",
+        turns=_TURNS_4,
         canvas=CanvasRule(3, SCALE_FACTOR, (70, 1120)),
         convention=_BOXES,
     ),

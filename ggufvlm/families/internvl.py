@@ -6,6 +6,7 @@ from ggufvlm.families.base import ChatHandler
 from ggufvlm.families.convention import REFERENCE_CONTROL, REFERENCE_EVERYTHING, REFERENCE_LABELLED, Convention
 from ggufvlm.families.family import Family
 from ggufvlm.families.template import ImageStyle
+from ggufvlm.families.templates import IMAGE_LINE, chatml
 from ggufvlm.families.tiles import nearest_grid, with_overview
 
 _TILE = 448
@@ -62,6 +63,7 @@ FAMILIES = (
         projectors=("internvl",),
         handler=InternVLHandler,
         word="internvl",
+        turns=chatml(IMAGE_LINE),
         convention=_BOXES,
         known_faults=("the thumbnail of a tiled image is resized otherwise than the reference's",),
     ),

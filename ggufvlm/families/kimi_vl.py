@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ggufvlm.families.convention import Convention
 from ggufvlm.families.family import SCALE_FACTOR, CanvasRule, Family
+from ggufvlm.families.templates import SHOW
 from ggufvlm.families.thinking import ThinkingStyle
 
 # MoonshotAI/Kimi-VL#56; the questions are those of LFM2.5-VL's model card, from memory
@@ -23,9 +24,15 @@ _BOXES = Convention(
     ),
 )
 
+# llama.cpp's kimi-k2 (llama-chat.cpp)
+_TURNS = SHOW + (
+    "{% for message in messages %}{{ '<|im_' + message.role + '|>' + message.role + '<|im_middle|>' }}"
+    "{{ show(message.content) + '<|im_end|>' }}{% endfor %}{{ '<|im_assistant|>assistant<|im_middle|>' }}"
+)
 _KIMI_VL = Family(
     name="Kimi-VL",
     projectors=("kimivl",),
+    turns=_TURNS,
     canvas=CanvasRule(1, SCALE_FACTOR, (8, 1024)),
     convention=_BOXES,
 )

@@ -7,6 +7,7 @@ import math
 from ggufvlm.families.base import ChatHandler
 from ggufvlm.families.family import Family
 from ggufvlm.families.sizes import kept_within
+from ggufvlm.families.templates import chatml
 from ggufvlm.families.tiles import nearest_grid
 
 _TILE, _MIN_TILES, _MAX_TILES = 512, 2, 10
@@ -97,6 +98,7 @@ FAMILIES = (
         projectors=("lfm2",),
         handler=Lfm2VLHandler,
         word="lfm2",
+        turns="{{ bos_token }}" + chatml(),
         known_faults=("the thumbnail of a tiled image is resized otherwise than the reference's",),
     ),
 )

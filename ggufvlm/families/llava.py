@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from ggufvlm.families.base import ChatHandler, ModelFacts
 from ggufvlm.families.family import Family
+from ggufvlm.families.templates import BUILTIN_TEMPLATES
 
 _SIDE = 336
 
 
 class LlavaHandler(ChatHandler):
-    """Vicuna's format when the GGUF carries none. The tower's size is fixed, so there is no token budget."""
-
-    fallback_template = "vicuna"
+    """The tower's size is fixed, so there is no token budget."""
 
     @property
     def token_bounds(self) -> tuple[int, int] | None:
@@ -33,7 +32,8 @@ def square_tokens(facts: ModelFacts) -> int | None:
     return None if facts.has_tiles else ((facts.image_size or _SIDE) // facts.patch_size) ** 2
 
 
+_TURNS = BUILTIN_TEMPLATES["vicuna"]
 FAMILIES = (
-    Family(name="LLaVA", projectors=("mlp",), handler=LlavaHandler, word="llava"),
-    Family(name="MobileVLM", projectors=("ldp", "ldpv2"), handler=MobileVLMHandler, word="llava"),
+    Family(name="LLaVA", projectors=("mlp",), handler=LlavaHandler, word="llava", turns=_TURNS),
+    Family(name="MobileVLM", projectors=("ldp", "ldpv2"), handler=MobileVLMHandler, word="llava", turns=_TURNS),
 )

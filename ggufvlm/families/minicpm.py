@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ggufvlm.families.convention import REFERENCE_CONTROL, REFERENCE_EVERYTHING, REFERENCE_LABELLED, Convention
 from ggufvlm.families.family import Family
+from ggufvlm.families.templates import IMAGE_LINE, chatml
 
 # OpenBMB/MiniCPM-V#982, #772
 _BOXES = Convention(
@@ -18,4 +19,12 @@ _BOXES = Convention(
     shows_control=True,
 )
 
-FAMILIES = (Family(name="MiniCPM-V", projectors=("resampler", "minicpmv4_6"), word="minicpm", convention=_BOXES),)
+FAMILIES = (
+    Family(
+        name="MiniCPM-V",
+        projectors=("resampler", "minicpmv4_6"),
+        word="minicpm",
+        turns=chatml(IMAGE_LINE),
+        convention=_BOXES,
+    ),
+)

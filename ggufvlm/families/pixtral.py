@@ -7,6 +7,7 @@ import math
 from ggufvlm.families.base import DEFAULT_MAX_TOKENS, ChatHandler
 from ggufvlm.families.family import Family
 from ggufvlm.families.sizes import kept_within
+from ggufvlm.families.templates import SHOW
 
 _LONGEST_EDGE = 1024
 _MOST_TOKENS = 16384
@@ -62,4 +63,20 @@ def _count_tokens(columns: int, rows: int) -> int:
     return columns * rows + rows - 1  # each row but the last ends with a token of its own
 
 
-FAMILIES = (Family(name="Pixtral", projectors=("pixtral",), handler=PixtralHandler, word="pixtral", merge_size=1),)
+# mistral_common's tokenizer of version 3: a system message comes in front of a question
+_TURNS = SHOW + (
+    "{{ bos_token }}{% set said = namespace(system='') %}{% for message in messages %}"
+    "{% if message.role == 'system' %}{% set said.system = said.system + show(message.content) + '\\n\\n' %}"
+    "{% elif message.role == 'user' %}{{ '[INST]' + said.system + show(message.content) + '[/INST]' }}"
+    "{% set said.system = '' %}{% else %}{{ show(message.content) + eos_token }}{% endif %}{% endfor %}"
+)
+FAMILIES = (
+    Family(
+        name="Pixtral",
+        projectors=("pixtral",),
+        handler=PixtralHandler,
+        word="pixtral",
+        turns=_TURNS,
+        merge_size=1,
+    ),
+)

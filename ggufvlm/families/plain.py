@@ -43,6 +43,10 @@ class PlainHandler(ChatHandler):
         return self._family.n_tokens(width, height)
 
     @property
+    def _template_warning(self) -> str:
+        return ""
+
+    @property
     def token_bounds(self) -> tuple[int, int] | None:
         return self._family.token_bounds
 

@@ -10,6 +10,7 @@ from ggufvlm.families.base import DEFAULT_MAX_TOKENS, ChatHandler
 from ggufvlm.families.convention import Convention
 from ggufvlm.families.family import Family
 from ggufvlm.families.sizes import kept_within
+from ggufvlm.families.templates import chatml
 
 MAX_ASPECT = 200
 _LIBRARY_MAX_TOKENS = 4096
@@ -50,7 +51,6 @@ def smart_resize(width: int, height: int, *, factor: int, min_pixels: int, max_p
 class QwenVLHandler(ChatHandler):
     """Resizes as the reference does, before libmtmd, which would letterbox with black bars."""
 
-    fallback_template = "chatml"
     default_min_tokens: ClassVar[int] = 4
 
     def target_size(self, width: int, height: int) -> tuple[int, int]:
@@ -85,6 +85,7 @@ class Qwen3VLHandler(QwenVLHandler):
     default_min_tokens = 64
 
 
+_TURNS = chatml(system="You are a helpful assistant.")  # the template of their tokenizers; Qwen3-VL says nothing
 _LABELLED = (
     "Locate every instance that belongs to the following categories: {label}. "
     "Report bbox coordinates and the label of each in JSON format."
@@ -132,6 +133,7 @@ FAMILIES = (
         projectors=("qwen2vl_merger",),
         handler=QwenVLHandler,
         word="qwen_vl",
+        turns=_TURNS,
         takes_any_size=True,
         convention=_QWEN2_BOXES,
     ),
@@ -140,6 +142,7 @@ FAMILIES = (
         projectors=("qwen2.5vl_merger",),
         handler=QwenVLHandler,
         word="qwen_vl",
+        turns=_TURNS,
         takes_any_size=True,
         convention=_QWEN25_BOXES,
     ),
@@ -148,6 +151,7 @@ FAMILIES = (
         projectors=("qwen3vl_merger",),
         handler=Qwen3VLHandler,
         word="qwen_vl",
+        turns=chatml(),
         takes_any_size=True,
         convention=_QWEN3_BOXES,
         known_faults=("two of 64 rotary pairs of the vision tower turn otherwise than the reference's",),

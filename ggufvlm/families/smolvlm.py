@@ -7,6 +7,7 @@ import math
 from ggufvlm.families.base import ChatHandler
 from ggufvlm.families.family import Family
 from ggufvlm.families.template import ImageStyle
+from ggufvlm.families.templates import SHOW
 from ggufvlm.media import ImagePlan
 
 _TILES_A_SIDE, _TILE = 4, 512
@@ -137,4 +138,10 @@ def _difference(aspect: float, grid: tuple[int, int]) -> float:
     return round(abs(math.log(aspect * grid[1] / grid[0])), 9)
 
 
-FAMILIES = (Family(name="SmolVLM", projectors=("idefics3",), handler=SmolVLMHandler, word="smolvlm"),)
+# the processor's chat_template.json: no blank follows the role where an image does
+_TURNS = SHOW + (
+    "{{ '<|im_start|>' }}{% for message in messages %}{{ message.role | capitalize }}"
+    "{{ ':' if message.content and message.content[0].type == 'image' else ': ' }}{{ show(message.content) }}"
+    "{{ '<end_of_utterance>\\n' }}{% endfor %}{{ 'Assistant:' }}"
+)
+FAMILIES = (Family(name="SmolVLM", projectors=("idefics3",), handler=SmolVLMHandler, word="smolvlm", turns=_TURNS),)

@@ -108,7 +108,7 @@ class Model:
     def chat_template(self) -> str | None:
         """The Jinja template inside the GGUF."""
         text = llama.llama_model_chat_template(self.handle, None)
-        return text.decode("utf-8", "replace") if text else None
+        return text.decode("utf-8", "replace") if text and text.strip() else None
 
     def metadata(self, key: str) -> str | None:
         """A value from the GGUF's header as text, ``None`` if it is not there."""

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from warnings import warn
 
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings, with_settings
 from ggufvlm.engine.request import Request
@@ -56,8 +57,7 @@ class VLM:
         """Begin to load; prefer :meth:`load`.
 
         Args:
-            files: what to load.
-            config: how.
+            files, config: what to load, and how.
             raw: see :meth:`load`.
             on_load, on_progress: get the loaded share and what comes before the first word, in another thread.
             waits_for_images: the projector is loaded after :meth:`expect`, and only if it is needed.
@@ -123,6 +123,8 @@ class VLM:
         except BaseException:
             vlm.close()
             raise
+        for text in vlm.handler.warnings:
+            warn(text, stacklevel=2)
         return vlm
 
     def expect(self, images: Sequence[Image]) -> None:
@@ -323,8 +325,7 @@ class VLM:
         """What a dialogue would take of the context. Nothing is computed.
 
         Args:
-            messages, images: as for :meth:`stream`.
-            prefill: the answer would start with this text.
+            messages, images, prefill: as for :meth:`stream`.
 
         Raises:
             ImageError: an image cannot be read.

@@ -22,6 +22,7 @@ from ggufvlm.models.pairing import check_pair
 from ggufvlm.models.resolve import find_model
 from tests.parity.cases import DATA
 from tests.parity.sizes import SIZES
+from tests.support.program import run_program
 
 FILES = {
     name: ModelFiles(name=name, model=DATA / name / "model.gguf", mmproj=DATA / name / "mmproj.gguf") for name in SIZES
@@ -30,6 +31,7 @@ FILES["demo"] = find_model("demo")
 LIMITS = (1, 15, 16, 40, 63, 64, 100, 140, 192, 256, 300, 512, 777, 1024, 1790, 3000, 10**9)
 SHAPES = ((100, 100), (1200, 800), (800, 1201), (3000, 2000), (640, 128), (90, 450))
 EXTREME = ((1, 1), (1, 1000), (1000, 1), (1, 40), (20000, 10), (10, 20000), (3, 9000))
+pytestmark = pytest.mark.filterwarnings("ignore:--image-max-tokens:UserWarning")  # many limits here have no effect
 sides = st.floats(0, 4.4).map(lambda power: round(10**power))
 
 
@@ -123,3 +125,34 @@ def test_an_image_of_any_shape_is_seen_or_refused_by_name(family: str, limit: in
                 assert vlm.describe(image, "Which color?", max_tokens=1).usage.n_images_encoded
             except ImageError as error:
                 assert f"{width}x{height} is too narrow" in str(error)  # noqa: PT017 - the others are seen
+
+
+@pytest.mark.parametrize(
+    ("family", "limit", "said"),
+    [
+        (
+            "gemma3",
+            300,
+            "--image-max-tokens has no effect: with Gemma 3 the tokens of an image do not depend on its size",
+        ),
+        ("llava", 1, "--image-max-tokens has no effect: with LLaVA the tokens of an image do not depend on its size"),
+        ("lfm2_vl", 63, "--image-max-tokens 63: with LFM2-VL an image takes at least 64 tokens"),
+        ("internvl", 63, "--image-max-tokens 63: with InternVL an image takes at least 64 tokens"),
+        ("smolvlm", 31, "--image-max-tokens 31: with SmolVLM an image takes at least 32 tokens"),
+        ("smolvlm", 32, None),
+        ("internvl", 64, None),
+        ("demo", 1, None),
+    ],
+)
+def test_a_limit_that_cannot_be_kept_is_told(family: str, limit: int, said: str | None) -> None:
+    warnings = [text for text in handler(family, limit).warnings if "template" not in text]
+    assert warnings == ([said] if said else [])
+
+
+def test_the_program_tells_of_a_limit_without_effect_once(tmp_path: Path) -> None:
+    PIL.Image.new("RGB", (90, 60), "red").save(tmp_path / "a.png")
+    files = FILES["gemma3"]
+    model = ("-m", str(files.model), "--mmproj", str(files.mmproj), "--image-max-tokens", "9", "-n", "2")
+    done = run_program("describe", "a.png", *model, folder=tmp_path)
+    assert done.stderr.decode().count("--image-max-tokens has no effect") == 1
+    assert done.returncode == 0

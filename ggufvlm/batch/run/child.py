@@ -25,7 +25,7 @@ def _answer(parent: Parent) -> None:
     parent.listen(messages.put)
     vlm = VLM(begin.files, begin.config, raw=begin.raw)
     vlm.wait_until_loaded()
-    parent.send(Ready())
+    parent.send(Ready(vlm.handler.warnings))
     while True:
         for result in vlm.map(_round(messages, parent), n_ahead=begin.n_ahead(begin.config)):
             failure = Failure.of(result.error) if result.error else None

@@ -48,6 +48,7 @@ class IsolatedEngine:
 
     Attributes:
         n_restarts: how often the child was replaced.
+        warnings: what is to be known of the model once it is loaded, a line each.
     """
 
     def __init__(self, files: ModelFiles, config: EngineConfig, *, raw: bool = False, debug: bool = False) -> None:
@@ -58,6 +59,7 @@ class IsolatedEngine:
         self._n_crashed = 0
         self._reason = ""
         self.n_restarts = 0
+        self.warnings: tuple[str, ...] = ()
 
     @property
     def pid(self) -> int | None:
@@ -81,6 +83,7 @@ class IsolatedEngine:
         self._worker.send(self._begin)
         message = events.get()
         if isinstance(message, Ready):
+            self.warnings = message.warnings
             return
         self._forget_worker()
         if isinstance(message, Failure):

@@ -27,7 +27,13 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The model is loaded."""
+    """The model is loaded.
+
+    Attributes:
+        warnings: what is to be known of it, a line each.
+    """
+
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,13 +241,19 @@ def _when_needed(load: Callable[[], Ask]) -> Ask:
     return ask
 
 
-def load_engine(engine: EngineSettings, count: int | None, stack: ExitStack) -> Ask:
+def load_engine(
+    engine: EngineSettings,
+    count: int | None,
+    stack: ExitStack,
+    on_warning: Callable[[str], None] = lambda _text: None,
+) -> Ask:
     """Load the engine, in this process or in one of its own.
 
     Args:
         engine: which model, and how it runs.
         count: of the inputs, ``None`` if it is not known; many get a process of their own.
         stack: closes the engine with everything else.
+        on_warning: told what is to be known of the model, in lines.
 
     Returns:
         The function that answers questions.
@@ -259,11 +265,15 @@ def load_engine(engine: EngineSettings, count: int | None, stack: ExitStack) -> 
     if engine.starts_process(count):
         isolated = stack.enter_context(IsolatedEngine(engine.files, config, raw=engine.raw, debug=engine.debug))
         isolated.start()
+        for text in isolated.warnings:
+            on_warning(text)
         return isolated.map
     from ggufvlm.vlm.vlm import VLM
 
     vlm = stack.enter_context(VLM(engine.files, config, raw=engine.raw))
     vlm.wait_until_loaded()
+    for text in vlm.handler.warnings:
+        on_warning(text)
 
     def ask(questions: Iterable[Question]) -> Generator[QuestionResult, None, None]:
         yield from vlm.map(questions, n_ahead=config.n_slots + 2)

@@ -246,17 +246,17 @@ def _run(session: Session, engine: EngineSettings, given: Inputs, rows: RowOptio
     """Returns whether it was interrupted."""
     from ggufvlm.batch.run.session import load_engine
 
-    def load(stack: ExitStack) -> Ask:
-        if engine.starts_process(given.count):
-            return load_engine(engine, given.count, stack)
-        with leaving_at_once(quiet=output.quiet):
-            return load_engine(engine, given.count, stack)
-
     if output.debug:
         log_to_stderr()
     writes_rows = rows.out == STDOUT and not rows.ordered
     with BatchProgress(output, as_json=rows.json_progress, beside_rows=writes_rows) as shown:
         interrupted = False
+
+        def load(stack: ExitStack) -> Ask:
+            if engine.starts_process(given.count):
+                return load_engine(engine, given.count, stack, shown.on_warning)
+            with leaving_at_once(quiet=output.quiet):
+                return load_engine(engine, given.count, stack, shown.on_warning)
 
         def on_row(item: Item, row: Row | None) -> None:
             shown.on_row(item, row)

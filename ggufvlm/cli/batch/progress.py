@@ -73,6 +73,11 @@ class BatchProgress:
         text = row["error"]["text"]
         self.on_problem(text if row["id"] in text else f"{row['id']}: {text}")
 
+    def on_warning(self, text: str) -> None:
+        """What is to be known of the model."""
+        if not (self._quiet or self._json):
+            self.say(f"warning: {text}")
+
     def on_problem(self, text: str) -> None:
         """Name what could not be done with an answer, the first few times."""
         if self._quiet or self._json:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ggufvlm.cli.chat.model import ModelLoader
     from ggufvlm.media import Image, ImageSource
     from ggufvlm.vlm.answer import Answer, AnswerStream, PromptSize
+    from ggufvlm.vlm.vlm import VLM
 
 
 _MOST_LINES = 4  # that tell of staged images
@@ -81,6 +82,7 @@ class ChatSession:
     typed: str = ""
     _size: PromptSize | None = None
     _is_computed: bool = False
+    _warned: VLM | None = None
 
     def tell(self, text: str) -> None:
         """A line about the session, on stderr; not for errors."""
@@ -133,6 +135,7 @@ class ChatSession:
             interruption = _Interruption()
             with stopping(interruption.stop):
                 stream = start()
+                self._warn(spinner)
                 interruption.watch(stream)
                 self._show(console.after_spinner(stream, spinner))
         self.changed()
@@ -143,6 +146,14 @@ class ChatSession:
             if not self.reader.is_interactive:
                 raise KeyboardInterrupt
         return bool(stream.answer.text) or stream.answer.finish_reason != "abort"
+
+    def _warn(self, spinner: console.Spinner) -> None:
+        """What is to be known of a model, once, when it has begun to answer."""
+        vlm = self.chat.vlm
+        if self._warned is not vlm and not self.output.quiet:
+            for text in vlm.handler.warnings:
+                spinner.say(f"warning: {text}")
+        self._warned = vlm
 
     def _show(self, pieces: Iterator[str]) -> None:
         if self.output.json:

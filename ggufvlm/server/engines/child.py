@@ -39,5 +39,5 @@ def _serve(parent: Parent) -> None:
     vlm.wait_until_loaded()
     worker = RequestWorker(vlm, load.config.n_slots, load.limits, parent.send)
     ready.set_result(worker)
-    parent.send(EngineReady(vlm.loaded.on_gpu))
+    parent.send(EngineReady(vlm.loaded.on_gpu, vlm.handler.warnings))
     worker.relay()

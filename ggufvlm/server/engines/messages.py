@@ -23,9 +23,14 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class EngineReady:
-    """Up: the model is loaded; a fraction of it, 0 to 1, on a GPU."""
+    """Up: the model is loaded; a fraction of it, 0 to 1, on a GPU.
+
+    Attributes:
+        warnings: what is to be known of it, a line each.
+    """
 
     on_gpu: float
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,7 @@ class ModelService:
         self._n_waiting = 0
         self._mean_seconds = 1.0
         self.is_ill = False
+        self._has_warned = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- what there is to know
@@ -229,6 +230,9 @@ class ModelService:
         self._process = process
         self._metrics.loads.labels(self.name).inc()
         _log.info("loaded %s in %.1f s", self.name, time.monotonic() - began)
+        for text in process.warnings if not self._has_warned else ():
+            _log.warning("%s", text)
+        self._has_warned = True
         self._settle()
 
     def hold(self, keep_alive: float | None) -> None:

@@ -44,6 +44,7 @@ class EngineProcess:
     Attributes:
         n_answered: questions that were answered.
         on_gpu: the fraction of the model that lies on a GPU, 0 to 1.
+        warnings: what is to be known of the model, a line each.
         is_hanging: whether it was ended because it did not answer any more.
         gone: done when the process has ended; its result says how.
     """
@@ -68,6 +69,7 @@ class EngineProcess:
         self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.n_answered = 0
         self.on_gpu = 0.0
+        self.warnings: tuple[str, ...] = ()
         self.is_hanging = False
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -183,7 +185,7 @@ class EngineProcess:
                 self._loaded.set_exception(message.error())
             else:
                 assert isinstance(message, EngineReady)
-                self.on_gpu = message.on_gpu
+                self.on_gpu, self.warnings = message.on_gpu, message.warnings
                 self._loaded.set_result(None)
 
     def _finish(self, message: QuestionDone) -> None:
