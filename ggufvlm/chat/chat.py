@@ -297,7 +297,19 @@ class Chat:
         Raises:
             UsageError: the file exists and is no saved dialogue, or cannot be written.
         """
-        dialogue = SavedDialogue(
+        return self._saved().write(Path(path))
+
+    def keep(self, path: str | os.PathLike[str]) -> None:
+        """Write the dialogue as :meth:`save` does, for this user alone and without copies of images.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
+        files = self.vlm.files
+        replace(self._saved(), model_files=(files.model, files.mmproj)).keep(Path(path))
+
+    def _saved(self) -> SavedDialogue:
+        return SavedDialogue(
             model=self.vlm.files.name,
             system=self.system,
             settings=self.settings,
@@ -305,7 +317,6 @@ class Chat:
             staged=list(self.staged),
             files=dict(self.files),
         )
-        return dialogue.write(Path(path))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], vlm: VLM) -> Chat:

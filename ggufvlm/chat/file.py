@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -42,6 +43,16 @@ class SavedDialogue:
     turns: list[Turn]
     staged: list[ChatImage]
     files: dict[str, Path]
+    model_files: tuple[Path, Path] | None = None
+
+    def keep(self, path: Path) -> None:
+        """Write the file for this user alone. Images that are no files are not copied, and missing when it is read.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
+        places: dict[str, str | None] = {id: str(file.absolute()) for id, file in self.files.items()}
+        write(path, self._json(places), is_private=True)
 
     def write(self, path: Path) -> list[Path]:
         """Write the file, and the images that have none beside it. See :meth:`Chat.save <ggufvlm.Chat.save>`.
@@ -56,8 +67,11 @@ class SavedDialogue:
         if path.exists():
             _check_that_it_is_ours(path)
         written: list[Path] = []
-        places = self._places(path, written)
-        state = {
+        write(path, self._json(self._places(path, written)))
+        return written
+
+    def _json(self, places: Mapping[str, str | None]) -> str:
+        state: dict[str, Any] = {
             "ggufvlm": __version__,
             "format": FORMAT,
             "model": self.model,
@@ -66,13 +80,14 @@ class SavedDialogue:
             "messages": [message for turn in self.turns for message in _turn_to_json(turn, places)],
             "staged": [_image_to_json(image, places) for image in self.staged],
         }
-        write(path, json.dumps(state, ensure_ascii=False, indent=2) + "\n")
-        return written
+        if self.model_files is not None:
+            state["model_files"] = [str(file.absolute()) for file in self.model_files]
+        return json.dumps(state, ensure_ascii=False, indent=2) + "\n"
 
-    def _places(self, path: Path, written: list[Path]) -> dict[str, str]:
+    def _places(self, path: Path, written: list[Path]) -> dict[str, str | None]:
         """Where each image can be read again, by id; those that are no files are written beside ``path``."""
         folder = path.absolute().parent
-        places: dict[str, str] = {}
+        places: dict[str, str | None] = {}
         for image in (*(image for turn in self.turns for image in turn.images), *self.staged):
             if isinstance(image, MissingImage) or image.id in places:
                 continue
@@ -84,8 +99,13 @@ class SavedDialogue:
         return places
 
 
-def write(path: Path, text: str | bytes) -> None:
+def write(path: Path, text: str | bytes, *, is_private: bool = False) -> None:
     """Write a file whole or not at all.
+
+    Args:
+        path: of the file.
+        text: what is in it.
+        is_private: nobody but the user may read it.
 
     Raises:
         UsageError: it cannot be written, or a link or device would be replaced.
@@ -93,6 +113,8 @@ def write(path: Path, text: str | bytes) -> None:
     check_output(path, is_replaced=True)
     try:
         with replacing_durably(path) as file:
+            if is_private and hasattr(os, "fchmod"):
+                os.fchmod(file.fileno(), 0o600)
             file.write(text.encode("utf-8", "replace") if isinstance(text, str) else text)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from error
@@ -114,7 +136,7 @@ def copy_beside(image: Image, path: Path) -> Path:
 
 def _check_that_it_is_ours(path: Path) -> None:
     try:
-        _read_state(path)
+        read_state(path)
     except InputError as error:
         raise UsageError(f"{path} is there already and is no saved dialogue", hint="choose another name") from error
 
@@ -126,7 +148,7 @@ def _is_same(path: Path, id: str) -> bool:
         return False
 
 
-def _turn_to_json(turn: Turn, places: dict[str, str]) -> list[dict[str, Any]]:
+def _turn_to_json(turn: Turn, places: Mapping[str, str | None]) -> list[dict[str, Any]]:
     content = [_image_to_json(image, places) for image in turn.images]
     return [
         {"role": "user", "content": [*content, {"type": "text", "text": turn.text}]},
@@ -134,10 +156,10 @@ def _turn_to_json(turn: Turn, places: dict[str, str]) -> list[dict[str, Any]]:
     ]
 
 
-def _image_to_json(image: ChatImage, places: dict[str, str]) -> dict[str, Any]:
+def _image_to_json(image: ChatImage, places: Mapping[str, str | None]) -> dict[str, Any]:
     return {
         "type": "image",
-        "path": places.get(image.id, image.source),
+        "path": places.get(image.id, image.source if isinstance(image, MissingImage) else None),
         "source": image.source,
         "sha256": image.id,
         "width": image.width,
@@ -156,7 +178,7 @@ def read_dialogue(path: Path, sampling: SamplingParams) -> SavedDialogue:
         InputError: the file cannot be read or is no saved dialogue.
     """
     path = expanded(path)
-    state = _read_state(path)
+    state = read_state(path)
     folder = path.absolute().parent
     files: dict[str, Path] = {}
     try:
@@ -183,10 +205,27 @@ def saved_model(path: Path) -> str:
     Raises:
         InputError: the file cannot be read or is no saved dialogue.
     """
-    return str(_read_state(expanded(path)).get("model", ""))
+    return str(read_state(expanded(path)).get("model", ""))
 
 
-def _read_state(path: Path) -> dict[str, Any]:
+def saved_files(path: Path) -> tuple[Path, Path] | None:
+    """Model and projector that answered in a conversation that was kept; ``None`` where they are not named.
+
+    Raises:
+        InputError: the file cannot be read or is no saved dialogue.
+    """
+    named = read_state(expanded(path)).get("model_files")
+    if not isinstance(named, list) or len(named) != 2 or not all(isinstance(name, str) for name in named):
+        return None
+    return Path(named[0]), Path(named[1])
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The JSON of a saved dialogue, its messages not looked at.
+
+    Raises:
+        InputError: the file cannot be read or is no saved dialogue.
+    """
     try:
         state = json.loads(read_text(path, max_bytes=_MAX_BYTES), parse_constant=_refuse)
     except RecursionError as error:
@@ -233,8 +272,10 @@ def _turns(messages: list[dict[str, Any]], folder: Path, files: dict[str, Path])
 
 
 def _image(entry: dict[str, Any], folder: Path, files: dict[str, Path]) -> ChatImage:
-    path, id = folder / _expect(entry["path"], str), _expect(entry["sha256"], str)
+    id, path = _expect(entry["sha256"], str), folder / (_expect(entry["path"], (str, type(None))) or "")
     try:
+        if entry["path"] is None:
+            raise ImageError("it was no file, and no copy of it is kept")
         image = load(path)
     except GGUFVLMError as error:
         reason = str(error)

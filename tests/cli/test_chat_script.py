@@ -261,3 +261,26 @@ def test_help_names_every_command(run: Run) -> None:
     told = done.stderr.decode()
     assert all(f"/{name} " in told for name in ("image", "images", "clear", "save", "load", "model", "stats"))
     assert "A path or file:// URL of an image in a message is staged too." in told
+
+
+def test_settings_show_what_a_person_sets(run: Run) -> None:
+    done = run("chat", input=b"/set\n/set logprobs 2\n/set max_tokens -1\n")
+    rows = dict(line.split(maxsplit=1) for line in done.stderr.decode().splitlines())
+    assert done.returncode == 0
+    assert rows["seed"] == "drawn for each answer"
+    assert (rows["max_tokens"], rows["logprobs"]) == ("no limit  set here", "2  set here")
+    assert "show_special" not in rows
+
+
+@pytest.mark.parametrize("line", ["/crop 0 0 10 10", "/zoom", "/show"])
+def test_commands_about_an_image_say_that_there_is_none(run: Run, line: str) -> None:
+    done = run("chat", input=line.encode() + b"\n")
+    assert done.returncode == 2
+    assert done.stderr == b"error: line 1: there is no image yet\nhint: /image photo.jpg stages one\n"
+
+
+def test_hints_name_what_a_chat_has(run: Run) -> None:
+    done = run("chat", "none.png")
+    assert done.stderr == (
+        b"error: no such image: none.png\nhint: a message that looks like a file name is typed in the chat\n"
+    )

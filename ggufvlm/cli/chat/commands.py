@@ -36,6 +36,7 @@ def _undo(session: ChatSession, _rest: str) -> None:
 
 def _clear(session: ChatSession, _rest: str) -> None:
     session.chat.clear()
+    session.keeper.begin_anew()
     session.changed()
     session.tell("all is forgotten; system message and settings stay")
 

@@ -32,10 +32,19 @@ def load(session: ChatSession, rest: str) -> None:
         UsageError: no name.
         InputError: it is no saved dialogue.
     """
+    go_on_with(session, _path(rest, "/load chat.json"))
+    session.keeper.begin_anew()
+
+
+def go_on_with(session: ChatSession, path: Path) -> None:
+    """Let a saved dialogue go on here.
+
+    Raises:
+        InputError: it is no saved dialogue.
+    """
     from ggufvlm.chat.chat import Chat
     from ggufvlm.chat.file import saved_model
 
-    path = _path(rest, "/load chat.json")
     model, here = saved_model(path), session.chat.vlm.files.name
     session.chat = Chat.load(path, session.chat.vlm)
     session.changed()

@@ -103,6 +103,8 @@ def last_image(session: ChatSession) -> Image:
         UsageError: there is none.
         ImageError: it is missing.
     """
+    if not session.chat.images:
+        raise UsageError("there is no image yet", hint="/image photo.jpg stages one")
     return image_of(session, len(session.chat.images))
 
 

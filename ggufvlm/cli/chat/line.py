@@ -14,12 +14,12 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 
+from ggufvlm.chat.kept import NO_HISTORY
 from ggufvlm.cli.chat.completion import ChatCompleter
 from ggufvlm.cli.chat.words import is_open
 from ggufvlm.cli.options.shared import OutputOptions, Switch
 from ggufvlm.files import personal_folder
 
-NO_HISTORY = "GGUFVLM_NOHISTORY"
 _STYLE = Style.from_dict({"prompt": "bold", "bottom-toolbar": "noreverse italic", "bottom-toolbar.text": "noreverse"})
 
 

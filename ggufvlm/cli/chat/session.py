@@ -6,17 +6,18 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import typer
 
+from ggufvlm.chat.kept import Keeper
 from ggufvlm.cli.ask.ask import WaysOut, warn_about_end
 from ggufvlm.cli.chat import layout as chat_layout
 from ggufvlm.cli.options.shared import OutputOptions
 from ggufvlm.cli.terminal import console
 from ggufvlm.cli.terminal.interruption import leaving_at_once, stopping
-from ggufvlm.errors import ExitCode, GGUFVLMError
+from ggufvlm.errors import ExitCode, GGUFVLMError, UsageError
 
 if TYPE_CHECKING:
     from ggufvlm.chat.chat import Chat
@@ -69,6 +70,7 @@ class ChatSession:
 
     Attributes:
         exit_code: of the process, if nothing is raised.
+        keeper: keeps the conversation.
         n_stopped: answers that Ctrl-C stopped.
         typed: a message that was not sent and shall stand in the line again.
     """
@@ -77,12 +79,14 @@ class ChatSession:
     loader: ModelLoader
     reader: MessageSource
     output: OutputOptions
+    keeper: Keeper = field(default_factory=Keeper)
     exit_code: int = 0
     n_stopped: int = 0
     typed: str = ""
     _size: PromptSize | None = None
     _is_computed: bool = False
     _warned: VLM | None = None
+    _is_kept: bool = True
 
     def tell(self, text: str) -> None:
         """A line about the session, on stderr; not for errors."""
@@ -141,6 +145,7 @@ class ChatSession:
         self.changed()
         self._is_computed = not self.chat.staged
         self._tell_end(stream.answer, prompt)
+        self._keep()
         if interruption.happened:
             self.n_stopped += 1
             if not self.reader.is_interactive:
@@ -154,6 +159,15 @@ class ChatSession:
             for text in vlm.handler.warnings:
                 spinner.say(f"warning: {text}")
         self._warned = vlm
+
+    def _keep(self) -> None:
+        if not self._is_kept:
+            return
+        try:
+            self.keeper.keep(self.chat)
+        except UsageError as error:
+            self._is_kept = False
+            self.tell(f"note: this conversation is not kept: {error}")
 
     def _show(self, pieces: Iterator[str]) -> None:
         if self.output.json:

@@ -12,12 +12,13 @@ from ggufvlm.errors import UsageError
 
 ALIASES = {"temp": "temperature", "n": "max_tokens", "n_predict": "max_tokens", "num_predict": "max_tokens"}
 DEFAULT = "default"
+_FOR_PROGRAMS = ("logprobs", "show_special", "penalty_last_n")
 _SWITCH = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
 
 
 def names() -> list[str]:
-    """What can be set."""
-    return list(PLAIN_SETTINGS)
+    """What a person may want to set; what only programs look at can be set too."""
+    return [name for name in PLAIN_SETTINGS if name not in _FOR_PROGRAMS]
 
 
 def set_value(session: ChatSession, rest: str) -> None:
@@ -31,7 +32,7 @@ def set_value(session: ChatSession, rest: str) -> None:
         _show(session, names())
         return
     name = ALIASES.get(key.replace("-", "_"), key.replace("-", "_"))
-    if name not in names():
+    if name not in PLAIN_SETTINGS:
         raise UsageError(f"unknown setting: {key}", hint=f"one of {', '.join(names())}")
     if value.strip():
         settings = dict(session.chat.settings)
@@ -58,16 +59,18 @@ def _parse(name: str, text: str) -> Any:
 
 def _show(session: ChatSession, keys: list[str]) -> None:
     now = with_settings(session.chat.vlm.sampling, session.chat.settings)
-    rows = [(key, _text(getattr(now, key)), "set here" if key in session.chat.settings else "") for key in keys]
+    rows = [(key, _text(key, getattr(now, key)), "set here" if key in session.chat.settings else "") for key in keys]
     say_rows(rows)
 
 
-def _text(value: object) -> str:
+def _text(key: str, value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):
         return ", ".join(map(repr, value)) or "none"
-    return "drawn for each answer" if value is None else str(value)
+    if value is None:
+        return "drawn for each answer" if key == "seed" else "none"
+    return "no limit" if (key, value) == ("max_tokens", -1) else str(value)
 
 
 def system(session: ChatSession, rest: str) -> None:

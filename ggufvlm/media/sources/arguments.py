@@ -67,10 +67,16 @@ def classify(argument: str) -> ArgumentKind:
     return ArgumentKind.TEXT
 
 
-def expand(arguments: Sequence[str]) -> tuple[list[str], str | None]:
+def expand(
+    arguments: Sequence[str], *, as_text: str = "a prompt that looks like a file name goes through -p"
+) -> tuple[list[str], str | None]:
     """Split arguments into images and prompt: ``(sources, prompt or None)``.
 
     Folders and patterns are replaced by their images, in natural order; all other sources stay as they are.
+
+    Args:
+        arguments: as they were typed.
+        as_text: how one that looks like an image can be meant as text, for the hint.
 
     Raises:
         ImageError: an image that does not exist, a folder or pattern without images.
@@ -88,7 +94,7 @@ def expand(arguments: Sequence[str]) -> tuple[list[str], str | None]:
     images: list[str] = []
     for argument, kind in zip(arguments, kinds, strict=True):
         if kind is ArgumentKind.MISSING_IMAGE:
-            raise _missing(argument)
+            raise _missing(argument, as_text)
         if kind is ArgumentKind.IMAGE:
             images.append(argument)
         elif kind is ArgumentKind.PATTERN:
@@ -151,15 +157,14 @@ def _exists(text: str) -> bool:
     return True
 
 
-def _missing(argument: str) -> ImageError:
+def _missing(argument: str, as_text: str) -> ImageError:
     name = label(argument)
     if is_dangling(expand_user(argument)):
         return ImageError(f"{name}: a link to a file that is not there")
     if _HOST.match(argument) and not _exists(argument.partition("/")[0]):
         return ImageError(f"no such image: {name}", hint=f"did you mean https://{name}?")
-    as_prompt = "a prompt that looks like a file name goes through -p"
     close = _close_match(argument)
-    hint = f"did you mean {close}? ({as_prompt})" if close else as_prompt
+    hint = f"did you mean {close}? ({as_text})" if close else as_text
     return ImageError(f"no such image: {name}", hint=hint)
 
 
