@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from ggufvlm.config import SamplingSettings
@@ -27,7 +27,7 @@ class ClientQuestion:
     """One question of a client, free of everything that could name a file.
 
     Attributes:
-        model: what the client calls it; ``None`` is the server's first.
+        model: what the client calls it; ``None`` and an empty text are the server's first.
         messages: the dialogue in the Hub's chat format. Content is a text, or a list of
             ``{"type": "text", "text": str}`` and ``{"type": "image", "image": bytes}`` with the bytes of an image
             file, not decoded. An image with ``"detail": "low"`` gets a quarter of the model's tokens for images.
@@ -94,6 +94,7 @@ class ModelCard:
 
     Attributes:
         name: what clients call it.
+        aliases: what they may call it, too.
         created: when its file was written, in seconds since 1970.
         size: bytes of both files.
         digest: sha256 (hex) that names the files; of their headers and sizes, not of every byte.
@@ -114,6 +115,7 @@ class ModelCard:
     created: int
     size: int
     digest: str
+    aliases: tuple[str, ...] = ()
     architecture: str = ""
     parameters: int = 0
     quant: str = ""
@@ -123,6 +125,14 @@ class ModelCard:
     is_loaded: bool = False
     on_gpu: float = 0.0
     expires: float | None = None
+
+    def under_each_name(self) -> list[ModelCard]:
+        """The same model once for each of its names."""
+        return [replace(self, name=name, aliases=()) for name in (self.name, *self.aliases)]
+
+    def is_called(self, name: str) -> bool:
+        """Whether it is one of its names."""
+        return plain_name(name) in map(plain_name, (self.name, *self.aliases))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,10 +167,17 @@ class Engines(Protocol):
         """All models, the default one first. Cheap: headers are read once."""
 
     def card(self, name: str | None) -> ModelCard:
-        """One model; ``None`` is the first. Upper and lower case, and ``:latest`` behind the name, make no difference.
+        """One model, by any of its names as :func:`plain_name` has them; none, or an empty one, is the first.
 
         Raises:
             UnknownModel: there is none of this name.
+        """
+
+    def card_to_answer(self, name: str | None) -> ModelCard:
+        """As :meth:`card`; but where only one model is served it answers for all names, as in llama.cpp's server.
+
+        Raises:
+            UnknownModel: there are several, and none of this name.
         """
 
     @property
@@ -184,6 +201,11 @@ class Engines(Protocol):
         Raises:
             UnknownModel, ModelError, EngineError: as :meth:`ask`.
         """
+
+
+def plain_name(name: str) -> str:
+    """A model's name without what makes no difference: upper and lower case, and ``:latest``."""
+    return name.strip().lower().removesuffix(":latest")
 
 
 class UnknownModel(GGUFVLMError):  # noqa: N818 - reads as what happened

@@ -242,9 +242,18 @@ def test_names_may_have_ollamas_tag(client, scene_a):
 
 @pytest.mark.parametrize("call", ["chat", "generate", "show"])
 def test_unknown_models(client, call):
+    """Without a question these load a model, or tell of it."""
     with pytest.raises(ollama.ResponseError, match="no-such-model") as caught:
         getattr(client, call)("no-such-model")
     assert caught.value.status_code == 404
+
+
+@pytest.mark.parametrize("name", ["llava:7b", ""])
+def test_the_only_model_answers_under_all_names_and_says_which_it_is(url, scene_a, name):
+    image = base64.b64encode(scene_a[0]).decode()
+    body = {"model": name, "prompt": "Describe this image.", "images": [image], "stream": False}
+    answer = httpx.post(f"{url}/api/generate", json=body).json()
+    assert (answer["response"], answer["model"]) == (scene_a[1], "demo")
 
 
 @pytest.mark.parametrize(
@@ -426,7 +435,7 @@ def test_any_body_is_read_or_refused(body):
     for read in (read_chat, read_generate):
         with contextlib.suppress(GGUFVLMError):  # and nothing else
             request = read(body, LIMITS)
-            assert request.model == (body.get("model") or body.get("name"))
+            assert request.model == (body.get("model") or body.get("name") or "")
 
 
 @given(st.dictionaries(_options, _json))

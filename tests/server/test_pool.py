@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import ggufvlm
+from ggufvlm.cli.serve.aliases import read_aliases
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import UsageError
 from ggufvlm.models.resolve import find_model
@@ -96,11 +99,17 @@ def test_nobody_waits_for_ever_where_only_one_model_fits(tmp_path: Path, copies:
 
 
 def in_pool(
-    copies: list[Path], work: Callable[[EnginePool], Awaitable[None]], free: Callable[[], int | None] = lambda: None
+    copies: list[Path],
+    work: Callable[[EnginePool], Awaitable[None]],
+    free: Callable[[], int | None] = lambda: None,
+    aliases: tuple[str, ...] = (),
 ) -> None:
+    """Do some work with these models; ``aliases`` are other names of the first."""
+
     async def run() -> None:
         config = EngineConfig(n_slots=2, use_cache=False)
         loads = [Load(files=find_model(str(path)), config=config, limits=Limits()) for path in copies]
+        loads[0] = replace(loads[0], aliases=aliases)
         pool = EnginePool(loads, Metrics(), keep_alive=INDEFINITELY, free_memory=free)
         try:
             await work(pool)
@@ -128,7 +137,7 @@ def test_models_leave_when_memory_is_short(copies: list[Path]) -> None:
     taken: list[int] = []
 
     async def work(pool: EnginePool) -> None:
-        needed = max(model.needed for model in pool._models.values())
+        needed = max(model.needed for model in pool._models)
         taken.append(int(2.5 * needed))
         for name in ("alpha", "beta"):
             assert await answer(pool, name) == SCENE.caption
@@ -148,10 +157,50 @@ def test_what_is_known_of_a_model(copies: list[Path]) -> None:
         assert len(card.digest) == 64
         assert "image" in card.template
         assert pool.card(None).name == "alpha"
-        with pytest.raises(UnknownModel):
-            pool.card("delta")
+        for find in (pool.card, pool.card_to_answer):
+            with pytest.raises(UnknownModel, match="'delta'") as unknown:
+                find("delta")
+            assert "--alias delta=MODEL" in str(unknown.value.hint)
 
     in_pool(copies, work)
+
+
+def test_the_only_model_answers_for_all_names(copies: list[Path]) -> None:
+    async def work(pool: EnginePool) -> None:
+        for name in ("gpt-4o", "delta", "", " ", None):
+            assert pool.card_to_answer(name).name == "alpha"
+        with pytest.raises(UnknownModel):
+            pool.card("gpt-4o")  # what it is told of, it is told truly
+
+    in_pool(copies[:1], work)
+
+
+def test_other_names_of_a_model(tmp_path: Path, copies: list[Path]) -> None:
+    names = ("--alias", "GPT-4o=beta", "--alias", f"llava:7b={copies[1]}")
+    with started(tmp_path, *options(copies[:2]), *names) as server:
+        assert server.post(question(model="gpt-4o")).json()["model"] == "beta"
+        body = {"model": "llava:7b", "prompt": "Hello.", "stream": False, "options": {"num_predict": 1}}
+        assert server.post(body, "/api/generate").json()["model"] == "llava:7b"
+        assert loaded(server) == ["beta", "GPT-4o", "llava:7b"]
+        assert [model["name"] for model in server.get("/api/ps").json()["models"]] == ["beta"]
+        assert [model["name"] for model in server.get("/api/tags").json()["models"]][2] == "GPT-4o"
+        assert server.get("/v1/models/gpt-4o").json()["id"] == "beta"
+        refused = server.post(question(model="gpt-4.1"))
+        assert (refused.status_code, refused.json()["error"]["param"]) == (404, "model")
+        assert refused.json()["error"]["hint"].endswith("--alias gpt-4.1=MODEL")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_model_whose_file_has_a_name_that_is_no_utf_8(tmp_path: Path, copies: list[Path]) -> None:
+    odd = tmp_path / "mod\udcff.gguf"
+    shutil.copy(copies[0], odd)
+    shutil.copy(next(copies[0].parent.glob("mmproj*")), tmp_path)
+
+    async def work(pool: EnginePool) -> None:
+        assert [card.name for card in pool.cards()] == ["mod\ufffd"]
+        assert await answer(pool, "mod\ufffd") == SCENE.caption
+
+    in_pool([odd], work)
 
 
 def test_leaving_early_frees_the_slot(copies: list[Path]) -> None:
@@ -180,6 +229,26 @@ def test_stopping_ends_what_runs(copies: list[Path]) -> None:
             await answer(pool, "alpha")
 
     in_pool(copies, work)
+
+
+@pytest.mark.parametrize("alias", ["a=delta", "a", "=beta", "a=", ""])
+def test_an_alias_of_nothing(alias: str) -> None:
+    with pytest.raises(UsageError, match="--alias"):
+        read_aliases([alias], [("A.gguf", "alpha"), (None, "beta")])
+
+
+def test_aliases_belong_to_the_model_they_name() -> None:
+    models = [("folder/A.gguf", "alpha"), (None, "beta")]
+    given = ["one=ALPHA", "two=folder/a.gguf", "three = beta"]
+    assert read_aliases(given, models) == [("one", "two"), ("three",)]
+    assert read_aliases(["one", "two=alpha"], models[:1]) == [("one", "two")]
+    assert read_aliases([], models) == [(), ()]
+
+
+def test_an_alias_that_is_taken(copies: list[Path]) -> None:
+    with pytest.raises(UsageError, match="two models are called beta") as taken:
+        in_pool(copies[:2], lambda _pool: asyncio.sleep(0), aliases=("BETA",))
+    assert "--alias" in str(taken.value.hint)
 
 
 def test_two_models_of_one_name(copies: list[Path]) -> None:

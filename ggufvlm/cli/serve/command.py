@@ -14,6 +14,7 @@ import typer
 from ggufvlm.cli.open_model import find_files
 from ggufvlm.cli.options.models import PlainOptions
 from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, grouped, text_or_file
+from ggufvlm.cli.serve.aliases import read_aliases
 from ggufvlm.cli.serve.options import AccessOptions, LimitOptions, StayOptions
 from ggufvlm.cli.terminal.interruption import leaving_at_once
 from ggufvlm.cli.usage.complete import model_names, projector_names
@@ -54,6 +55,15 @@ def serve(
             autocompletion=projector_names,
             help="Projector file of the one model.",
             metavar="FILE",
+        ),
+    ] = None,
+    alias: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--alias",
+            rich_help_panel="Model",
+            help="Another name for a model; may be repeated.",
+            metavar="NAME[=MODEL]",
         ),
     ] = None,
     raw: Annotated[
@@ -98,6 +108,9 @@ def serve(
         raise UsageError("--grace cannot be endless", hint="--grace 10m")
     found = _limits(limits)
     loads = _loads(model or [None], mmproj, found, stay, hardware, plain, raw=raw, yes=yes)
+    names = [(typed, load.files.name) for typed, load in zip(model or (None,), loads, strict=True)]
+    aliases = read_aliases(alias or (), names)
+    loads = [replace(load, aliases=names) for load, names in zip(loads, aliases, strict=True)]
     address = bind(host, port)
     rules = _rules(access, found, address, key)
 

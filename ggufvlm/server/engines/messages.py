@@ -12,13 +12,18 @@ from ggufvlm.workers.framing import Failure
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Load:
-    """Down, first: which model, and how. Up comes :class:`EngineReady` or a :class:`Failure`."""
+    """Down, first: which model, and how. Up comes :class:`EngineReady` or a :class:`Failure`.
+
+    Attributes:
+        aliases: other names of it, which clients may use.
+    """
 
     files: ModelFiles
     config: EngineConfig
     limits: Limits
     raw: bool = False
     debug: bool = False
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ class ModelService:
 
     @cached_property
     def _fixed_card(self) -> ModelCard:
-        return make_card(self._load.files)
+        return replace(make_card(self._load.files), aliases=self._load.aliases)
 
     @cached_property
     def needed(self) -> int:

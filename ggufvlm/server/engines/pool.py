@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ggufvlm.errors import GGUFVLMError, UsageError
 from ggufvlm.hardware.system import available_memory
-from ggufvlm.server.contract import ClientQuestion, EngineGone, Event, ModelCard, UnknownModel
+from ggufvlm.server.contract import ClientQuestion, EngineGone, Event, ModelCard, UnknownModel, plain_name
 from ggufvlm.server.engines.memory_budget import MemoryBudget
 from ggufvlm.server.engines.messages import Load
 from ggufvlm.server.engines.model_service import ModelService
@@ -19,7 +19,8 @@ from ggufvlm.server.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
-_TAG = ":latest"
+_SHOWN = 100  # characters of a name
+_MOST_TOLD = 100
 _STOPPING = "the server is being stopped"
 
 
@@ -45,13 +46,19 @@ class EnginePool:
         max_loaded: int | None = None,
         free_memory: Callable[[], int | None] = available_memory,
     ) -> None:
-        self._models: dict[str, ModelService] = {}
+        self._models: list[ModelService] = []
+        self._by_name: dict[str, ModelService] = {}
+        self._told: set[str] = set()
         for load in loads:
             name = whole(load.files.name)
-            if _key(name) in self._models:
-                raise UsageError(f"two models are called {name}", hint="rename one of the files")
-            load = replace(load, files=replace(load.files, name=name))
-            self._models[_key(name)] = ModelService(load, keep_alive, metrics, self._make_ready, self._note_change)
+            aliases = tuple(map(whole, load.aliases))
+            load = replace(load, files=replace(load.files, name=name), aliases=aliases)
+            served = ModelService(load, keep_alive, metrics, self._make_ready, self._note_change)
+            self._models.append(served)
+            for called in (name, *aliases):
+                if self._by_name.setdefault(plain_name(called), served) is not served:
+                    hint = "rename one of the files, or leave out an --alias"
+                    raise UsageError(f"two models are called {called}", hint=hint)
         self._max_loaded = max_loaded
         self._memory = MemoryBudget(free_memory)
         self._one_at_a_time = asyncio.Lock()
@@ -60,7 +67,7 @@ class EnginePool:
         self._draining: ModelService | None = None
         self._changed = asyncio.Event()
         self._is_stopping = False
-        models = self._models.values()
+        models = self._models
         metrics.add_gauge(
             "ggufvlm_running", "Requests that have a slot.", lambda: [(m.name, m.n_running) for m in models]
         )
@@ -78,7 +85,7 @@ class EnginePool:
 
     def cards(self) -> list[ModelCard]:
         """All models, the default one first."""
-        return [model.card for model in self._models.values()]
+        return [model.card for model in self._models]
 
     def card(self, name: str | None) -> ModelCard:
         """One model.
@@ -87,6 +94,22 @@ class EnginePool:
             UnknownModel: there is none of this name.
         """
         return self._find(name).card
+
+    def card_to_answer(self, name: str | None) -> ModelCard:
+        """See :meth:`Engines.card_to_answer <ggufvlm.server.contract.Engines.card_to_answer>`."""
+        try:
+            return self.card(name)
+        except UnknownModel:
+            if len(self._models) > 1:
+                raise
+        card = self.card(None)
+        self._tell_stand_in(str(name)[:_SHOWN], card.name)
+        return card
+
+    def _tell_stand_in(self, name: str, stand_in: str) -> None:
+        if name not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add(name)
+            _log.info("asked for %r: %s answers, the only model here", name, stand_in)
 
     async def ask(self, asked: ClientQuestion) -> AsyncGenerator[Event, None]:
         """See :meth:`Engines.ask <ggufvlm.server.contract.Engines.ask>`."""
@@ -104,11 +127,12 @@ class EnginePool:
         served.hold(keep_alive)
 
     def _find(self, name: str | None) -> ModelService:
-        if name is None:
-            return next(iter(self._models.values()))
-        found = self._models.get(_key(name))
+        key = plain_name(name or "")
+        found = self._by_name.get(key) if key else self._models[0]
         if found is None:
-            raise UnknownModel(f"this server has no model {name[:100]!r}; GET /v1/models lists what it has")
+            shown = (name or "")[:_SHOWN]
+            hint = f"if it is another name of one of them: ggufvlm serve --alias {shown}=MODEL"
+            raise UnknownModel(f"this server has no model {shown!r}; GET /v1/models lists what it has", hint=hint)
         return found
 
     def _refuse_if_stopping(self) -> None:
@@ -118,7 +142,7 @@ class EnginePool:
     @property
     def ill(self) -> list[str]:
         """See :attr:`Engines.ill <ggufvlm.server.contract.Engines.ill>`."""
-        return [model.name for model in self._models.values() if model.is_ill]
+        return [model.name for model in self._models if model.is_ill]
 
     # -- loading
 
@@ -165,7 +189,7 @@ class EnginePool:
     async def _make_room(self, served: ModelService) -> None:
         """Unload what was not used longest until the model fits. One that is answering ends its answers first."""
         while True:
-            others = [model for model in self._models.values() if model.is_loaded and model is not served]
+            others = [model for model in self._models if model.is_loaded and model is not served]
             few_enough = self._max_loaded is None or len(others) < self._max_loaded
             loaded = sum(model.needed for model in others)
             if (self._memory.fits(served.needed, loaded) and few_enough) or not others:
@@ -191,12 +215,12 @@ class EnginePool:
     @property
     def n_open(self) -> int:
         """Questions that wait or are being answered."""
-        return sum(model.n_open for model in self._models.values())
+        return sum(model.n_open for model in self._models)
 
     @property
     def pids(self) -> list[int]:
         """Processes of the models."""
-        return [model.pid for model in self._models.values() if model.pid is not None]
+        return [model.pid for model in self._models if model.pid is not None]
 
     async def stop(self) -> None:
         """End all processes and refuse what comes. What is being answered ends with an error."""
@@ -206,14 +230,10 @@ class EnginePool:
         if self._tasks:
             await asyncio.wait(tuple(self._tasks))
         self._changed.set()
-        await asyncio.gather(*(model.unload() for model in self._models.values()))
+        await asyncio.gather(*(model.unload() for model in self._models))
 
 
 def _look_at(done: asyncio.Future[None]) -> None:
     """Its error is told to those who wait; if nobody does any more, asyncio shall not complain."""
     if not done.cancelled():
         done.exception()
-
-
-def _key(name: str) -> str:
-    return name.strip().lower().removesuffix(_TAG)

@@ -118,7 +118,7 @@ def read_generate(body: Mapping[str, Any], limits: Limits, kept: ContextImages |
 
 def _request(body: Mapping[str, Any], *, only_loads: bool, **question: Any) -> OllamaRequest:
     model = text_of(body, "model") or text_of(body, "name")
-    if not model:
+    if body.get("model") is None and body.get("name") is None:
         raise UsageError("model is required")
     if body.get("think"):
         raise UsageError(f'"{model}" does not support thinking')

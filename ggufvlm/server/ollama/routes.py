@@ -73,7 +73,7 @@ def ollama_router(
         return await _answer(request, engines, asked, kept)
 
     async def tags(request: Request) -> Response:
-        return JSONResponse({"models": [tag_of(card) for card in engines.cards()]})
+        return JSONResponse({"models": [tag_of(named) for card in engines.cards() for named in card.under_each_name()]})
 
     async def running(request: Request) -> Response:
         return JSONResponse({"models": [running_of(card) for card in engines.cards() if card.is_loaded]})
@@ -109,16 +109,17 @@ async def _answer(
     request: Request, engines: Engines, asked: OllamaRequest, kept: ContextImages | None = None
 ) -> Response:
     """``kept`` takes the images of the context that is told; ``None`` for a chat, which tells none."""
+    card = (engines.card if asked.only_loads else engines.card_to_answer)(asked.model)
     reply = OllamaReply(
-        asked.model,
+        asked.model if card.is_called(asked.model) else card.name,
         is_chat=kept is None,
-        has_to_load=not engines.card(asked.model).is_loaded,
+        has_to_load=not card.is_loaded,
         context=None if kept is None else lambda runs: written_context(runs, asked.images, kept),
     )
     if asked.only_loads:
-        await engines.load(asked.model, asked.asked.keep_alive)
+        await engines.load(card.name, asked.asked.keep_alive)
         return JSONResponse(reply.without_answer("unload" if asked.asked.keep_alive == 0 else "load"))
-    events = until_hangup(request.receive, engines.ask(asked.asked))
+    events = until_hangup(request.receive, engines.ask(replace(asked.asked, model=card.name)))
     await anext(events)  # what is wrong with the question is raised here, while there is still a status to send
     reply.begun()
     if asked.stream:

@@ -52,7 +52,7 @@ class Sampling(BaseModel):
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": True})
 
-    model: str | None = Field(default=None, description="As /v1/models names it; the server's first if absent.")
+    model: str | None = Field(default=None, description="As /v1/models names it; the first if absent or empty.")
     stream: bool | None = Field(default=None, description="Send the answer in pieces, as server-sent events.")
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(default=None, description="Longest answer, in tokens.")

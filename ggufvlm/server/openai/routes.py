@@ -40,19 +40,20 @@ def router(engines: Engines, limits: Limits, rules: RemoteRules, log_prompt: Cal
     @routes.post("/chat/completions", responses=_STREAMS, response_class=Response)
     async def chat_completions(body: ChatRequest, request: Request) -> Response:
         """Answer a dialogue with images."""
-        engines.card(body.model)  # before anything is fetched for it
+        model = engines.card_to_answer(body.model).name  # before anything is fetched for it
         settings = _settings(body, limits)
         log_prompt(body.messages)
         messages = await read_dialogue(body.messages, rules, limits)
-        asked = ClientQuestion(model=body.model, messages=messages, settings=settings)
+        asked = ClientQuestion(model=model, messages=messages, settings=settings)
         return await respond(engines, _wanted("chat", [asked], body), request)
 
     @routes.post("/completions", responses=_STREAMS, response_class=Response)
     async def completions(body: CompletionRequest, request: Request) -> Response:
         """Continue a text, without a chat template: for base models."""
+        model = engines.card_to_answer(body.model).name
         settings = _settings(body, limits)
         log_prompt(body.prompts)
-        asked = [ClientQuestion(model=body.model, raw_prompt=prompt, settings=settings) for prompt in body.prompts]
+        asked = [ClientQuestion(model=model, raw_prompt=prompt, settings=settings) for prompt in body.prompts]
         wanted = _wanted("text", asked, body)
         prefixes = [question.raw_prompt or "" for question in wanted.questions] if body.echo else []
         return await respond(engines, replace(wanted, prefixes=prefixes), request)
@@ -60,7 +61,10 @@ def router(engines: Engines, limits: Limits, rules: RemoteRules, log_prompt: Cal
     @routes.get("/models")
     async def models() -> dict[str, Any]:
         """What this server has."""
-        return {"object": "list", "data": [_model(card) for card in engines.cards()]}
+        return {
+            "object": "list",
+            "data": [_model(named) for card in engines.cards() for named in card.under_each_name()],
+        }
 
     @routes.get("/models/{name:path}")
     async def model(name: str) -> dict[str, Any]:
