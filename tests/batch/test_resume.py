@@ -160,6 +160,7 @@ def test_rows_of_an_earlier_version_are_known(runner: Runner, eight: Path) -> No
 def test_settings_that_came_later_change_no_hash_where_they_are_not_used(runner: Runner) -> None:
     assert runner.identity().settings_hash == "12bb30e97982ec92bfb5bed3c0c78c87"
     assert runner.identity(logprobs=2).settings_hash != runner.identity().settings_hash
+    assert runner.identity(think=True).settings_hash != runner.identity().settings_hash
     constraint = Constraint("regex", "[a-z]+")
     assert runner.identity(constraint=constraint).settings_hash != runner.identity().settings_hash
 

@@ -11,7 +11,13 @@ from ggufvlm.cache.store import digest
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings, with_settings
 from ggufvlm.models.files import ModelFiles
 
-_LATER = ("constraint", "logprobs", "show_special", "ignore_eos")
+_FIRST = frozenset(
+    (
+        *("max_tokens", "temperature", "top_k", "top_p", "min_p", "seed", "stop", "repetition_guard"),
+        *("repeat_penalty", "frequency_penalty", "presence_penalty", "penalty_last_n"),
+    )
+)
+"""The settings that every hash holds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,8 +95,8 @@ def identify(
 
 def _changing(sampling: SamplingParams) -> dict[str, Any]:
     """The settings; those that came later only where they are used, so that rows of before are known again."""
-    settings = asdict(sampling)
-    return {name: value for name, value in settings.items() if name not in _LATER or value not in (None, False)}
+    settings, usual = asdict(sampling), asdict(SamplingParams())
+    return {name: value for name, value in settings.items() if name in _FIRST or value != usual[name]}
 
 
 def sampling_of(files: ModelFiles, settings: SamplingSettings) -> SamplingParams:
