@@ -29,6 +29,7 @@ __all__ = [
     "EngineError",
     "GGUFVLMError",
     "ImageError",
+    "ImageWarning",
     "InputError",
     "MissingExtra",
     "ModelError",
@@ -100,6 +101,10 @@ class InputError(GGUFVLMError):
 
 class ImageError(InputError):
     """An image that is missing, damaged, too large or not an image. The message names its source."""
+
+
+class ImageWarning(UserWarning):
+    """An image that was read, and may not show all that its file holds. The message names its source."""
 
 
 class ModelError(GGUFVLMError):

@@ -18,6 +18,7 @@ import typer
 
 from ggufvlm.cli.commands import LazyGroup
 from ggufvlm.cli.terminal import streams
+from ggufvlm.cli.terminal.image_warnings import tell_image_warnings
 from ggufvlm.cli.terminal.interruption import Interrupted, wants_quiet
 from ggufvlm.errors import ExitCode, GGUFVLMError
 from ggufvlm.version import __version__
@@ -54,6 +55,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     streams.prepare()
+    tell_image_warnings()
     try:
         app(prog_name=app.info.name)
     except GGUFVLMError as error:

@@ -18,6 +18,7 @@ class Image:
         source: what the user gave (path, URL), or a short name such as ``<stdin>``.
         original_format: the encoding it was read from (``"JPEG"``, ``"HEIF"``), None if it never had one.
         is_on_dark: what was transparent is dark grey: on white nearly nothing would have been seen.
+        doubt: why it may not show what its file holds, in words; ``None`` for most.
     """
 
     width: int
@@ -27,6 +28,7 @@ class Image:
     source: str
     original_format: str | None = None
     is_on_dark: bool = False
+    doubt: str | None = None
 
     @classmethod
     def from_rgb(
@@ -38,6 +40,7 @@ class Image:
         *,
         original_format: str | None = None,
         is_on_dark: bool = False,
+        doubt: str | None = None,
     ) -> Image:
         """Wrap raw pixels and compute their id.
 
@@ -47,7 +50,7 @@ class Image:
             rgb: ``width * height * 3`` bytes, row-major RGB, 8 bit a channel.
             source: where the pixels came from, for messages.
             original_format: the encoding they were read from, if any.
-            is_on_dark: see there.
+            is_on_dark, doubt: see there.
 
         Raises:
             ValueError: a side is shorter than one pixel, or ``rgb`` has another length.
@@ -68,6 +71,7 @@ class Image:
             source=source,
             original_format=original_format,
             is_on_dark=is_on_dark,
+            doubt=doubt,
         )
 
     def __repr__(self) -> str:

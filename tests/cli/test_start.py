@@ -47,7 +47,7 @@ def test_help_lists_every_command_and_imports_none() -> None:
     assert set(imported.split()) == {
         f"ggufvlm.cli.{name}"
         for name in (
-            *("commands", "main", "terminal", "terminal.interruption", "terminal.streams"),
+            *("commands", "main", "terminal", "terminal.image_warnings", "terminal.interruption", "terminal.streams"),
             *("usage", "usage.command", "usage.help_page"),
         )
     }

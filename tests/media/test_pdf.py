@@ -13,10 +13,11 @@ import pypdfium2
 import pytest
 
 from ggufvlm import VLM
-from ggufvlm.errors import ImageError, UsageError
+from ggufvlm.errors import ImageError, ImageWarning, UsageError
 from ggufvlm.media.documents.page_ranges import page_numbers
 from ggufvlm.media.documents.pdf import Pdf, pages
 from ggufvlm.media.documents.pdf_reader import MAX_PAGE_PIXELS, readable_text
+from tests.support import pdfs
 from tests.support.clips import plain, write_pdf
 from tests.support.scenes import random_scene
 
@@ -247,3 +248,27 @@ LOCKED = objects(
 def test_what_is_no_text_in_a_layer_is_not_taken_for_one(layer: str, expected: str | None) -> None:
     """Fonts that do not tell their letters, and escape sequences."""
     assert readable_text(layer) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (pdfs.WHITE_ON_WHITE, "there is something on the page, and PDFium draws all of it white"),
+        (pdfs.BLACK.replace(b"0 0 0 rg", b"1 1 1 rg"), "draws all of it white"),
+        (pdfs.XFA, "an XFA form, which PDFium does not draw"),
+    ],
+)
+def test_a_page_that_may_not_be_what_others_show_is_doubted(data, says, tmp_path):
+    (tmp_path / "form.pdf").write_bytes(data)
+    with pytest.warns(ImageWarning, match=says) as told:
+        (image,) = pages(tmp_path / "form.pdf")
+    assert image.doubt
+    assert says in image.doubt
+    assert str(told[0].message).startswith(f"{tmp_path / 'form.pdf'} page 1: ")
+
+
+@pytest.mark.parametrize("data", [pdfs.EMPTY, pdfs.BLACK])
+def test_a_page_that_is_meant_so_is_not_doubted(data, tmp_path):
+    (tmp_path / "page.pdf").write_bytes(data)
+    (image,) = pages(tmp_path / "page.pdf")
+    assert image.doubt is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
 import zlib
 from typing import Any
@@ -57,3 +58,23 @@ def cmyk_profile() -> bytes:
     header = struct.pack(">I4sI4s4s4s", size, b"lcms", 0x02100000, b"prtr", b"CMYK", b"Lab ")
     header += struct.pack(">6H", 2024, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
     return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + index + body
+
+
+def damaged_fax() -> bytes:
+    """A TIFF in fax group 4 of which some lines are nonsense: libtiff shows it, and complains."""
+    data = bytearray(encode(_noise(200).convert("1"), "TIFF", compression="group4"))
+    for place in range(600, 900, 50):
+        data[place] ^= 0xFF
+    return bytes(data)
+
+
+def damaged_deflate() -> bytes:
+    """A TIFF that libtiff cannot unpack."""
+    data = bytearray(encode(_noise(64), "TIFF", compression="tiff_adobe_deflate"))
+    at = data.index(b"\x78", 8)
+    data[at + 40 : at + 90] = bytes(50)
+    return bytes(data)
+
+
+def _noise(side: int) -> PIL.Image.Image:
+    return PIL.Image.frombytes("L", (side, side), random.Random(side).randbytes(side * side))

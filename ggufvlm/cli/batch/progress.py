@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ggufvlm.cli.options.shared import OutputOptions
 from ggufvlm.cli.terminal import console
+from ggufvlm.cli.terminal.image_warnings import image_warnings_through
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -56,7 +57,8 @@ class BatchProgress:
         self._last = time.monotonic()
         self._bars: Bars | None = None
         self._task: Any = None
-        self._n_errors_shown = 0
+        self._n_errors_shown = self._n_warnings_shown = 0
+        self._warnings = image_warnings_through(self._on_warning)
 
     def __call__(self, progress: Progress) -> None:
         """Show a state, if it is time to."""
@@ -93,6 +95,15 @@ class BatchProgress:
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
+
+    def _on_warning(self, text: str) -> None:
+        if self._quiet or self._json:
+            return
+        self._n_warnings_shown += 1
+        if self._n_warnings_shown <= _MOST_ERRORS_SHOWN:
+            self.say(text)
+        elif self._n_warnings_shown == _MOST_ERRORS_SHOWN + 1:
+            self.say("more warnings are not shown")
 
     def end(self, progress: Progress, *, finished: bool) -> None:
         """The last state, as JSON if that was asked for."""
@@ -132,11 +143,13 @@ class BatchProgress:
         self._bars.start()
 
     def __enter__(self) -> BatchProgress:
+        self._warnings.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._warnings.__exit__(kind, error, trace)
         if self._bars is not None:
             self._bars.stop()
 

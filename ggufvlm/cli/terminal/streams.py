@@ -14,6 +14,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO, cast
 
+from ggufvlm.workers.native_stderr import begin_to_hear
+
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _CONTROLS = dict.fromkeys((*range(32), 127, *range(128, 160)), _REPLACEMENT)
 # a carriage return would write over the line, so that the line that is read is not the one that was written
@@ -86,7 +88,18 @@ def prepare() -> None:
         elif type(stream) is TextIOWrapper:
             is_terminal = stream.isatty()
             for_people = is_terminal or name == "stderr"
-            setattr(sys, name, FilteredStream(stream, for_people=for_people, encoding=_encoding(stream, is_terminal)))
+            encoding = _encoding(stream, is_terminal)
+            if name == "stderr":
+                stream = _of_its_own(stream)
+            setattr(sys, name, FilteredStream(stream, for_people=for_people, encoding=encoding))
+
+
+def _of_its_own(stderr: TextIOWrapper) -> TextIOWrapper:
+    """The same place as another descriptor, which stays what it is while decoders that write to 2 are heard."""
+    if stderr.fileno() != 2 or "--debug" in sys.argv:
+        return stderr
+    begin_to_hear()
+    return os.fdopen(os.dup(2), "w", buffering=1, encoding=stderr.encoding, errors=stderr.errors)
 
 
 def _encoding(stream: TextIOWrapper, is_terminal: bool) -> str:

@@ -7,6 +7,7 @@ import math
 import threading
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ggufvlm.errors import ImageError
@@ -15,6 +16,7 @@ from ggufvlm.media.decoding.convert import ON_DARK, to_rgb, upright
 from ggufvlm.media.decoding.decode_errors import INCOMPLETE, TOO_LARGE, explained
 from ggufvlm.media.decoding.formats import foreign_kind
 from ggufvlm.media.decoding.jpeg_scans import jpeg_scans
+from ggufvlm.media.decoding.libtiff_words import heard_libtiff
 from ggufvlm.media.decoding.plugins import SEEN_PART, open_image
 from ggufvlm.media.decoding.square_pixels import square_size
 from ggufvlm.media.image import Image
@@ -143,7 +145,8 @@ def finish(image: PIL.Image.Image, source: str, *, max_pixels: int = MAX_PIXELS,
     _check_size(image, source, max_pixels)
     with explained(source, name or "image"):
         stored, size = image.size, square_size(image, max_pixels)
-        _load(image)
+        with heard_libtiff(source) if name == "TIFF" else nullcontext():
+            _load(image)
         # A decoder may find another size in the data than in the header.
         _check_size(image, source, max_pixels)
         turned = upright(_seen_part(image)) if name else image

@@ -30,7 +30,7 @@ DAMAGE = (
 # What the decoders say when they run out of data, ...
 _CUT_OFF = re.compile(
     r"truncat|requires? a buffer|expect(ed|ing) to read|not enough image data|no more images|end of (file|input)"
-    r"|cannot read full|size too small|chunk b''|not enough data|bytes too short|read error at scanline",
+    r"|cannot read full|size too small|chunk b''|not enough data|bytes too short|read error",
     re.IGNORECASE,
 )
 # ... when the file is whole and they have no code for it, ...

@@ -16,7 +16,7 @@ from ggufvlm.media.decoding.pcx import uncommon_pcx
 from ggufvlm.media.decoding.png_chunks import without_trouble
 from ggufvlm.media.decoding.psd import uncommon_psd
 from ggufvlm.media.decoding.tga import open_tga
-from ggufvlm.media.decoding.tiff_forms import uncommon_tiff
+from ggufvlm.media.decoding.tiff_forms import lacks_codec, uncommon_tiff
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -81,13 +81,14 @@ def _open_as(name: str, data: bytes) -> PIL.Image.Image | None:
     if name == "JPEG":
         check_jpeg(data)
     try:
-        return _open_with_pillow(name, data)
+        image = _open_with_pillow(name, data)
     except DAMAGE:
         ours = _OURS.get(name)
         image = None if ours is None else ours(data)
         if image is None:
             raise
         return image
+    return uncommon_tiff(data) if image is not None and name == "TIFF" and lacks_codec(image) else image
 
 
 def _open_with_pillow(name: str, data: bytes) -> PIL.Image.Image | None:

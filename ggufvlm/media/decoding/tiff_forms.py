@@ -10,13 +10,16 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ggufvlm.hardware.system import available_memory
 from ggufvlm.media.decoding.convert import upright
 from ggufvlm.media.decoding.decode_errors import UnreadForm
-from ggufvlm.media.decoding.tiff_tags import read_tags
+from ggufvlm.media.decoding.libtiff_words import WORDS
+from ggufvlm.media.decoding.tiff_tags import COMPRESSION, read_tags
+from ggufvlm.workers.native_stderr import heard
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +35,7 @@ _REDUCED_OR_MASK = 5
 _MOST_THUMBNAILS = 16
 _CUSTOMARY = (1.0, 255.0, 65535.0)
 _PROFILE, _ORIENTATION = 34675, 274
+_OPTIONAL_CODECS = {34925: "lzma", 50000: "zstd", 50001: "webp"}
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _PREMULTIPLIED, _STRAIGHT = 1, 2
 _INSTALL = "pip install 'ggufvlm[formats]'"
@@ -69,6 +73,24 @@ def uncommon_tiff(data: bytes) -> PIL.Image.Image:
 def _turned(image: PIL.Image.Image, orientation: int) -> PIL.Image.Image:
     image.getexif()[_ORIENTATION] = orientation
     return upright(image)
+
+
+def lacks_codec(image: PIL.Image.Image) -> bool:
+    """Whether a TIFF, opened by Pillow, is packed in a way that this Pillow's libtiff was built without."""
+    name = _OPTIONAL_CODECS.get(getattr(image, "tag_v2", {}).get(COMPRESSION, 1))
+    return name is not None and not _has_codec(name)
+
+
+@lru_cache
+def _has_codec(name: str) -> bool:
+    import PIL.Image
+
+    with heard(WORDS):
+        try:
+            PIL.Image.new("RGB", (16, 16)).save(io.BytesIO(), "TIFF", compression=name)
+        except (OSError, RuntimeError, ValueError):
+            return False
+    return True
 
 
 @contextmanager

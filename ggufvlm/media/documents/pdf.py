@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ggufvlm.errors import ImageError
+from ggufvlm.errors import ImageError, ImageWarning
 from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify
 from ggufvlm.media.documents.decoder import OpenFile, require_package
 from ggufvlm.media.documents.page_ranges import numbers_in
@@ -63,10 +64,15 @@ class Pdf(OpenFile):
             number: from 1.
             dpi: dots per inch, at most.
 
+        Warns:
+            ImageWarning: it is blank although there is something on it, or an XFA form.
+
         Raises:
             ImageError: the page is damaged, takes too long, or ends its reader.
         """
         image: Image = self.call("page", number, dpi)
+        if image.doubt:
+            warnings.warn(f"{image.source}: {image.doubt}", ImageWarning, stacklevel=2)
         return image
 
     def text(self, number: int) -> str | None:

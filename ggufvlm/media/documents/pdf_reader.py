@@ -25,6 +25,8 @@ _WRONG_PASSWORD = 4  # FPDF_ERR_PASSWORD
 _UNKNOWN_SECURITY = 5  # FPDF_ERR_SECURITY
 _NO_TEXT = ("Cc", "Co", "Cn", "Cs")  # controls, private use, not assigned, surrogates
 _MOST_LOST = 0.3
+_WHITE = b"\xff"
+_XFA = 2  # FORMTYPE_XFA_FULL
 _COPY_AGAIN = "copy or download it again"
 
 # PDFium is not safe to use from several threads at a time, not even for different documents.
@@ -47,6 +49,7 @@ class PdfReader:
             try:
                 self._document = pdfium.PdfDocument(_input(file.place))
                 self.n_pages = len(self._document)
+                self._is_xfa = self._document.get_formtype() == _XFA
                 if self.n_pages:
                     self._document.init_forms()  # what was typed into its fields is part of a page
             except pdfium.PdfiumError as error:
@@ -75,11 +78,23 @@ class PdfReader:
                 scale = _scale(page.get_size(), dpi, source)
                 with closing(page.render(scale=scale, rev_byteorder=True)) as bitmap:
                     rgb = bitmap.to_numpy()[:, :, :3].tobytes()
-                    return Image.from_rgb(bitmap.width, bitmap.height, rgb, source, original_format="PDF")
+                    doubt = self._doubt(page, rgb)
+                    return Image.from_rgb(bitmap.width, bitmap.height, rgb, source, original_format="PDF", doubt=doubt)
         except (self._error, ValueError) as error:
             raise ImageError(f"{source}: the page is damaged", hint=_COPY_AGAIN) from error
         except MemoryError as error:
             raise ImageError(f"{source}: not enough memory for this page") from error
+
+    def _doubt(self, page: Any, rgb: bytes) -> str | None:
+        """Why the image of a page may not be what other programs show."""
+        if self._is_xfa:
+            return "an XFA form, which PDFium does not draw: what is seen stands in for it"
+        if rgb.count(_WHITE) < len(rgb):
+            return None
+        import pypdfium2.raw as pdfium
+
+        n_objects = pdfium.FPDFPage_CountObjects(page.raw) + pdfium.FPDFPage_GetAnnotCount(page.raw)
+        return "there is something on the page, and PDFium draws all of it white" if n_objects > 0 else None
 
     def text(self, number: int) -> str | None:
         """The text that a page carries besides its image, line by line; ``None`` if there is none that can be read.
