@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ggufvlm.config import EngineConfig
     from ggufvlm.media import Image
     from ggufvlm.models.files import ModelFiles
+    from ggufvlm.vlm.examples import Example
 
 
 def find_files(model: ModelOptions, *, quiet: bool) -> ModelFiles:
@@ -52,7 +53,7 @@ class OpeningModel:
         Raises:
             ModelError, EngineError: it cannot be loaded.
         """
-        self.vlm.expect(images)
+        self.vlm.expect([*(example.image for example in self.vlm.examples), *images] if images else images)
         self.vlm.wait_until_loaded()
         self._end_loading()
         for text in self.vlm.handler.warnings:
@@ -68,6 +69,7 @@ def open_model(
     *,
     raw: bool = False,
     waits_for_images: bool = False,
+    examples: tuple[Example, ...] = (),
 ) -> Iterator[OpeningModel]:
     """Begin to load a model; behind the block it is closed.
 
@@ -79,6 +81,7 @@ def open_model(
         spinner: shows how far loading and, later, reading a prompt are.
         raw: no chat template.
         waits_for_images: the projector is loaded only if the images that ``ready`` gets are not known.
+        examples: come before each question.
 
     Raises:
         ModelError, PairingError: the files are damaged or do not belong together.
@@ -95,4 +98,5 @@ def open_model(
             waits_for_images=waits_for_images,
         )
         say = (lambda _text: None) if spinner.output.quiet else spinner.say
+        vlm.examples = examples
         yield OpeningModel(stack.enter_context(vlm), loading.close, say)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ggufvlm.errors import UsageError
 from ggufvlm.media import Image, ImageSource, load
 
 if TYPE_CHECKING:
+    from ggufvlm.vlm.examples import Example
     from ggufvlm.vlm.score import AnswerScore
     from ggufvlm.vlm.vlm import VLM
 
@@ -37,6 +38,7 @@ class ClassifyParams:
         exact: a label is only scored as it is written, not capitalised or with a full stop.
         calibrate: divide by the probabilities for a grey image: takes away what the model prefers anyway.
         system: a system message.
+        examples: images with their label, or with several labels separated by commas, shown before each question.
     """
 
     labels: tuple[str, ...]
@@ -46,6 +48,7 @@ class ClassifyParams:
     exact: bool = False
     calibrate: bool = False
     system: str | None = None
+    examples: tuple[Example, ...] = ()
 
     def __post_init__(self) -> None:
         wanted = 1 if self.multi else 2
@@ -60,6 +63,20 @@ class ClassifyParams:
             raise UsageError(
                 "with several classes the question has to name the label", hint='-p "Is there a {label} in the image?"'
             )
+
+        for example in self.examples:
+            unknown = [given for given in labels_of(example) if given not in self.labels]
+            if unknown or (not self.multi and len(labels_of(example)) != 1):
+                raise UsageError(
+                    f"{example.image.source}: an example's answer is one of the labels, not {example.answer!r:.80}",
+                    hint=f"the labels are {', '.join(self.labels)}",
+                )
+
+    def examples_of(self, label: str | None) -> list[Example]:
+        """The examples for a question: with their labels, or whether a label holds."""
+        if label is None:
+            return list(self.examples)
+        return [replace(example, answer="Yes" if label in labels_of(example) else "No") for example in self.examples]
 
     def question(self, label: str | None = None) -> str:
         """The text that is asked."""
@@ -112,6 +129,11 @@ class Classification:
         }
 
 
+def labels_of(example: Example) -> list[str]:
+    """The labels that an example names."""
+    return [label.strip() for label in example.answer.split(",") if label.strip()]
+
+
 def classify(vlm: VLM, image: ImageSource, params: ClassifyParams | Sequence[str]) -> Classification:
     """Classify one image.
 
@@ -138,7 +160,7 @@ def classify(vlm: VLM, image: ImageSource, params: ClassifyParams | Sequence[str
         probabilities, coverage = [p for p, _ in found], sum(c for _, c in found) / len(found)
     else:
         groups = [forms(label, exact=params.exact) for label in params.labels]
-        probabilities, coverage = _shares(vlm, image, blank, params.question(), groups, params)
+        probabilities, coverage = _shares(vlm, image, blank, None, groups, params)
     classes = [ClassProbability(label, p) for label, p in zip(params.labels, probabilities, strict=True)]
     return Classification(
         source=image.source,
@@ -162,7 +184,7 @@ def _all_forms(words: Iterable[str], *, exact: bool) -> tuple[str, ...]:
 
 def _yes_or_no(vlm: VLM, image: Image, blank: Image | None, params: ClassifyParams, label: str) -> tuple[float, float]:
     groups = [_all_forms(_YES, exact=params.exact), _all_forms(_NO, exact=params.exact)]
-    shares, coverage = _shares(vlm, image, blank, params.question(label), groups, params)
+    shares, coverage = _shares(vlm, image, blank, label, groups, params)
     return shares[0], coverage
 
 
@@ -170,26 +192,29 @@ def _shares(
     vlm: VLM,
     image: Image,
     blank: Image | None,
-    question: str,
+    label: str | None,
     groups: Sequence[Sequence[str]],
     params: ClassifyParams,
 ) -> tuple[list[float], float]:
     """The share of each group of answers, and the probability of all of them together."""
-    scores = _score(vlm, image, question, groups, params.system)
+    scores = _score(vlm, image, label, groups, params)
     logs = [_total(group, per_token=params.per_token) for group in scores]
     coverage = min(1.0, sum(math.exp(_total(group, per_token=False)) for group in scores))
     if blank is not None:
-        empty = _score(vlm, blank, question, groups, params.system)
+        empty = _score(vlm, blank, label, groups, params)
         logs = [log - _total(group, per_token=params.per_token) for log, group in zip(logs, empty, strict=True)]
     return softmax(logs), coverage
 
 
 def _score(
-    vlm: VLM, image: Image, question: str, groups: Sequence[Sequence[str]], system: str | None
+    vlm: VLM, image: Image, label: str | None, groups: Sequence[Sequence[str]], params: ClassifyParams
 ) -> list[list[AnswerScore]]:
-    from ggufvlm.vlm.request import question as dialogue
+    from ggufvlm.vlm.examples import with_examples
+    from ggufvlm.vlm.request import question
 
-    scores = iter(vlm.score(dialogue([image], question, system), [answer for group in groups for answer in group]))
+    asked = question([image], params.question(label), params.system)
+    dialogue = with_examples(asked, params.examples_of(label))
+    scores = iter(vlm.score(dialogue, [answer for group in groups for answer in group]))
     return [[next(scores) for _ in group] for group in groups]
 
 

@@ -16,6 +16,7 @@ from ggufvlm.media import Image, ImageSource, load, prepare
 from ggufvlm.media.pixels.prepare import planned_id
 from ggufvlm.media.sources.arguments import ArgumentKind, classify
 from ggufvlm.media.sources.patterns import images_in
+from ggufvlm.vlm.examples import Example, with_examples
 
 Messages: TypeAlias = "Iterable[Mapping[str, Any] | Message]"
 """A dialogue: in the Hub's chat format, or as our own messages."""
@@ -119,12 +120,14 @@ class RequestBuilder:
         adds_bos: the tokenizer puts a begin token in front by itself.
         adds_eos: the tokenizer puts an end token behind by itself.
         is_raw: prompts have no chat template, and blanks before an answer are part of it.
+        examples: come before each first question.
     """
 
     handler: ChatHandler
     adds_bos: bool
     adds_eos: bool
     is_raw: bool
+    examples: tuple[Example, ...] = ()
 
     def without_template(self) -> RequestBuilder:
         """The builder that sends texts and images as they are."""
@@ -149,11 +152,16 @@ class RequestBuilder:
         said = dialogue[-1].text if begun else ""
         thinking = self.handler.thinking
         told = thinking.variables(sampling.think)
-        rendered = self.handler.render(dialogue[:-1] if begun else dialogue, told)
+        shown = with_examples(dialogue[:-1] if begun else dialogue, self.examples)
+        rendered = self.handler.render(shown, told)
         thoughts = thinking.marks(
             rendered, sampling.think, budget=sampling.think_budget, are_counted=sampling.limits_thoughts
         )
-        parts: list[Part] = [self._image(item) if isinstance(item, Image) else item for item in rendered]
+        of_examples = {id(example.image) for example in self.examples}
+        parts: list[Part] = [
+            self._image(item, is_asked_about=id(item) not in of_examples) if isinstance(item, Image) else item
+            for item in rendered
+        ]
         if said + prefill:
             if thoughts is not None and thoughts.is_open:  # what is given is the answer
                 parts.append(TextPart(f"\n{thoughts.closing}\n\n", trusted=True))
@@ -192,7 +200,7 @@ class RequestBuilder:
             strip_start=not (self.is_raw or sampling.constraint),
         )
 
-    def _image(self, image: Image) -> ImagePart:
+    def _image(self, image: Image, *, is_asked_about: bool = True) -> ImagePart:
         plan = self.handler.plan_of(image)
         return ImagePart(
             id=planned_id(image, plan),
@@ -200,7 +208,7 @@ class RequestBuilder:
             width=plan.width,
             height=plan.height,
             pixels=lambda: prepare(image, plan).rgb,
-            original=OriginalImage(image.id, image.width, image.height, image.is_on_dark),
+            original=OriginalImage(image.id, image.width, image.height, image.is_on_dark) if is_asked_about else None,
         )
 
     def _adds_special(self, parts: list[Part]) -> bool:

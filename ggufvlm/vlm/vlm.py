@@ -19,6 +19,7 @@ from ggufvlm.media import Image, ImageSource
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.resolve import find_model
 from ggufvlm.vlm.answer import Answer, AnswerStream, PendingAnswer, PromptSize, finished_answer
+from ggufvlm.vlm.examples import Example
 from ggufvlm.vlm.lifetime import Running, forget
 from ggufvlm.vlm.request import Images, Messages, RequestBuilder, image_ids, question_about, read_dialogue
 from ggufvlm.vlm.shape import Shape
@@ -42,6 +43,11 @@ class VLM:
     """A vision-language model in memory. Use :meth:`load`; close it, or use ``with``.
 
     Loading goes on in a thread of its own, so that images can be read meanwhile; the first question waits for it.
+
+    Attributes:
+        files: what is loaded.
+        sampling: the model's own settings.
+        examples: images with their right answers, which come before each first question.
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class VLM:
 
         self.files = files
         self.sampling = SamplingParams(**(files.spec.sampling.given() if files.spec else {}))
+        self.examples: tuple[Example, ...] = ()
         self._cancel = CancelToken()
         self._preparing: tuple[Ticket, frozenset[str]] | None = None
         self._expected: Future[Sequence[Image] | None] = Future()
@@ -333,7 +340,7 @@ class VLM:
         """
         request = self.build_request(messages, images=images, prefill=prefill)
         cells, limit = self.in_engine_thread(lambda engine: (engine.measure(request), engine.n_ctx_limit))
-        n_text = cells.pop(-1, 0)
+        n_text = cells.pop(-1, 0) + sum(cells.pop(place, 0) for place in range(len(self.examples)))
         return PromptSize(n_text=n_text, n_images=tuple(cells[place] for place in sorted(cells)), limit=limit)
 
     # -- prompts
@@ -343,7 +350,11 @@ class VLM:
         """What makes requests of dialogues for this model."""
         loaded = self.loaded
         return RequestBuilder(
-            handler=loaded.handler, adds_bos=loaded.adds_bos, adds_eos=loaded.adds_eos, is_raw=self._loader.loading.raw
+            handler=loaded.handler,
+            adds_bos=loaded.adds_bos,
+            adds_eos=loaded.adds_eos,
+            is_raw=self._loader.loading.raw,
+            examples=self.examples,
         )
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 from ggufvlm.cache.store import digest
 from ggufvlm.config import EngineConfig, SamplingParams, SamplingSettings, with_settings
 from ggufvlm.models.files import ModelFiles
+from ggufvlm.vlm.examples import Example
 
 _FIRST = frozenset(
     (
@@ -56,7 +57,13 @@ class Identity:
 
 
 def identify(
-    files: ModelFiles, config: EngineConfig, sampling: SamplingParams, *, prefill: str = "", raw: bool = False
+    files: ModelFiles,
+    config: EngineConfig,
+    sampling: SamplingParams,
+    *,
+    prefill: str = "",
+    raw: bool = False,
+    examples: Sequence[Example] = (),
 ) -> Identity:
     """Look at the model's files and gather what changes an answer.
 
@@ -68,6 +75,7 @@ def identify(
         sampling: all settings, the model's own defaults among them.
         prefill: every answer starts with this text.
         raw: whether prompts go to the model without its chat template.
+        examples: come before each question.
 
     Raises:
         ModelError: a file is damaged.
@@ -75,13 +83,15 @@ def identify(
     from ggufvlm.gguf.fingerprint import file_fingerprint
     from ggufvlm.gguf.names import quant_of
 
-    settings = {
+    settings: dict[str, Any] = {
         "sampling": _changing(sampling),
         "image_tokens": [config.image_min_tokens, config.image_max_tokens],
         "cache_types": [config.cache_type_k, config.cache_type_v],
         "prefill": prefill,
         "raw": raw,
     }
+    if examples:  # only then, so that rows of before are known again
+        settings["examples"] = [[example.image.id, example.answer] for example in examples]
     quant = quant_of(files.model.name)
     return Identity(
         model=files.name if ":" in files.name or quant is None else f"{files.name}:{quant}",

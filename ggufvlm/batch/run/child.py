@@ -24,6 +24,7 @@ def _answer(parent: Parent) -> None:
     messages: SimpleQueue[Any] = SimpleQueue()
     parent.listen(messages.put)
     vlm = VLM(begin.files, begin.config, raw=begin.raw)
+    vlm.examples = begin.examples
     vlm.wait_until_loaded()
     parent.send(Ready(vlm.handler.warnings))
     while True:

@@ -15,6 +15,7 @@ from ggufvlm.batch.run.messages import Begin, End, Finished, More, Ready
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError
 from ggufvlm.models.files import ModelFiles
+from ggufvlm.vlm.examples import Example
 from ggufvlm.vlm.map import Question, QuestionResult
 from ggufvlm.workers.framing import Failure
 from ggufvlm.workers.worker import Worker
@@ -45,14 +46,23 @@ class IsolatedEngine:
         config: of the engine.
         raw: give prompts to the model without its chat template.
         debug: let the child's own messages through.
+        examples: come before each question.
 
     Attributes:
         n_restarts: how often the child was replaced.
         warnings: what is to be known of the model once it is loaded, a line each.
     """
 
-    def __init__(self, files: ModelFiles, config: EngineConfig, *, raw: bool = False, debug: bool = False) -> None:
-        self._begin = Begin(files=files, config=config, raw=raw, debug=debug)
+    def __init__(
+        self,
+        files: ModelFiles,
+        config: EngineConfig,
+        *,
+        raw: bool = False,
+        debug: bool = False,
+        examples: tuple[Example, ...] = (),
+    ) -> None:
+        self._begin = Begin(files=files, config=config, raw=raw, debug=debug, examples=examples)
         self._debug = debug
         self._worker: Worker | None = None
         self._events: SimpleQueue[Any] = SimpleQueue()

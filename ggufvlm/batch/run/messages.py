@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ggufvlm.config import EngineConfig
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.vlm.answer import Answer
+from ggufvlm.vlm.examples import Example
 from ggufvlm.workers.framing import Failure
 
 
@@ -18,6 +19,7 @@ class Begin:
     config: EngineConfig
     raw: bool
     debug: bool
+    examples: tuple[Example, ...] = ()
 
     @staticmethod
     def n_ahead(config: EngineConfig) -> int:

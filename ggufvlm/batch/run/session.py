@@ -24,6 +24,7 @@ from ggufvlm.config import EngineConfig, SamplingParams
 from ggufvlm.errors import UsageError
 from ggufvlm.files import check_output
 from ggufvlm.models.files import ModelFiles
+from ggufvlm.vlm.examples import Example
 from ggufvlm.vlm.map import Question, QuestionResult
 
 _MOST_BACKUPS = 1000
@@ -63,6 +64,7 @@ class EngineSettings:
 
     Attributes:
         config: with the number of slots.
+        examples: come before each question.
         isolate: in a process of its own; ``None`` for more than 100 inputs.
     """
 
@@ -70,6 +72,7 @@ class EngineSettings:
     config: EngineConfig
     sampling: SamplingParams
     raw: bool = False
+    examples: tuple[Example, ...] = ()
     isolate: bool | None = None
     debug: bool = False
 
@@ -102,7 +105,7 @@ class Session:
         self.note: str | None = None
         self.written: list[Path] = []
         self.identity: Identity = identify(
-            engine.files, engine.config, engine.sampling, prefill=task.prefill, raw=engine.raw
+            engine.files, engine.config, engine.sampling, prefill=task.prefill, raw=engine.raw, examples=engine.examples
         )
         self._check_outputs()
         self._check_old_output()
@@ -263,7 +266,9 @@ def load_engine(
     """
     config = replace(engine.config, priority="throughput")
     if engine.starts_process(count):
-        isolated = stack.enter_context(IsolatedEngine(engine.files, config, raw=engine.raw, debug=engine.debug))
+        isolated = stack.enter_context(
+            IsolatedEngine(engine.files, config, raw=engine.raw, debug=engine.debug, examples=engine.examples)
+        )
         isolated.start()
         for text in isolated.warnings:
             on_warning(text)
@@ -271,6 +276,7 @@ def load_engine(
     from ggufvlm.vlm.vlm import VLM
 
     vlm = stack.enter_context(VLM(engine.files, config, raw=engine.raw))
+    vlm.examples = engine.examples
     vlm.wait_until_loaded()
     for text in vlm.handler.warnings:
         on_warning(text)

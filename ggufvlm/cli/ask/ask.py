@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ggufvlm.errors import GGUFVLMError
     from ggufvlm.vlm.answer import Answer, AnswerStream
     from ggufvlm.vlm.documents import Attachments
+    from ggufvlm.vlm.examples import Example
 
 
 _MANY = 8
@@ -91,6 +92,7 @@ def answer_question(
     settings: SamplingSettings,
     hardware: HardwareOptions,
     output: OutputOptions,
+    examples: tuple[Example, ...] = (),
 ) -> None:
     """Ask one question about what ``read`` gives, and show the answer.
 
@@ -105,7 +107,7 @@ def answer_question(
     config, files = hardware.config(), find_files(model, quiet=output.quiet)
     with (
         console.Spinner(output) as spinner,
-        open_model(files, config, spinner, raw=model.raw, waits_for_images=True) as opening,
+        open_model(files, config, spinner, raw=model.raw, waits_for_images=True, examples=examples) as opening,
     ):
         attachments = read()  # while the model loads
         vlm = opening.ready(attachments.first_images)

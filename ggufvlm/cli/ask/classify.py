@@ -14,6 +14,7 @@ from ggufvlm.cli.ask.ask import log_to_stderr
 from ggufvlm.cli.ask.classify_output import ClassWriter
 from ggufvlm.cli.open_model import find_files, open_model
 from ggufvlm.cli.options.constraint import read_list
+from ggufvlm.cli.options.examples import ExampleOptions
 from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, OutputOptions, Switch, grouped, text_or_file
 from ggufvlm.cli.terminal import console
 from ggufvlm.errors import GGUFVLMError, ImageError, UsageError
@@ -105,6 +106,7 @@ def classify(
         typer.Option("--color", rich_help_panel="Output", help="Colours and drawn bars. [auto]", show_default=False),
     ] = Switch.AUTO,
     *,
+    worked: ExampleOptions,
     model: ModelOptions,
     hardware: HardwareOptions,
 ) -> None:
@@ -128,6 +130,7 @@ def classify(
         exact=exact,
         calibrate=calibrate,
         system=text_or_file(system) if system else None,
+        examples=worked.read(),
     )
     sources = _images(arguments)
     if debug:

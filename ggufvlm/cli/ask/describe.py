@@ -10,6 +10,7 @@ from ggufvlm.cli.ask.ask import answer_question, read_question
 from ggufvlm.cli.ask.video_windows import WindowOptions, describe_windows
 from ggufvlm.cli.options.constraint import ConstraintOptions, shaped_settings
 from ggufvlm.cli.options.documents import DocumentOptions
+from ggufvlm.cli.options.examples import ExampleOptions
 from ggufvlm.cli.options.shared import (
     HardwareOptions,
     ModelOptions,
@@ -60,6 +61,7 @@ def describe(
     ] = None,
     *,
     shape: ConstraintOptions,
+    worked: ExampleOptions,
     documents: DocumentOptions,
     windows: WindowOptions,
     model: ModelOptions,
@@ -87,6 +89,7 @@ def describe(
             raise UsageError("--logprobs is shown in JSON", hint="--json")
         settings["logprobs"] = logprobs
     system = text_or_file(asked.system) if asked.system else found.system if found else None
+    examples = worked.read()
     if length is not None:
         if documents.pages is not None:
             raise UsageError("--pages is for PDFs, --window for videos")
@@ -102,6 +105,7 @@ def describe(
             settings=settings,
             hardware=hardware,
             output=output,
+            examples=examples,
         )
         return
     answer_question(
@@ -113,6 +117,7 @@ def describe(
         settings=settings,
         hardware=hardware,
         output=output,
+        examples=examples,
     )
 
 

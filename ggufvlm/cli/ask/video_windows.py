@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ggufvlm.media.documents.document import Selection
     from ggufvlm.tasks.long_video import WindowAnswer
     from ggufvlm.vlm.answer import Answer
+    from ggufvlm.vlm.examples import Example
     from ggufvlm.vlm.vlm import VLM
 
 
@@ -66,12 +67,14 @@ def describe_windows(
     settings: SamplingSettings,
     hardware: HardwareOptions,
     output: OutputOptions,
+    examples: tuple[Example, ...] = (),
 ) -> None:
     """Ask about each window of a video, and show the answer to all of them.
 
     Args:
         sources: one video.
         length: of a window, in seconds.
+        examples: come before each question.
         sums_up: whether one answer is made of all; else the windows' answers are the answer, behind their times.
 
     Raises:
@@ -87,7 +90,10 @@ def describe_windows(
     summary: Answer | None = None
     try:
         files = find_files(model, quiet=output.quiet)
-        with console.Spinner(output) as spinner, open_model(files, config, spinner, raw=model.raw) as opening:
+        with (
+            console.Spinner(output) as spinner,
+            open_model(files, config, spinner, raw=model.raw, examples=examples) as opening,
+        ):
             asked = _Asking(opening.ready(), prompt, system, prefill, settings, spinner, output)
             asked.windows(file, length, selection, found, sums_up=sums_up)
             if sums_up:

@@ -25,6 +25,7 @@ from ggufvlm.cli.batch.progress import BatchProgress, counted, duration, rate
 from ggufvlm.cli.batch.stdout_rows import STDOUT, kept_for_now, write_rows
 from ggufvlm.cli.open_model import find_files
 from ggufvlm.cli.options.constraint import ConstraintOptions, shaped_settings
+from ggufvlm.cli.options.examples import ExampleOptions
 from ggufvlm.cli.options.shared import (
     HardwareOptions,
     ModelOptions,
@@ -78,6 +79,7 @@ def batch(
     *,
     asked: PromptOptions,
     shape: ConstraintOptions,
+    worked: ExampleOptions,
     model: ModelOptions,
     inputs: InputOptions,
     documents: BatchDocumentOptions,
@@ -114,7 +116,11 @@ def batch(
     if embed is not None and embed.folder is not None:
         _check_folder(embed.folder, arguments, inputs)
     settings = shaped_settings(sampling, shape, found, asked.prefill)
-    engine = _engine(model, settings, hardware, running, output)
+    examples = worked.read()
+    if examples and task.template.fields:
+        field = task.template.fields[0]
+        raise UsageError(f"--example: the prompt has the field {{{field}}}, and examples are asked the same question")
+    engine = replace(_engine(model, settings, hardware, running, output), examples=examples)
     is_stdout = rows.out == STDOUT
     if running.dry_run:
         show_preflight(given, task, engine, None if is_stdout else rows.out)

@@ -52,7 +52,9 @@ def _done_before(task: RowTask, engine: EngineSettings, out: Path | None) -> Cal
     journal = journal_path(out) if out is not None else None
     if journal is None or not journal.is_file():
         return lambda _item: False
-    identity = identify(engine.files, engine.config, engine.sampling, prefill=task.prefill, raw=engine.raw)
+    identity = identify(
+        engine.files, engine.config, engine.sampling, prefill=task.prefill, raw=engine.raw, examples=engine.examples
+    )
     return Looker(template=task.template, system=task.system, identity=identity, journal=OldRows(journal)).is_done
 
 
