@@ -20,7 +20,7 @@ Source: TypeAlias = Path | str | bytes
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A page of a PDF or a frame of a video.
+    """A page of a PDF or a scan, or a frame of a video.
 
     Attributes:
         strip: the file, which other inputs take their images from, too.

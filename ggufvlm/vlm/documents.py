@@ -1,4 +1,4 @@
-"""Images, PDFs and videos -> the contents of one message that fits into the context."""
+"""Images, PDFs, scans and videos -> the contents of one message that fits into the context."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Attachments:
 
     @classmethod
     def read(cls, sources: Iterable[str | os.PathLike[str]], selection: Selection | None = None) -> Attachments:
-        """Read plain images, and of each PDF and video the first of the wanted images.
+        """Read plain images, and of each PDF, scan and video the first of the wanted images.
 
         Args:
             sources: paths, URLs, data URIs, ``-`` or ``clipboard:``; told apart by their contents.
@@ -80,7 +80,7 @@ class Attachments:
         attachments = cls.of_files(map(identify, sources), selection)
         documents = [strip.document for strip in attachments._strips if strip.document]  # noqa: SLF001 - its own class
         if selection.pages is not None and not any(document.n_pages for document in documents):
-            raise UsageError("pages are chosen, and there is no PDF")
+            raise UsageError("pages are chosen, and there is no PDF and no TIFF of several pages")
         wants_frames = selection.scenes or (selection.every or selection.frames) is not None
         if wants_frames and all(document.n_pages for document in documents):
             raise UsageError("frames are chosen, and there is no video")
@@ -93,7 +93,7 @@ class Attachments:
 
     @property
     def has_documents(self) -> bool:
-        """Whether there is a PDF or a video among them."""
+        """Whether there is a PDF, a scan or a video among them."""
         return any(strip.document for strip in self._strips)
 
     @property

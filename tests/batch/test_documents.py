@@ -136,6 +136,65 @@ def test_one_damaged_page_fails_alone(runner: Runner, folder: Path) -> None:
     assert rows()["a.pdf#page=2"]["answer"] != scene(1).caption
 
 
+@pytest.fixture
+def scans(folder: Path) -> Path:
+    """Scenes 0 to 3 as pages of a TIFF; scene 4 as a TIFF of one image."""
+    images = [scene(number).draw(196, 140) for number in range(5)]
+    (folder / "s").mkdir()
+    images[0].save("s/four.tif", save_all=True, append_images=images[1:4], compression="tiff_lzw")
+    images[4].save("s/one.tif")
+    return Path("s")
+
+
+def test_each_page_of_a_scan_has_its_row(runner: Runner, scans: Path) -> None:
+    inputs = Inputs([str(scans)])
+    assert inputs.count == 5
+    progress = runner(inputs)
+    found = rows()
+    assert (len(found), inputs.count, progress.total, progress.done) == (5, 5, 5, 5)
+    for number in range(4):
+        page = found[f"s/four.tif#page={number + 1}"]
+        assert (page["path"], page["page"], page["answer"]) == ("s/four.tif", number + 1, scene(number).caption)
+    assert (found["s/one.tif"]["page"], found["s/one.tif"]["answer"]) == (None, scene(4).caption)
+    assert (runner(Inputs([str(scans)])).answered, len(rows())) == (0, 5)
+
+
+def test_pages_of_a_scan_are_chosen_or_asked_about_as_one(runner: Runner, scans: Path) -> None:
+    chosen = DocumentReading(selection=Selection(pages="4,2"))
+    assert [item.id for item in Inputs([str(scans)], reading=chosen)] == [
+        *("s/four.tif#page=4", "s/four.tif#page=2"),
+        "s/one.tif",
+    ]
+    runner(Inputs(["s/four.tif"], reading=DocumentReading(whole=True)))
+    assert rows()["s/four.tif"]["parts"] == "pages 1-4"
+    with pytest.raises(UsageError, match="no TIFF of several pages"):
+        Inputs(["s/one.tif"], reading=chosen)
+
+
+@pytest.mark.parametrize("names", [("four", ["x#page=1", "x#page=2", "x#page=3", "x#page=4"]), ("one", ["x"])])
+def test_a_scan_as_bytes_or_data_uri(runner: Runner, scans: Path, names: tuple[str, list[str]]) -> None:
+    import base64
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data = Path(f"s/{names[0]}.tif").read_bytes()
+    pq.write_table(pa.table({"image": [data], "id": ["x"]}), "t.parquet")
+    assert [item.id for item in Inputs(["t.parquet"])] == names[1]
+    uri = f"data:image/tiff;base64,{base64.b64encode(data).decode()}"
+    Path("t.jsonl").write_text(json.dumps({"image": uri, "id": "x"}))
+    runner(Inputs(["t.jsonl"]))
+    assert sorted(rows()) == names[1]
+    assert rows()[names[1][-1]]["answer"] == scene(3 if names[0] == "four" else 4).caption
+
+
+def test_a_scan_that_is_cut_off_is_a_row_with_the_reason(runner: Runner, scans: Path) -> None:
+    Path("s/cut.tif").write_bytes(Path("s/four.tif").read_bytes()[:-300])
+    runner(Inputs([str(scans)]))
+    assert "cut off" in rows()["s/cut.tif"]["error"]["text"]
+    assert len(rows()) == 6
+
+
 def test_the_whole_is_one_row_that_names_what_was_seen(runner: Runner, documents: Path) -> None:
     progress = runner(Inputs([str(documents)], reading=WHOLE))
     found = rows()

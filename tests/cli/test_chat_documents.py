@@ -21,6 +21,7 @@ ASK = "Describe this image."
 @pytest.fixture(autouse=True)
 def documents(folder: Path) -> None:
     images = [scene.draw(196, 140) for scene in SCENES]
+    images[0].save(folder / "six.tif", save_all=True, append_images=images[1:])
     write_pdf(folder / "six.pdf", images)
     write_clip(folder / "clip.mp4", [(2 * i, image) for i, image in enumerate(images)], 12)
 
@@ -33,6 +34,14 @@ def test_a_page_is_staged_like_an_image(run: Run) -> None:
     done = run("chat", input=script("/image six.pdf --pages 2", ASK))
     assert (done.returncode, done.stdout.decode().strip()) == (0, SCENES[1].caption), done.stderr
     assert "staged image 1: six.pdf page 2, 19" in done.stderr.decode()
+
+
+def test_a_page_of_a_scan_is_staged_like_one_of_a_pdf(run: Run) -> None:
+    done = run("chat", input=script("/image six.tif --pages 2", ASK))
+    assert (done.returncode, done.stdout.decode().strip()) == (0, SCENES[1].caption), done.stderr
+    assert "staged image 1: six.tif page 2, 19" in done.stderr.decode()
+    done = run("chat", "six.tif", input=script("/images"))
+    assert "staged images 1 to 6: six.tif page 1 to six.tif page 6" in done.stderr.decode()
 
 
 def test_frames_in_the_words_of_the_command_line(run: Run) -> None:

@@ -20,6 +20,8 @@ SCENES = [random_scene(random.Random(seed), 196, 140) for seed in range(4)]
 @pytest.fixture(autouse=True)
 def documents(folder: Path) -> None:
     images = [scene.draw(196, 140) for scene in SCENES]
+    images[0].save(folder / "four.tif", save_all=True, append_images=images[1:], compression="tiff_lzw")
+    images[0].save(folder / "one.tif")
     write_pdf(folder / "four.pdf", images)
     write_pdf(folder / "scan.jpg", images[:1])
     write_clip(folder / "clip.mp4", [(2 * i, image) for i, image in enumerate(images)], 8)
@@ -37,6 +39,16 @@ def test_pages(run: Run, folder: Path) -> None:
     assert sources(run, "four.pdf") == [f"four.pdf page {number}" for number in (1, 2, 3, 4)]
     data = (folder / "four.pdf").read_bytes()
     assert run("describe", "-", "--pages", "3", input=data).stdout.decode() == SCENES[2].caption + "\n"
+
+
+def test_pages_of_a_scan(run: Run, folder: Path) -> None:
+    assert run("describe", "four.tif", "--pages", "2").stdout.decode() == SCENES[1].caption + "\n"
+    assert sources(run, "four.tif") == [f"four.tif page {number}" for number in (1, 2, 3, 4)]
+    assert sources(run, "four.tif", "one.tif", "--pages", "2-3") == ["four.tif page 2", "four.tif page 3", "one.tif"]
+    data = (folder / "four.tif").read_bytes()
+    assert run("describe", "-", "--pages", "4", input=data).stdout.decode() == SCENES[3].caption + "\n"
+    assert run("describe", "one.tif").stdout.decode() == SCENES[0].caption + "\n"
+    assert run("describe", "four.tif", "-c", "160").stderr.decode() == "four.tif: 2 of 4 pages fit: 1-2\n"
 
 
 def test_frames(run: Run, folder: Path) -> None:
@@ -64,6 +76,13 @@ BAD = {
     "no time": (["clip.mp4", "--every", "often"], 2, "not a time"),
     "both ways": (["clip.mp4", "--every", "2s", "--frames", "2"], 2, "either"),
     "pages of an image": (["blocks.png", "--pages", "1"], 2, "no PDF"),
+    "pages of a TIFF that has one": (["one.tif", "--pages", "1"], 2, "no TIFF of several pages"),
+    "pages beyond the end of a scan": (
+        ["four.tif", "--pages", "9"],
+        2,
+        "four.tif: selection of pages 9: beyond the end",
+    ),
+    "a cut scan": (["cut.tif"], 3, "cut.tif"),
     "frames of a PDF": (["four.pdf", "--frames", "2"], 2, "no video"),
 }
 
@@ -71,6 +90,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_mistakes_get_one_clear_line_and_a_code(run: Run, folder: Path, name: str) -> None:
     (folder / "cut.pdf").write_bytes((folder / "four.pdf").read_bytes()[:400])
+    (folder / "cut.tif").write_bytes((folder / "four.tif").read_bytes()[:-900])
     (folder / "cut.mp4").write_bytes((folder / "clip.mp4").read_bytes()[:1000])
     write_sound(folder / "sound.m4a")
     arguments, code, words = BAD[name]

@@ -19,7 +19,7 @@ from ggufvlm.batch.inputs.tables import NotATable, Row, Table, is_table, read_mi
 from ggufvlm.batch.inputs.walk import Filter, FoundFile, regular, walk
 from ggufvlm.batch.item import Item, false_on_oserror, shown
 from ggufvlm.errors import GGUFVLMError, ImageError, InputError, UsageError
-from ggufvlm.media.decoding.formats import is_document_name, may_be_video_name
+from ggufvlm.media.decoding.formats import is_document_name, may_be_scan_name, may_be_video_name
 from ggufvlm.media.decoding.kinds import FileKind
 from ggufvlm.media.sources.data_uri import is_data_uri
 from ggufvlm.media.sources.labels import label, url_label
@@ -27,7 +27,7 @@ from ggufvlm.media.sources.read import expand_user, is_file_url, is_url, local_p
 
 STDIN = "-"
 _COUNTED_AHEAD = 100
-"""PDFs and videos that are opened before the run to tell how many rows they become; others when their turn comes."""
+"""PDFs, TIFFs and videos that are opened before the run to tell how many rows they become; others in their turn."""
 
 
 class Inputs:
@@ -35,14 +35,14 @@ class Inputs:
 
     A file that several arguments name is one input; rows of tables are one input each, whatever they say.
 
-    PDFs and videos become an input for each page or frame when it is their turn, or stay one input.
+    PDFs, scans and videos become an input for each page or frame when it is their turn, or stay one input.
 
     Args:
         arguments: files, folders (with all below them), patterns (``**`` too), URLs, data URIs, ``.csv``, ``.tsv``,
             ``.jsonl`` and ``.parquet`` tables, ``-`` for a path or a JSON object on each line of standard input.
         wanted: which files of folders and patterns to take.
         columns: which columns of tables to use.
-        reading: what to take of PDFs and videos.
+        reading: what to take of documents and videos.
         null_separated: paths of standard input have NUL characters between them, and not ends of lines.
 
     Attributes:
@@ -83,8 +83,8 @@ class Inputs:
         self._check_selection()
         self._check_columns()
         require_readers(shown(path) for path in self._files())
-        names = (path for path in self._files() if is_document_name(path.name) or may_be_video_name(path.name))
-        self._counted = {path: n_parts(path, self._reading) for path in islice(names, _COUNTED_AHEAD)}
+        documents = filter(_may_be_document, self._files())
+        self._counted = {path: n_parts(path, self._reading) for path in islice(documents, _COUNTED_AHEAD)}
         self.count = self._count()
 
     def _check_columns(self) -> None:
@@ -202,12 +202,16 @@ class Inputs:
         if not all(isinstance(part, list) for part in self._parts):
             return  # only the rows can tell
         kinds = {kind_of_file(path) for path in self._files()}
-        if selection.pages is not None and FileKind.PDF not in kinds:
-            raise UsageError("pages are chosen, and there is no PDF")
+        if selection.pages is not None and not kinds & {FileKind.PDF, FileKind.SCAN}:
+            raise UsageError("pages are chosen, and there is no PDF and no TIFF of several pages")
         if wants_frames and FileKind.VIDEO not in kinds:
             raise UsageError("frames are chosen, and there is no video")
         if self._reading.whole and kinds <= {FileKind.IMAGE}:
-            raise UsageError("--whole is for PDFs and videos, and there is none")
+            raise UsageError("--whole is for PDFs, TIFFs of several pages and videos, and there is none")
+
+
+def _may_be_document(path: Path) -> bool:
+    return is_document_name(path.name) or may_be_video_name(path.name) or may_be_scan_name(path.name)
 
 
 def _of_file(found: FoundFile) -> Item:

@@ -1,4 +1,4 @@
-"""PDFs and videos among the inputs: a row for each page or frame, or one row for the whole file."""
+"""PDFs, scans and videos among the inputs: a row for each page or frame, or one row for the whole file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from urllib.parse import urlsplit
 from ggufvlm.batch.inputs.shared_document import Strip
 from ggufvlm.batch.item import Item, Part, Source, Whole, false_on_oserror, shown
 from ggufvlm.errors import GGUFVLMError, ImageError, MissingExtra
-from ggufvlm.media.decoding.formats import is_document_name
+from ggufvlm.media.decoding.formats import is_document_name, may_be_scan_name
 from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify, kind_of
 from ggufvlm.media.documents.document import Selection, open_document
 from ggufvlm.media.documents.page_ranges import page_numbers
 from ggufvlm.media.sources.data_uri import is_data_uri
-from ggufvlm.media.sources.read import is_url, read_start
+from ggufvlm.media.sources.read import is_url
 
-_HEAD = 4096  # bytes
 _PACKAGES = {"pdf": "pypdfium2", "video": "av"}
 
 
@@ -80,7 +79,7 @@ def _parts(item: Item, selection: Selection, count: Callable[[int], None]) -> It
 
 
 def n_parts(path: Path, reading: DocumentReading) -> int:
-    """How many rows a PDF or video becomes; one if that cannot be told, which is then a row with an error."""
+    """How many rows a PDF, TIFF or video becomes; one if that cannot be told, which is then a row with an error."""
     if reading.whole or reading.selection.scenes:  # cuts are found by decoding all of it
         return 1
     try:
@@ -90,20 +89,20 @@ def n_parts(path: Path, reading: DocumentReading) -> int:
 
 
 def is_document(source: Source) -> bool:
-    """Whether a source is a PDF or a video: files and bytes by their contents, URLs by their endings."""
+    """Whether a source is a PDF, scan or video: files and bytes by their contents; URLs by their endings, if it may."""
     if isinstance(source, bytes):
-        return kind_of(source[:_HEAD]) is not FileKind.IMAGE
+        return kind_of(source) is not FileKind.IMAGE
     if isinstance(source, str):
         if is_data_uri(source):
-            return source[5:20].lower().startswith(("application/pdf", "video/"))
-        return is_url(source) and is_document_name(_path_of_url(source))
+            return source[5:20].lower().startswith(("application/pdf", "image/tiff", "video/"))
+        return is_url(source) and (is_document_name(path := _path_of_url(source)) or may_be_scan_name(path))
     return kind_of_file(source) is not FileKind.IMAGE
 
 
 def kind_of_file(path: Path) -> FileKind:
     """What a file is by its contents; an image if it cannot be read, which is told when it is."""
     try:
-        return kind_of(read_start(path, shown(path), _HEAD)) if false_on_oserror(path.is_file) else FileKind.IMAGE
+        return kind_of(path, shown(path)) if false_on_oserror(path.is_file) else FileKind.IMAGE
     except ImageError:
         return FileKind.IMAGE
 
@@ -115,7 +114,7 @@ def media_file(source: Source, name: str) -> MediaFile:
         ImageError: missing, not allowed, not to be downloaded.
     """
     if isinstance(source, bytes):
-        return MediaFile(kind_of(source[:_HEAD]), source, name)
+        return MediaFile(kind_of(source, name), source, name)
     return identify(source)
 
 

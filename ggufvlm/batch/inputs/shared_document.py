@@ -1,4 +1,4 @@
-"""A PDF or a video that many inputs take their images from: open while they do, one image in memory at a time."""
+"""A document or video that many inputs take their images from: open while they do, one image in memory at a time."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def _thumb(row: Row) -> str:
 
 
 def _preview(row: Row) -> bytes | None:
-    """What a row is about as a JPEG file, the first page of a PDF; ``None`` if there is no file of it here."""
+    """What a row is about as a JPEG file, the first page of a document; ``None`` if there is no file of it here."""
     path = Path(row["path"]) if row["path"] and "://" not in row["path"] else None
     if path is None or not row["image"]:
         return None

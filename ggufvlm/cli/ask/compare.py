@@ -99,7 +99,7 @@ def compare(
 
     Answers stand side by side with their times and tokens. A model that fails is a column with its error; the exit code
     is 0 if at least one has answered, else that of the first error. Images are read once, models loaded in turn.
-    Of a PDF or video each model sees as many pages or frames as fit into its context.
+    Of a PDF, TIFF or video each model sees as many pages or frames as fit into its context.
     """
     names = models or []
     if len(names) < 2:

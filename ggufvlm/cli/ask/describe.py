@@ -69,7 +69,7 @@ def describe(
     hardware: HardwareOptions,
     output: OutputOptions,
 ) -> None:
-    """Ask about one or several images; pages of a PDF and frames of a video are images, too.
+    """Ask about one or several images; pages of a PDF or TIFF and frames of a video are images, too.
 
     ggufvlm describe photo.jpg "What is on the table?"
 
@@ -92,7 +92,7 @@ def describe(
     examples = worked.read()
     if length is not None:
         if documents.pages is not None:
-            raise UsageError("--pages is for PDFs, --window for videos")
+            raise UsageError("--pages is for PDFs and TIFFs, --window for videos")
         describe_windows(
             sources,
             text,

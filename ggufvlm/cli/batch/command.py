@@ -97,7 +97,7 @@ def batch(
 
     ggufvlm batch receipts/ --schema "shop, total float" -o totals.csv
 
-    PDFs and videos become a row for each page or frame, or one row each with --whole.
+    PDFs, TIFFs of several pages and videos become a row for each page or frame, or one row each with --whole.
 
     Run the same command again after Ctrl-C, a crash or a power cut: it goes on where it was. Prompts may have fields:
     {stem} {name} {folder} {exif.DateTimeOriginal} and the columns of tables. Exit code 5 if a row is an error.

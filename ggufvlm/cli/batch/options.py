@@ -96,7 +96,9 @@ class BatchDocumentOptions(DocumentOptions):
 
     whole: Annotated[
         bool,
-        option("--whole", help="One row for each PDF and video, which sees as many pages or frames together as fit."),
+        option(
+            "--whole", help="One row for each PDF, TIFF and video, which sees as many pages or frames together as fit."
+        ),
     ] = False
 
     def reading(self) -> DocumentReading:

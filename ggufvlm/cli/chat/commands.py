@@ -65,7 +65,12 @@ Ctrl-C stops an answer and keeps what was said; at an empty line a second one le
 COMMANDS = {
     command.name: command
     for command in (
-        Command("image", "PATH|URL...", "stage images; of PDFs --pages 1-5, of videos --every 2s", chat_images.stage),
+        Command(
+            "image",
+            "PATH|URL...",
+            "stage images; of PDFs and TIFFs --pages 1-5, of videos --every 2s",
+            chat_images.stage,
+        ),
         Command("paste", "", "stage the image on the clipboard", chat_images.paste),
         Command("crop", "X Y W H", "stage a part of the last image; pixels, or per cent", chat_images.cut),
         Command("zoom", "[FACTOR [X Y]]", "stage its middle, or what is around X Y, enlarged", chat_images.zoom),

@@ -1,4 +1,4 @@
-"""PDFs and videos in a chat: their pages and frames are staged as images, as many as leave room to talk."""
+"""PDFs, scans and videos in a chat: their pages and frames are staged as images, as many as leave room to talk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ggufvlm.cli.chat.session import ChatSession
 from ggufvlm.cli.options.documents import DocumentOptions
 from ggufvlm.errors import UsageError
-from ggufvlm.media.decoding.formats import is_document_name
+from ggufvlm.media.decoding.formats import is_document_name, may_be_scan_name
 from ggufvlm.media.documents.document import Selection
 from ggufvlm.media.sources.read import is_url, local_path
 
@@ -20,7 +20,7 @@ _OPTIONS = ("pages", "every", "frames")
 
 
 def stage(session: ChatSession, sources: Sequence[str], selection: Selection | None = None) -> None:
-    """Stage images, and of PDFs and videos the wanted pages and frames, or as many as fit.
+    """Stage images, and of PDFs, scans and videos the wanted pages and frames, or as many as fit.
 
     Raises:
         ImageError: one cannot be read; none is staged then.
@@ -99,7 +99,8 @@ def _stage_what_fits(session: ChatSession, attachments: Attachments) -> None:
 
 def _is_document(source: str) -> bool:
     if is_url(source):
-        return is_document_name(source.partition("?")[0].partition("#")[0])
+        name = source.partition("?")[0].partition("#")[0]
+        return is_document_name(name) or may_be_scan_name(name)
     path = local_path(source)
     if path is None:
         return False

@@ -17,7 +17,7 @@ def stage(session: ChatSession, rest: str) -> None:
 
     Raises:
         ImageError: there is no such image, or it cannot be read.
-        UsageError: nothing is named, or pages are chosen of no PDF.
+        UsageError: nothing is named, or pages are chosen of no document.
     """
     from ggufvlm.cli.chat import documents as chat_documents
     from ggufvlm.media import ArgumentKind, classify, expand

@@ -1,4 +1,4 @@
-"""The options that choose pages of PDFs and frames of videos."""
+"""The options that choose pages of PDFs and TIFFs, and frames of videos."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DocumentOptions:
     panel: ClassVar[str] = "Documents and video"
 
     pages: Annotated[
-        str | None, option("--pages", help="Pages of PDFs, such as 1-5,8 or 10-. [all]", metavar="PAGES")
+        str | None, option("--pages", help="Pages of PDFs and TIFFs, such as 1-5,8 or 10-. [all]", metavar="PAGES")
     ] = None
     every: Annotated[
         str | None,

@@ -64,8 +64,8 @@ def decode(data: bytes, source: str, *, max_pixels: int = MAX_PIXELS) -> Image:
         pass_thumbnails(image, source)
         _check_size(image, source, max_pixels)
         _check_content(image, len(data), source)
-        _check_memory(image, source)
         if scans is not None:
+            _check_memory(image, source)
             with explained(source, "JPEG"):
                 _load(image)
                 if scans.are_cut_off(image):
@@ -143,6 +143,7 @@ def finish(image: PIL.Image.Image, source: str, *, max_pixels: int = MAX_PIXELS,
     # Images that Pillow derived (crop, convert) have no format: someone chose how they stand.
     name = image.format
     _check_size(image, source, max_pixels)
+    _check_memory(image, source)
     with explained(source, name or "image"):
         stored, size = image.size, square_size(image, max_pixels)
         with heard_libtiff(source) if name == "TIFF" else nullcontext():

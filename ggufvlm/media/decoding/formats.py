@@ -17,6 +17,8 @@ _DOCUMENTS = ".pdf .3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv
 DOCUMENT_SUFFIXES = frozenset(_DOCUMENTS.split())
 """Endings of files that hold many images: PDFs and videos."""
 
+_SCANS = frozenset([".tif", ".tiff"])
+
 _SHARED = frozenset([".dat", ".m2t", ".mod", ".mts", ".tod", ".ts", ".vob"])
 """Endings of videos that TypeScript, Go, music and others have, too."""
 
@@ -36,6 +38,11 @@ def looks_like_image_name(name: str) -> bool:
 def is_document_name(name: str) -> bool:
     """Whether a file name ends like a PDF or a video."""
     return _suffix(name) in DOCUMENT_SUFFIXES
+
+
+def may_be_scan_name(name: str) -> bool:
+    """Whether a file name ends like a TIFF, which holds one image or several pages."""
+    return _suffix(name) in _SCANS
 
 
 def may_be_video_name(name: str) -> bool:

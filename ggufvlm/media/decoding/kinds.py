@@ -1,4 +1,4 @@
-"""Image, PDF or video: told from a file's first bytes, whatever its name says."""
+"""Image, PDF, scan of several pages or video: told from a file's contents, whatever its name says."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ggufvlm.media.decoding.formats import looks_like_video
+from ggufvlm.media.decoding.tiff_directories import SIGNATURES, has_pages
 from ggufvlm.media.sources.labels import label
 from ggufvlm.media.sources.read import local_path, read_source, read_start
 
@@ -24,6 +25,7 @@ class FileKind(enum.Enum):
 
     IMAGE = "image"
     PDF = "PDF"
+    SCAN = "TIFF of several pages"
     VIDEO = "video"
 
 
@@ -32,7 +34,7 @@ class MediaFile:
     """A file whose kind is known.
 
     Attributes:
-        kind: what it begins like; an image if it is nothing else.
+        kind: what it is by its contents; an image if it is nothing else.
         place: its path, or the whole of it where it has none.
         name: for messages and for ``Image.source``.
     """
@@ -43,7 +45,7 @@ class MediaFile:
 
 
 def identify(source: str | os.PathLike[str]) -> MediaFile:
-    """Look at the beginning of a file. Reads all of it if it comes from a pipe or the network.
+    """Look at the beginning of a file, and where it counts pages. Reads all that comes from a pipe or the network.
 
     Args:
         source: as for :func:`~ggufvlm.media.load`, a path, URL, data URI, ``-`` or ``clipboard:``.
@@ -53,16 +55,27 @@ def identify(source: str | os.PathLike[str]) -> MediaFile:
     """
     path = local_path(source)
     if path is not None and _is_regular(path):
-        head, place = read_start(path, label(os.fspath(source)), _HEAD), path
-        return MediaFile(kind_of(head), place, label(os.fspath(source)))
+        name = label(os.fspath(source))
+        return MediaFile(kind_of(path, name), path, name)
     data, name = read_source(source)
-    return MediaFile(kind_of(data[:_HEAD]), data, name)
+    return MediaFile(kind_of(data, name), data, name)
 
 
-def kind_of(head: bytes) -> FileKind:
-    """The kind of file that begins like this."""
+def kind_of(place: Path | bytes, name: str = "<bytes>") -> FileKind:
+    """The kind of a file.
+
+    Args:
+        place: its path, or the whole of it.
+        name: for messages.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    head = place[:_HEAD] if isinstance(place, bytes) else read_start(place, name, _HEAD)
     if _PDF.match(head):
         return FileKind.PDF
+    if head.startswith(SIGNATURES) and has_pages(place):
+        return FileKind.SCAN
     return FileKind.VIDEO if looks_like_video(head) else FileKind.IMAGE
 
 

@@ -41,11 +41,12 @@ _PREMULTIPLIED, _STRAIGHT = 1, 2
 _INSTALL = "pip install 'ggufvlm[formats]'"
 
 
-def uncommon_tiff(data: bytes) -> PIL.Image.Image:
+def uncommon_tiff(data: bytes, number: int | None = None) -> PIL.Image.Image:
     """Open a TIFF of which Pillow has no decoder.
 
     Args:
         data: the whole file.
+        number: of the image in it, from 0; ``None`` is the first that is no thumbnail and no mask.
 
     Raises:
         UnreadForm: of a kind that is not read here either, or tifffile is not installed.
@@ -57,7 +58,7 @@ def uncommon_tiff(data: bytes) -> PIL.Image.Image:
     from ggufvlm.media.decoding.deferred import DeferredImage
 
     with _told():
-        page = _page(data)
+        page = _page(data, number)
         if page.compression not in _COMPRESSIONS or page.axes not in ("YX", "YXS", "SYX") or not _is_known(page):
             raise UnreadForm("TIFF", form)
         if any(place + size > len(data) for place, size in zip(page.dataoffsets, page.databytecounts, strict=True)):
@@ -110,12 +111,14 @@ def _is_known(page: Any) -> bool:
     return page.dtype is not None and page.dtype.kind in "buif" and n_colors <= page.samplesperpixel <= _MOST_SAMPLES
 
 
-def _page(data: bytes) -> Any:
-    """The first image that is no thumbnail and no mask."""
+def _page(data: bytes, number: int | None) -> Any:
+    """The image of this number, or the first that is no thumbnail and no mask."""
     import tifffile
 
     logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else its words go to stderr
     file = tifffile.TiffFile(io.BytesIO(data))
+    if number is not None:
+        return file.pages[number]
     first = page = file.pages[0]
     for number in range(1, _MOST_THUMBNAILS):
         if not page.subfiletype & _REDUCED_OR_MASK:

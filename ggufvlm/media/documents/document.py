@@ -1,4 +1,4 @@
-"""A PDF or a video as a row of images that can be counted before they are made."""
+"""A PDF, a scan of several pages or a video as a row of images that can be counted before they are made."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.media.decoding.kinds import FileKind, MediaFile
 from ggufvlm.media.documents.pdf import Pdf
 from ggufvlm.media.documents.pdf_reader import DEFAULT_DPI
+from ggufvlm.media.documents.tiff_pages import Scan
 from ggufvlm.media.documents.video import Clip
 from ggufvlm.media.documents.video_reader import timestamp
 from ggufvlm.media.documents.video_scenes import scene_places
@@ -19,15 +20,15 @@ DEFAULT_FRAMES = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """Which images of PDFs and videos are wanted.
+    """Which images of PDFs, scans and videos are wanted.
 
     Attributes:
-        pages: of PDFs, as in ``1-5,8``; ``None`` is all.
+        pages: of PDFs and scans, as in ``1-5,8``; ``None`` is all.
         every: of videos, seconds between frames.
         frames: of videos, a number of frames in place of ``every``; if neither is given, 8.
         scenes: of videos, the frames after each cut come first. ``frames`` of them, or one of each scene and at
             least 8: what is left over is spread over the longest scenes.
-        dpi: of pages, dots per inch.
+        dpi: of pages of PDFs, dots per inch.
     """
 
     pages: str | None = None
@@ -45,12 +46,12 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A PDF or a video, and where in it the wanted images are. It is open only while images are made.
+    """A PDF, a scan or a video, and where in it the wanted images are. It is open only while images are made.
 
     Attributes:
         file: what it is.
         places: numbers of pages, or seconds, of the wanted images.
-        n_pages: of a PDF; ``None`` for a video.
+        n_pages: of a PDF or a scan; ``None`` for a video.
     """
 
     file: MediaFile
@@ -74,6 +75,11 @@ class Document:
             with Clip(self.file) as clip:
                 yield from clip.at(wanted)
             return
+        if self.file.kind is FileKind.SCAN:
+            with Scan(self.file) as scan:
+                for number in wanted:
+                    yield number, scan.page(int(number))
+            return
         with Pdf(self.file) as pdf:
             for number in wanted:
                 yield number, pdf.page(int(number), dpi=self.dpi)
@@ -92,18 +98,21 @@ class Document:
 
 
 def open_document(file: MediaFile, selection: Selection) -> Document:
-    """Look into a PDF or a video for the wanted images; makes none of them.
+    """Look into a PDF, a scan or a video for the wanted images; makes none of them.
 
     Raises:
-        ImageError: neither of both, encrypted, damaged, without pages, or without an image that can be decoded.
+        ImageError: none of these, encrypted, damaged, without pages, or without an image that can be decoded.
         UsageError: a selection that makes no sense for it.
         MissingExtra: the package that reads it is not installed.
     """
     if file.kind is FileKind.PDF:
         with Pdf(file) as pdf:
             return Document(file, tuple(pdf.numbers(selection.pages)), selection.dpi, pdf.n_pages)
+    if file.kind is FileKind.SCAN:
+        with Scan(file) as scan:
+            return Document(file, tuple(scan.numbers(selection.pages)), selection.dpi, scan.n_pages)
     if file.kind is not FileKind.VIDEO:
-        raise ImageError(f"{file.name}: neither a PDF nor a video")
+        raise ImageError(f"{file.name}: neither a PDF, nor a TIFF of several pages, nor a video")
     with Clip(file) as clip:
         clip.check()
         return Document(file, tuple(selected_times(clip, selection)), selection.dpi)

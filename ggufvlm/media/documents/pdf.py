@@ -12,6 +12,7 @@ from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify
 from ggufvlm.media.documents.decoder import OpenFile, require_package
 from ggufvlm.media.documents.page_ranges import numbers_in
 from ggufvlm.media.documents.pdf_reader import DEFAULT_DPI
+from ggufvlm.media.documents.tiff_pages import Scan
 from ggufvlm.media.image import Image
 
 if TYPE_CHECKING:
@@ -19,19 +20,23 @@ if TYPE_CHECKING:
 
 
 def pages(source: str | os.PathLike[str], selection: str | None = None, *, dpi: float = DEFAULT_DPI) -> Iterator[Image]:
-    """Render pages of a PDF, one at a time.
+    """Make images of the pages of a PDF, or of a TIFF that has several, one at a time.
 
     Args:
         source: a path, URL, data URI or ``-``.
         selection: as in ``1-5,8``; ``None`` is all.
-        dpi: dots per inch; less for pages that would exceed :data:`MAX_PAGE_PIXELS`.
+        dpi: dots per inch of pages of a PDF; less for those that would exceed :data:`MAX_PAGE_PIXELS`.
 
     Raises:
-        ImageError: missing, no PDF, encrypted, damaged or without pages. The message names the file.
+        ImageError: missing, neither of both, encrypted, damaged or without pages. The message names the file.
         UsageError: a selection that makes no sense.
         MissingExtra: pypdfium2 is not installed.
     """
     file = identify(source)
+    if file.kind is FileKind.SCAN:
+        with Scan(file) as scan:
+            yield from map(scan.page, scan.numbers(selection))
+        return
     if file.kind is not FileKind.PDF:
         raise ImageError(f"{file.name}: not a PDF")
     with Pdf(file) as pdf:

@@ -14,7 +14,7 @@ from ggufvlm.media.decoding.formats import is_image_name
 from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify
 from ggufvlm.media.documents.pdf import Pdf
 from ggufvlm.media.documents.pdf_reader import DEFAULT_DPI
-from ggufvlm.media.documents.tiff_pages import Scan, is_scan
+from ggufvlm.media.documents.tiff_pages import Scan
 from ggufvlm.media.sources.arguments import ArgumentKind, classify, expand, rejoined
 from ggufvlm.media.sources.labels import label
 from ggufvlm.media.sources.patterns import natural_key
@@ -110,10 +110,9 @@ def _pages_of(file: MediaFile, selection: str | None) -> list[PagePlace]:
     if file.kind is FileKind.PDF:
         with Pdf(file) as pdf:
             return [PagePlace(file=file, number=n, layer=_layer(pdf, n)) for n in pdf.numbers(selection)]
-    if is_scan(file):
+    if file.kind is FileKind.SCAN:
         with Scan(file) as scan:
-            if scan.n_pages > 1:
-                return [PagePlace(file=file, number=n) for n in scan.numbers(selection)]
+            return [PagePlace(file=file, number=n) for n in scan.numbers(selection)]
     return [PagePlace(file=file)]
 
 
