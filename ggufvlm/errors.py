@@ -22,6 +22,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from ggufvlm.version import extra_command
+
 __all__ = [
     "ConstraintError",
     "ContextOverflow",
@@ -90,7 +92,7 @@ class MissingExtra(UsageError):  # noqa: N818
     """An optional package is needed and is not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs an optional package", hint=f"pip install 'ggufvlm[{extra}]'")
+        super().__init__(f"{feature} needs an optional package", hint=extra_command(extra))
 
 
 class InputError(GGUFVLMError):

@@ -14,7 +14,8 @@ import ggufvlm
 PACKAGE = Path(ggufvlm.__file__).parent
 
 ROOMS = (
-    ("version", "errors"),
+    ("version",),
+    ("errors",),
     ("files", "guide", "workers"),
     ("constraints",),
     ("config",),

@@ -13,6 +13,7 @@ from typing import BinaryIO, TypeAlias
 
 from ggufvlm.errors import ModelError
 from ggufvlm.gguf.header import ARRAY_TYPE, SCALAR_TYPES, STRING_TYPE, GGUFHeader, TensorInfo, padded, read_header
+from ggufvlm.version import upgrade_command
 
 Pairs: TypeAlias = dict[str, bytes]
 """Key -> type and value as they stand in a file, without the key."""
@@ -169,7 +170,7 @@ def copied(path: Path, header: GGUFHeader, names: Iterable[str] | None = None) -
     """
     unknown = next((name for name, info in header.tensors.items() if info.n_bytes is None), None)
     if unknown is not None and (names is None or unknown in set(names)):
-        raise ModelError(f"{path.name}: the tensor {unknown} has an unknown type", hint="pip install -U ggufvlm")
+        raise ModelError(f"{path.name}: the tensor {unknown} has an unknown type", hint=upgrade_command())
 
     def reader(info: TensorInfo) -> Callable[[], bytes]:
         return lambda: read_tensor(path, header, info)
@@ -193,7 +194,7 @@ def read_tensor(path: Path, header: GGUFHeader, info: TensorInfo) -> bytes:
         ModelError: the file ends before it, or its type is not known.
     """
     if info.n_bytes is None:
-        raise ModelError(f"{path.name}: a tensor has the unknown type {info.ggml_type}", hint="pip install -U ggufvlm")
+        raise ModelError(f"{path.name}: a tensor has the unknown type {info.ggml_type}", hint=upgrade_command())
     with path.open("rb") as file:
         file.seek(header.data_offset + info.offset)
         data = file.read(info.n_bytes)

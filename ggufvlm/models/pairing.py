@@ -18,6 +18,7 @@ from ggufvlm.errors import ModelError, PairingError
 from ggufvlm.gguf.header import GGUFHeader, read_header
 from ggufvlm.gguf.names import split_parts
 from ggufvlm.models.soundness import check_language_model, check_vision_tower
+from ggufvlm.version import upgrade_command
 
 # PROJECTOR_TYPE_NAMES of clip-impl.h: first the types for images, with the tensor and the side whose length is the
 # width (clip_n_mmproj_embd and load_tensors of clip.cpp), then those for sound only.
@@ -231,7 +232,7 @@ def check_projector(projector: GGUFHeader, *, allow_untyped: bool = False) -> tu
         raise ModelError(f"{projector.name} is a projector for sound ({kind}) and cannot see images")
     if kind not in VISION_PROJECTORS:
         why = f"the projector type {kind[:60]!r} is not known to this llama.cpp"
-        raise ModelError(f"{projector.name}: {why}", hint="pip install -U ggufvlm")
+        raise ModelError(f"{projector.name}: {why}", hint=upgrade_command())
     return kind, named is None
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ggufvlm.errors import EngineError, UsageError
+from ggufvlm.version import NAME, installer
 
 FILE_NAME = "CMakePresets.json"
 PACKAGE = "llama-cpp-python"
@@ -127,6 +128,8 @@ def plan_build(preset: str, version: str | None = None) -> BuildPlan:
     if preset not in presets:
         raise UsageError(f"no such build: {preset}", hint=f"there is {', '.join(presets)}")
     checks = check_tools(preset)
+    if find_spec("pip") is None and not shutil.which("uv") and installer() != "pipx":
+        checks.append(ToolCheck(tool="pip", path=None, remedy=f"{shlex.quote(sys.executable)} -m ensurepip"))
     environment = {"CMAKE_ARGS": shlex.join(presets[preset].cmake_args)}
     toolkit = next((check.path for check in checks if check.tool == "nvcc"), None)
     if toolkit and not shutil.which("nvcc"):
@@ -149,8 +152,10 @@ def _installed_version() -> str:
 
 
 def _installer() -> tuple[str, ...]:
-    """pip of this Python; uv where the environment was made without pip."""
-    uv = shutil.which("uv")
+    """pip of this Python, by the tool that made its environment; uv where that has no pip."""
+    uv, pipx = shutil.which("uv"), shutil.which("pipx")
+    if installer() == "pipx" and pipx:
+        return (pipx, "runpip", NAME, "install")
     if find_spec("pip") is None and uv:
         return (uv, "pip", "install", "--python", sys.executable)
     return (sys.executable, "-m", "pip", "install")

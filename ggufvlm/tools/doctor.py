@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.files import expanded
-from ggufvlm.version import __version__
+from ggufvlm.version import __version__, extra_command, extras, missing_packages, upgrade_command
 
 Status = Literal["ok", "warn", "bad"]
 
@@ -107,7 +107,7 @@ def _llava() -> Finding:
         text = f"images come out wrong, and {NO_REPAIR_VARIABLE} forbids the repair"
         return Finding(topic="LLaVA", status="warn", text=text, remedy=f"unset {NO_REPAIR_VARIABLE}")
     if verdict.order == "unknown":
-        return Finding(topic="LLaVA", status="warn", text=verdict.text, remedy="pip install -U ggufvlm")
+        return Finding(topic="LLaVA", status="warn", text=verdict.text, remedy=upgrade_command())
     return Finding(topic="LLaVA", status="ok", text=verdict.text)
 
 
@@ -259,36 +259,16 @@ def _hub(*, offline: bool) -> Finding:
 
 def _extras() -> Iterator[Finding]:
     """Optional features of this package: which of their packages are there."""
-    import re
-    from importlib.metadata import PackageNotFoundError, requires
-
-    try:
-        requirements = requires("ggufvlm") or []
-    except PackageNotFoundError:
-        return
-    extras: dict[str, list[str]] = {}
-    for requirement in requirements:
-        found = re.match(r"\s*([\w.-]+)[^;]*;.*extra\s*==\s*['\"]([\w.-]+)['\"]", requirement)
-        if found and found[2] not in _NO_EXTRAS:
-            extras.setdefault(found[2], []).append(found[1])
-    for extra, names in sorted(extras.items()):
-        missing = [name for name in names if not _is_installed(name)]
+    for extra, requirements in sorted(extras().items()):
+        if extra in _NO_EXTRAS:
+            continue
+        missing = missing_packages(requirements)
         if missing:
             # an optional feature that nobody asked for is nothing to warn of
-            text, remedy = f"not installed: {', '.join(missing)}", f"pip install 'ggufvlm[{extra}]'"
+            text, remedy = f"not installed: {', '.join(missing)}", extra_command(extra)
             yield Finding(topic=f"extra {extra}", status="ok", text=text, remedy=remedy)
         else:
             yield Finding(topic=f"extra {extra}", status="ok", text="installed")
-
-
-def _is_installed(name: str) -> bool:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        version(name)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 def _gb(n: Any) -> str:

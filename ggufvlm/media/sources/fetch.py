@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ggufvlm.errors import ImageError
 from ggufvlm.media.sources.labels import label, url_label
-from ggufvlm.version import __version__
+from ggufvlm.version import __version__, package_command
 
 if TYPE_CHECKING:
     import httpx
@@ -127,7 +127,7 @@ def _explained(source: str, limits: FetchLimits) -> Iterator[None]:
     except httpx.InvalidURL as error:
         raise ImageError(f"{source}: not a valid URL{_why(error)}") from error
     except ImportError as error:  # httpx asks for its SOCKS package only when a proxy needs it
-        raise ImageError(f"{source}: the proxy cannot be used{_why(error)}", hint="pip install socksio") from error
+        raise ImageError(f"{source}: the proxy cannot be used{_why(error)}", hint=package_command("socksio")) from error
     except (OSError, ValueError) as error:  # a certificate file or a proxy named in the environment
         raise ImageError(f"{source}: the network settings are not usable{_why(error)}") from error
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ggufvlm.errors import DownloadError
+from ggufvlm.version import upgrade_command
 
 if TYPE_CHECKING:
     import ssl
@@ -114,7 +115,7 @@ def _refused(error: Any, repo: str, what: str | None) -> DownloadError:
     if "DisabledRepoError" in kinds:
         return DownloadError(f"{repo} has been disabled by the Hub or by its makers")
     if "RevisionNotFoundError" in kinds:
-        return DownloadError(f"{repo} has no revision {what or ''}".rstrip(), hint="pip install -U ggufvlm")
+        return DownloadError(f"{repo} has no revision {what or ''}".rstrip(), hint=upgrade_command())
     if "EntryNotFoundError" in kinds:
         return DownloadError(f"{repo} has no file {what or ''}".rstrip(), hint=f"{_endpoint()}/{repo} shows its files")
     if status == 401 and "Invalid" in str(error.response.headers.get("X-Error-Message", "")):

@@ -20,6 +20,7 @@ from ggufvlm.models.hub.select import is_projector, pick, pick_quants
 from ggufvlm.models.hub.transfer import DownloadItem, complete, fetch, n_bytes_here, size_text
 from ggufvlm.models.pairing import PairReport, compare
 from ggufvlm.models.schema import FilePart, ModelFile, ModelSpec
+from ggufvlm.version import upgrade_command
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,7 +233,7 @@ class HubView:
             if file.revision is not None and "sha256" not in file.unverified:
                 raise DownloadError(
                     f"{file.repo}: {part.name} is not the file that ggufvlm knows: its checksum differs",
-                    hint="pip install -U ggufvlm; or take it as a stranger: -m USER/REPO of another repository",
+                    hint=f"{upgrade_command()}; or take it as a stranger: -m USER/REPO of another repository",
                 )
             self.notes.append(f"{part.name} has changed at the Hub since ggufvlm's list of models was made")
         return FilePart(name=part.name, size=found.size or part.size, sha256=found.sha256 or part.sha256)
