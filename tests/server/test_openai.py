@@ -9,7 +9,10 @@ from typing import Any
 import openai
 import pydantic
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from ggufvlm.server.openai.request import ChatRequest
 from tests.support.running import LONG, OTHER, SCENE, Running, image, question, started, text, uri, user
 
 
@@ -292,6 +295,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a stop string of another type": (question(stop=["a", 5]), "stop.1"),
     "a stop string in the way": (question(stop="{", **JSON_SCHEMA), "stop"),
     "a schema": (question(response_format={"type": "json_schema", "json_schema": BAD_SCHEMA}), "response_format"),
+    "a schema as llama.cpp takes it": (question(json_schema=BAD_SCHEMA["schema"]), "json_schema"),
+    "a schema as Ollama takes it": (question(format=BAD_SCHEMA["schema"]), "format"),
+    "no token by another name": (question(n_predict=0), "n_predict"),
+    "a count of tokens for penalties": (question(repeat_last_n=2**40), "repeat_last_n"),
     "no token": (question(max_tokens=0), "max_tokens"),
     "no token by its new name": (question(max_completion_tokens=0), "max_completion_tokens"),
     "a penalty": (question(repetition_penalty=1e9), "repetition_penalty"),
@@ -323,6 +330,21 @@ def test_completions_name_their_own_fields(server: Running, name: str) -> None:
     body, param = COMPLETIONS[name]
     answer = server.post(body, "/v1/completions")
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["type", "schema", "a"]), inner),
+    max_leaves=4,
+)
+
+
+@given(st.sampled_from(sorted({*ChatRequest.model_fields} - {"model", "messages"})), _values)
+@settings(deadline=None, max_examples=30)
+def test_an_error_names_the_field_that_is_at_fault(server: Running, field: str, value: Any) -> None:
+    answer = server.post({"messages": [{"role": "user", "content": "a"}], field: value})
+    assert answer.status_code in (200, 400), answer.text
+    assert answer.status_code == 200 or answer.json()["error"]["param"].partition(".")[0] == field, answer.text
 
 
 def test_half_a_character_is_read_as_one_that_stands_for_it(server: Running) -> None:

@@ -35,12 +35,13 @@ class Fault:
     hint: str | None = None
 
 
-def fault_of(error: GGUFVLMError, question: str | None = None) -> Fault:
+def fault_of(error: GGUFVLMError, question: str | None = None, schema: str = "response_format") -> Fault:
     """What to tell a client of an error; the rest is logged.
 
     Args:
         error: what happened.
         question: the field that holds the question, if it was made out already: it is at fault if no other one is.
+        schema: the field that says what answers have to look like.
     """
     text, hint = str(error), error.hint
     if isinstance(error, UnknownModel):
@@ -60,7 +61,7 @@ def fault_of(error: GGUFVLMError, question: str | None = None) -> Fault:
     if isinstance(error, InputError):
         return Fault(status=400, message=text, code="invalid_image", param=question or "messages", hint=hint)
     if isinstance(error, ConstraintError):
-        return Fault(status=400, message=text, param="response_format", hint=hint)
+        return Fault(status=400, message=text, param=schema, hint=hint)
     if isinstance(error, UsageError):
         return Fault(status=400, message=text, param=question, hint=hint)
     _log.error("%s%s", text, f" ({error.hint})" if error.hint else "")

@@ -13,14 +13,12 @@ from starlette.responses import JSONResponse, Response
 from ggufvlm.errors import GGUFVLMError
 from ggufvlm.server.contract import Begun, ClientQuestion, Done, Engines, Piece
 from ggufvlm.server.http.errors_json import fault_body, fault_response
-from ggufvlm.server.http.faults import fault_of
+from ggufvlm.server.http.faults import Fault, fault_of
 from ggufvlm.server.http.hangup import until_hangup
 from ggufvlm.server.http.sse import DONE, EventStream, event
 from ggufvlm.server.openai.answer import Kind, LogprobWriter, ResponseFrame, choice, delta, ending, usage_of
 from ggufvlm.server.openai.merge_streams import Numbered, merge_streams
 from ggufvlm.vlm.answer import Answer
-
-_QUESTION: dict[Kind, str] = {"chat": "messages", "text": "prompt"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +30,7 @@ class ResponseWishes:
         n_prompts: how many different ones.
         prefixes: text to put before each answer.
         usage: send token counts at the end of a stream.
+        schema: the field that says what answers have to look like, to be named if it is at fault.
     """
 
     kind: Kind
@@ -40,6 +39,11 @@ class ResponseWishes:
     usage: bool = False
     n_prompts: int = 1
     prefixes: Sequence[str] = ()
+    schema: str = "response_format"
+
+    def fault_of(self, error: GGUFVLMError) -> Fault:
+        """What to tell of an error; it names the field of the request."""
+        return fault_of(error, question="messages" if self.kind == "chat" else "prompt", schema=self.schema)
 
     def prefix(self, index: int) -> str:
         """The text to put before one answer; empty for most."""
@@ -67,7 +71,7 @@ async def respond(engines: Engines, wanted: ResponseWishes, request: Request) ->
             return JSONResponse(await _whole(events, wanted, reply))
     except GGUFVLMError as error:
         await events.aclose()
-        return fault_response(fault_of(error, _QUESTION[wanted.kind]), request.url.path)
+        return fault_response(wanted.fault_of(error), request.url.path)
     except BaseException:
         await events.aclose()
         raise
@@ -101,7 +105,7 @@ async def _chunks(
                 elif isinstance(item, Done):
                     yield writer.end(index, item)
         except GGUFVLMError as error:
-            yield event(fault_body(fault_of(error, _QUESTION[wanted.kind]), path))
+            yield event(fault_body(wanted.fault_of(error), path))
         else:
             if wanted.usage:
                 yield writer.usage()

@@ -25,7 +25,13 @@ _STREAMS: dict[int | str, dict[str, Any]] = {
     }
 }
 
-_ALSO_CALLED = {"max_tokens": ("max_completion_tokens",), "repeat_penalty": ("repetition_penalty",)}
+_ALSO_CALLED = {
+    "max_tokens": ("max_completion_tokens", "n_predict", "max_new_tokens"),
+    "repeat_penalty": ("repetition_penalty",),
+    "penalty_last_n": ("repeat_last_n",),
+    "constraint": ("format", "json_schema", "response_format"),
+}
+"""Settings -> fields of requests that ask for them, besides those of the same name."""
 
 
 def router(engines: Engines, limits: Limits, rules: RemoteRules, log_prompt: Callable[[Any], None]) -> APIRouter:
@@ -78,10 +84,14 @@ def _settings(body: Sampling, limits: Limits) -> SamplingSettings:
     """Raises: NotServed, which names the field that makes no sense."""
     settings = body.settings(limits)
     for name, value in settings.items():
-        aliases = (*_ALSO_CALLED.get(name, ()), name)
-        _check({name: value}, param=next((alias for alias in aliases if alias in body.model_fields_set), name))
+        _check({name: value}, param=_field_of(name, body))
     _check(settings, param="stop")  # the one that other settings may rule out
     return settings
+
+
+def _field_of(setting: str, body: Sampling) -> str:
+    fields = _ALSO_CALLED.get(setting, ())
+    return next((field for field in fields if getattr(body, field, None) not in (None, "", {})), setting)
 
 
 def _check(settings: Mapping[str, Any], param: str) -> None:
@@ -99,6 +109,7 @@ def _wanted(kind: Any, prompts: list[ClientQuestion], body: Sampling) -> Respons
         stream=bool(body.stream),
         usage=bool(options and options.include_usage),
         n_prompts=len(prompts),
+        schema=_field_of("constraint", body),
     )
 
 
