@@ -130,13 +130,17 @@ def overflow(prompt: Prompt, limit: int, n_ctx_train: int) -> ContextOverflow:
     takes: Counter[str] = Counter()
     for chunk, part in prompt.images.values():
         takes[part.source] += chunk.n_cells
-    total, n_images = count_cells(prompt.segments), len(prompt.images)
-    n_text = total - sum(takes.values())
+    total = count_cells(prompt.segments)
+    n_text, n_images = total - sum(takes.values()), _count_images(prompt)
     return ContextOverflow(
         f"the prompt needs {total} tokens and the context holds {limit}: {_listed(takes, n_images)}the text {n_text}",
-        hint=", or ".join(_ways(total, n_text, n_images, limit, n_ctx_train))
+        hint=", or ".join(_ways(prompt, limit, n_ctx_train))
         or "a shorter prompt is needed: the model was trained for no more",
     )
+
+
+def _count_images(prompt: Prompt) -> int:
+    return sum(place >= 0 for place in prompt.cells)  # one may have many chunks: its tiles
 
 
 def _listed(takes: Counter[str], n_images: int) -> str:
@@ -146,15 +150,16 @@ def _listed(takes: Counter[str], n_images: int) -> str:
     return f"{n_images} images take {takes.total()} ({parts}and so on), " if len(takes) > _MOST_NAMED else parts
 
 
-def _ways(total: int, n_text: int, n_images: int, limit: int, n_ctx_train: int) -> list[str]:
+def _ways(prompt: Prompt, limit: int, n_ctx_train: int) -> list[str]:
     """What would make the prompt fit."""
-    ways = []
+    total, n_images, ways = count_cells(prompt.segments), _count_images(prompt), []
     wanted = -(-(total + ROOM_FOR_ANSWER) // 256) * 256
     if limit < wanted <= n_ctx_train:
         ways.append(f"--ctx-size {wanted} makes room")
-    room = limit - n_text - 64  # some for the answer
-    if n_images and room // n_images >= _LEAST_IMAGE_TOKENS:
-        ways.append(f"--image-max-tokens {room // n_images} makes the images smaller")
+    share = (limit - prompt.cells[-1] - 64) // max(1, n_images)  # some for the answer
+    least = [part.least_tokens for _, part in prompt.images.values()]
+    if least and all(n is not None and max(n, _LEAST_IMAGE_TOKENS) <= share for n in least):
+        ways.append(f"--image-max-tokens {share} makes the images smaller")
     elif n_images > 1:
         n_fitting = (limit - 64) * n_images // total
         ways.append(

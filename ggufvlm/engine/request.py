@@ -48,6 +48,7 @@ class ImagePart:
         width, height: pixels as the projector gets them.
         pixels: returns the RGB bytes, row by row; called only when the image has to be encoded.
         original: the image before it was resized, for the answer's numbers.
+        least_tokens: the fewest that a limit could leave it; ``None``: a limit has no effect.
     """
 
     id: str
@@ -56,6 +57,7 @@ class ImagePart:
     height: int
     pixels: Callable[[], bytes]
     original: OriginalImage | None = None
+    least_tokens: int | None = None
 
 
 Part = TextPart | TokensPart | ImagePart

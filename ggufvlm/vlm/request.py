@@ -201,7 +201,7 @@ class RequestBuilder:
         )
 
     def _image(self, image: Image, *, is_asked_about: bool = True) -> ImagePart:
-        plan = self.handler.plan_of(image)
+        plan, bounds = self.handler.plan_of(image), self.handler.token_bounds
         return ImagePart(
             id=planned_id(image, plan),
             source=image.source,
@@ -209,6 +209,7 @@ class RequestBuilder:
             height=plan.height,
             pixels=lambda: prepare(image, plan).rgb,
             original=OriginalImage(image.id, image.width, image.height, image.is_on_dark) if is_asked_about else None,
+            least_tokens=bounds[0] if bounds else None,
         )
 
     def _adds_special(self, parts: list[Part]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,10 @@ from ggufvlm.models.resolve import find_model
 from tests.batch.conftest import Runner, draw_scenes, scene
 
 
-def look(*arguments: str, config: EngineConfig | None = None, free: int | None = None) -> Preflight:
-    files = find_model("demo")
+def look(
+    *arguments: str, config: EngineConfig | None = None, free: int | None = None, files: ModelFiles | None = None
+) -> Preflight:
+    files = files or find_model("demo")
     engine = EngineSettings(files=files, config=config or EngineConfig(n_slots=4), sampling=sampling_of(files, {}))
     return preflight(Inputs(arguments), parse("Describe this image."), engine, free=free)
 
@@ -71,7 +74,19 @@ def test_images_that_exceed_the_context(folder: Path) -> None:
     scene(1).draw(900, 900).save(folder / "d" / "big.png")
     found = look("d", config=EngineConfig(n_ctx=70))
     assert (found.n_too_large, found.too_large) == (1, ["d/big.png"])
-    assert any("--image-max-tokens" in text for text in found.advice)
+    (fits,) = re.findall(r"--image-max-tokens (\d+)", " ".join(found.advice))
+    assert look("d", config=EngineConfig(n_ctx=70, image_max_tokens=int(fits))).n_too_large == 0
+
+
+def test_no_advice_is_given_that_the_family_cannot_follow(folder: Path) -> None:
+    (folder / "d").mkdir()
+    scene(1).draw(900, 900).save(folder / "d" / "big.png")
+    gemma = Path(__file__).parents[1] / "data" / "parity" / "gemma3"
+    files = ModelFiles(name="gemma3", model=gemma / "model.gguf", mmproj=gemma / "mmproj.gguf")
+    found = look("d", files=files, config=EngineConfig(n_ctx=70), free=1)
+    assert found.n_too_large == 1
+    assert found.advice
+    assert not any("--image-max-tokens" in text for text in found.advice)
 
 
 def test_advice_where_memory_is_short(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 
 import PIL.Image
@@ -11,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ggufvlm import VLM, EngineConfig
-from ggufvlm.errors import ImageError
+from ggufvlm.errors import ContextOverflow, ImageError
 from ggufvlm.families import ChatHandler
 from ggufvlm.families.facts import make_handler
 from ggufvlm.gguf.header import read_header
@@ -20,6 +21,7 @@ from ggufvlm.llama.projector import Projector
 from ggufvlm.models.files import ModelFiles
 from ggufvlm.models.pairing import check_pair
 from ggufvlm.models.resolve import find_model
+from ggufvlm.vlm.request import question_about
 from tests.parity.cases import DATA
 from tests.parity.sizes import SIZES
 from tests.support.program import run_program
@@ -156,3 +158,38 @@ def test_the_program_tells_of_a_limit_without_effect_once(tmp_path: Path) -> Non
     done = run_program("describe", "a.png", *model, folder=tmp_path)
     assert done.stderr.decode().count("--image-max-tokens has no effect") == 1
     assert done.returncode == 0
+
+
+def _overflow(files: ModelFiles, **settings: int) -> ContextOverflow | None:
+    """What comes of two images in a small context."""
+    images = [PIL.Image.new("RGB", size, "red") for size in ((1200, 800), (700, 900))]
+    with VLM.load(files.model, files.mmproj, config=EngineConfig(use_cache=False, n_ctx=512, **settings)) as vlm:
+        try:
+            vlm.submit(vlm.build_request(question_about(images, "Which color?", None), max_tokens=1)).abort()
+        except ContextOverflow as error:
+            return error
+    return None
+
+
+@pytest.mark.parametrize("family", FILES)
+def test_the_hint_of_an_overflow_names_a_limit_only_where_it_helps(family: str) -> None:
+    error = _overflow(FILES[family])
+    bounds = handler(family).token_bounds
+    if error is None:
+        assert sum(n_tokens(family, size, None) for size in ((1200, 800), (700, 900))) < 512
+        return
+    limit = re.search(r"--image-max-tokens (\d+)", error.hint or "")
+    assert (limit is None) == (bounds is None)
+    if limit is not None:
+        assert _overflow(FILES[family], image_max_tokens=int(limit[1])) is None
+
+
+def test_no_limit_is_hinted_at_that_would_not_suffice() -> None:
+    files = FILES["internvl"]  # at least 64 tokens an image, and nothing below
+    with VLM.load(files.model, files.mmproj, config=EngineConfig(use_cache=False, n_ctx=256)) as vlm:
+        images = [PIL.Image.new("RGB", (300, 300 + n)) for n in range(5)]
+        request = vlm.build_request(question_about(images, "Which color?", None), max_tokens=1)
+        with pytest.raises(ContextOverflow) as refused:
+            vlm.submit(request)
+    assert "--image-max-tokens" not in (refused.value.hint or "")
+    assert "--ctx-size" in (refused.value.hint or "")

@@ -32,6 +32,7 @@ _TEMPLATE_TOKENS = 30
 _MOST_NAMED = 20
 _ANY_SIDE = 448
 _SMALL, _MANY_TOKENS = 256, 1024
+_ROOM_FOR_WORDS = 256  # of an answer
 
 
 @dataclass(slots=True)
@@ -106,7 +107,7 @@ def preflight(
     if not counter.can_tell:
         found.image_tokens = None
     found.memory = counter.memory(found)
-    found.advice = _advice(found, engine, free)
+    found.advice = _advice(found, engine, free, counter.least)
     return found
 
 
@@ -123,6 +124,12 @@ class TokenCounter:
         model = read_header(engine.files.model)
         trained = model.integer(f"{model.architecture}.context_length") or 4096
         self.limit = min(engine.config.n_ctx or trained, trained)
+
+    @property
+    def least(self) -> int | None:
+        """The fewest tokens that a limit could leave an image; ``None`` where it has no effect."""
+        bounds = self._handler.token_bounds
+        return bounds[0] if bounds else None
 
     @property
     def can_tell(self) -> bool:
@@ -216,15 +223,19 @@ def _prompt_tokens(template: Template) -> int:
     return round(sum(map(len, template.pieces)) / _CHARACTERS_PER_TOKEN) + _TEMPLATE_TOKENS
 
 
-def _advice(found: Preflight, engine: EngineSettings, free: int | None) -> list[str]:
+def _advice(found: Preflight, engine: EngineSettings, free: int | None, least: int | None) -> list[str]:
+    """What to change; ``least`` is the lowest limit that an image's tokens can keep, ``None`` if there is none."""
     advice = []
+    can_be = range(least, found.largest) if least else ()  # limits that make the largest image smaller
     if free is not None and found.memory > free:
-        smaller = "--slots 1, a smaller quant of the model (-m NAME:Q4_K_M), or --image-max-tokens 512"
+        smaller = "--slots 1, or a smaller quant of the model (-m NAME:Q4_K_M)"
+        smaller += ", or --image-max-tokens 512" if 512 in can_be else ""
         advice.append(f"{found.memory / 2**30:.1f} GiB are needed and {free / 2**30:.1f} GiB are free: {smaller}")
-    if found.too_large:
-        fits = max(64, found.limit - found.prompt_tokens - 256)
+    room = found.limit - found.prompt_tokens
+    fits = room - min(_ROOM_FOR_WORDS, room // 4)
+    if found.too_large and fits in can_be:
         advice.append(f"--image-max-tokens {fits} makes all images fit into the context")
-    elif found.largest > _MANY_TOKENS // 2 and engine.config.image_max_tokens is None:
+    elif found.largest > _MANY_TOKENS // 2 and engine.config.image_max_tokens is None and _SMALL in can_be:
         advice.append(f"--image-max-tokens {_SMALL} is several times faster, and sees less")
     if found.n_unreadable:
         advice.append(f"{found.n_unreadable} inputs will be rows with errors")
