@@ -44,13 +44,15 @@ class Thinking:
     """What a model does by itself, and what can be chosen.
 
     Attributes:
-        style: its marks; ``None`` if it does not think.
+        style: its marks; ``None`` if nothing is to be taken for a thought.
+        is_known: whether it is known to think: any model may, which was trained on by somebody.
         switches: names of the template's variables that turn thinking on and off; there are none where it cannot be
             chosen.
         efforts: whether the template asks how hard to think (``reasoning_effort``).
     """
 
     style: ThinkingStyle | None
+    is_known: bool = True
     switches: tuple[str, ...] = ()
     efforts: bool = False
 
@@ -64,7 +66,7 @@ class Thinking:
         Raises:
             UsageError: the model cannot do what is wanted.
         """
-        if think and self.style is None:
+        if think and not (self.style and self.is_known):
             raise UsageError("this model does not think before it answers", hint="leave --think out")
         if effort is not None and not self.efforts:
             raise UsageError("this model's chat template has no reasoning effort to choose", hint="leave it out")
@@ -122,7 +124,7 @@ def find_thinking(template: str | None, own: ThinkingStyle | None) -> Thinking:
     source = template or ""
     found = next((style for style in (own, *STYLES) if style is not None and style.closing in source), None)
     if found is None:
-        return Thinking(style=own if own is not None and own.is_certain else None)
+        return Thinking(style=own or THINK_TAGS, is_known=own is not None and own.is_certain)
     names = variables(source)
     return Thinking(
         style=found,

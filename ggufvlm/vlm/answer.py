@@ -161,6 +161,8 @@ class Answer:
             token["top"] = [{"token": text, "logprob": logprob} for text, logprob in token["top"]]
         if self.logprobs is None:
             del data["logprobs"]
+        if not self.usage.n_thoughts:
+            del data["reasoning"]
         return data
 
 

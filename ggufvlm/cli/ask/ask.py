@@ -14,6 +14,7 @@ import typer
 
 from ggufvlm.cli.open_model import find_files, open_model
 from ggufvlm.cli.options.shared import (
+    AnswerOptions,
     HardwareOptions,
     ModelOptions,
     OutputOptions,
@@ -23,6 +24,7 @@ from ggufvlm.cli.options.shared import (
 from ggufvlm.cli.options.stdin_text import STDIN, check_stdin_once, piped_question
 from ggufvlm.cli.terminal import console
 from ggufvlm.cli.terminal.interruption import leaving_at_once, stopping
+from ggufvlm.cli.terminal.thoughts import ThoughtsView
 from ggufvlm.errors import ExitCode, UsageError
 from ggufvlm.media import expand
 from ggufvlm.vlm.vlm import DEFAULT_PROMPT
@@ -91,7 +93,7 @@ def answer_question(
     model: ModelOptions,
     settings: SamplingSettings,
     hardware: HardwareOptions,
-    output: OutputOptions,
+    output: AnswerOptions,
     examples: tuple[Example, ...] = (),
 ) -> None:
     """Ask one question about what ``read`` gives, and show the answer.
@@ -120,7 +122,7 @@ def answer_question(
     _report_end(stream.answer, output)
 
 
-def _show(stream: AnswerStream, spinner: console.Spinner, output: OutputOptions, constraint: Constraint | None) -> None:
+def _show(stream: AnswerStream, spinner: console.Spinner, output: AnswerOptions, constraint: Constraint | None) -> None:
     """Stream the answer; Ctrl-C ends it, and what was said is kept and shown.
 
     An answer with a constraint is shown when it is complete and fits: half of it is of no use to a program.
@@ -130,7 +132,8 @@ def _show(stream: AnswerStream, spinner: console.Spinner, output: OutputOptions,
         EngineError: the answer does not fit its constraint.
     """
     with stopping(stream.abort):
-        pieces = console.after_spinner(stream, spinner)
+        thoughts = ThoughtsView(output, spinner, is_shown=output.show_thinking)
+        pieces = console.after_spinner(thoughts.before(stream), spinner)
         if output.json or constraint:
             for _ in pieces:
                 pass
@@ -171,6 +174,7 @@ class WaysOut:
 
     max_tokens: str = "-n raises the limit"
     context: str = "-c enlarges it"
+    thoughts: str = "--think-budget N ends thoughts sooner"
     repetition: str = "--repeat-penalty 1.1 or --temp 0.7 may help"
 
 
@@ -190,7 +194,11 @@ def warn_about_end(
     """
     if output.quiet:
         return
-    if answer.finish_reason == "length":
+    if answer.finish_reason == "length" and answer.reasoning and not answer.text:
+        full = "context full; " if answer.stop_reason == "context" else ""
+        n_thoughts = answer.usage.n_thoughts
+        say(f"warning: no answer: still thinking after {n_thoughts} tokens; {full}{ways_out.thoughts}")
+    elif answer.finish_reason == "length":
         say(f"warning: the answer was cut {cut_after(answer.usage.n_generated, answer.stop_reason, ways_out)}")
     if answer.finish_reason == "repetition":
         say(f"warning: the answer fell into a repetition loop and was cut; {ways_out.repetition}")

@@ -10,7 +10,7 @@ import typer
 from ggufvlm.cache.written import remember
 from ggufvlm.cli.ask.ask import answer_question
 from ggufvlm.cli.options.overwrite import OverwriteOption, check_outputs
-from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, OutputOptions, SamplingOptions, grouped
+from ggufvlm.cli.options.shared import AnswerOptions, HardwareOptions, ModelOptions, SamplingOptions, grouped
 from ggufvlm.cli.terminal import console
 
 
@@ -27,7 +27,7 @@ def demo(
     overwrite: OverwriteOption = False,
     *,
     sampling: SamplingOptions,
-    output: OutputOptions,
+    output: AnswerOptions,
 ) -> None:
     """Ask the built-in model about a built-in image: works offline, right after installation.
 

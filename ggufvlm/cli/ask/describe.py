@@ -12,9 +12,9 @@ from ggufvlm.cli.options.constraint import ConstraintOptions, shaped_settings
 from ggufvlm.cli.options.documents import DocumentOptions
 from ggufvlm.cli.options.examples import ExampleOptions
 from ggufvlm.cli.options.shared import (
+    AnswerOptions,
     HardwareOptions,
     ModelOptions,
-    OutputOptions,
     PromptOptions,
     SamplingOptions,
     grouped,
@@ -67,7 +67,7 @@ def describe(
     model: ModelOptions,
     sampling: SamplingOptions,
     hardware: HardwareOptions,
-    output: OutputOptions,
+    output: AnswerOptions,
 ) -> None:
     """Ask about one or several images; pages of a PDF or TIFF and frames of a video are images, too.
 

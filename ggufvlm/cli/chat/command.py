@@ -21,9 +21,9 @@ from ggufvlm.cli.chat.repl import LineReader, TerminalReader
 from ggufvlm.cli.chat.session import ChatSession, MessageSource
 from ggufvlm.cli.options.documents import DocumentOptions
 from ggufvlm.cli.options.shared import (
+    AnswerOptions,
     HardwareOptions,
     ModelOptions,
-    OutputOptions,
     SamplingOptions,
     grouped,
     text_or_file,
@@ -74,7 +74,7 @@ def chat(
     model: ModelOptions,
     sampling: SamplingOptions,
     hardware: HardwareOptions,
-    output: OutputOptions,
+    output: AnswerOptions,
 ) -> None:
     """Talk about images: a dialogue that keeps its images.
 
@@ -114,7 +114,7 @@ def _open(
     model: ModelOptions,
     sampling: SamplingOptions,
     hardware: HardwareOptions,
-    output: OutputOptions,
+    output: AnswerOptions,
 ) -> ChatSession:
     """Begin to load the model; while it loads, read the images and make the line ready."""
     model = model if dialogue is None else model_that_answered(model, dialogue)
@@ -126,7 +126,8 @@ def _open(
         vlm = loader.begin(files, waits_for_images=bool(sources) and dialogue is None)
         reader = _reader(output)
         keeper = Keeper(_if_kept(dialogue), is_script=not reader.is_interactive)
-        session = ChatSession(Chat(vlm, system=system, **settings), loader, reader, output, keeper)
+        chat = Chat(vlm, system=system, **settings)
+        session = ChatSession(chat, loader, reader, output, keeper, shows_thoughts=output.show_thinking)
         loader.on_change = session.reader.refresh
         if session.reader.is_interactive and not output.quiet:
             layout.say(f"{files.name}; /help lists the commands, Ctrl-D leaves")
@@ -154,7 +155,7 @@ def _go_on(session: ChatSession, dialogue: Path, system: str | None, settings: S
     chat.settings = {**chat.settings, **settings}
 
 
-def _reader(output: OutputOptions) -> MessageSource:
+def _reader(output: AnswerOptions) -> MessageSource:
     if not sys.stdin.isatty():
         return LineReader(is_interactive=False)
     if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":

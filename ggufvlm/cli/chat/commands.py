@@ -81,6 +81,7 @@ COMMANDS = {
         Command("system", "[TEXT|@FILE|off]", "the system message", chat_settings.system),
         Command("model", "[NAME]", "let another model go on", chat_settings.model),
         Command("set", "[KEY VALUE]", "settings, such as: temp 0, max_tokens 100, seed 1", chat_settings.set_value),
+        Command("think", "[on|off|show|hide]", "think before answering; show what is thought", chat_settings.think),
         Command("regen", "", "answer the last question again", lambda session, _rest: regen(session)),
         Command("undo", "", "forget the last question and its answer", _undo),
         Command("clear", "", "forget all questions and images", _clear),

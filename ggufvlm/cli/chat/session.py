@@ -17,6 +17,7 @@ from ggufvlm.cli.chat import layout as chat_layout
 from ggufvlm.cli.options.shared import OutputOptions
 from ggufvlm.cli.terminal import console
 from ggufvlm.cli.terminal.interruption import leaving_at_once, stopping
+from ggufvlm.cli.terminal.thoughts import ThoughtsView
 from ggufvlm.errors import ExitCode, GGUFVLMError, UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _MOST_LINES = 4  # that tell of staged images
 _WAYS_OUT = WaysOut(
     max_tokens="/set max_tokens raises the limit",
     context="/drop makes room",
+    thoughts="/set think_budget ends thoughts sooner",
     repetition="/set repeat_penalty 1.1 or /set temp 0.7 may help",
 )
 
@@ -72,6 +74,7 @@ class ChatSession:
         exit_code: of the process, if nothing is raised.
         keeper: keeps the conversation.
         n_stopped: answers that Ctrl-C stopped.
+        shows_thoughts: what the model thinks before it answers is shown.
         typed: a message that was not sent and shall stand in the line again.
     """
 
@@ -82,6 +85,7 @@ class ChatSession:
     keeper: Keeper = field(default_factory=Keeper)
     exit_code: int = 0
     n_stopped: int = 0
+    shows_thoughts: bool = False
     typed: str = ""
     _size: PromptSize | None = None
     _is_computed: bool = False
@@ -141,7 +145,8 @@ class ChatSession:
                 stream = start()
                 self._warn(spinner)
                 interruption.watch(stream)
-                self._show(console.after_spinner(stream, spinner))
+                thoughts = ThoughtsView(self.output, spinner, is_shown=self.shows_thoughts)
+                self._show(console.after_spinner(thoughts.before(stream), spinner))
         self.changed()
         self._is_computed = not self.chat.staged
         self._tell_end(stream.answer, prompt)

@@ -73,6 +73,23 @@ def _text(key: str, value: object) -> str:
     return "no limit" if (key, value) == ("max_tokens", -1) else str(value)
 
 
+def think(session: ChatSession, rest: str) -> None:
+    """``/think [on|off|show|hide]``
+
+    Raises:
+        UsageError: another word.
+    """
+    if rest in ("on", "off"):
+        session.chat.settings["think"] = rest == "on"
+    elif rest in ("show", "hide"):
+        session.shows_thoughts = rest == "show"
+    elif rest:
+        raise UsageError(f"/think takes on, off, show or hide, not {rest!r}")
+    chosen = session.chat.settings.get("think")
+    state = "as the model does by itself" if chosen is None else "on" if chosen else "off"
+    session.show(f"thinking: {state}, {'shown' if session.shows_thoughts else 'not shown'}")
+
+
 def system(session: ChatSession, rest: str) -> None:
     """``/system [TEXT | @FILE | off]``
 

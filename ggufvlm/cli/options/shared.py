@@ -112,6 +112,14 @@ class SamplingOptions:
     repeat_penalty: Annotated[float | None, option("--repeat-penalty", help="Above 1: less repetition.")] = None
     seed: Annotated[int | None, option("--seed", help="The same seed gives the same answer.")] = None
     stop: Annotated[list[str] | None, option("--stop", help="End the answer at this text; may be repeated.")] = None
+    think: Annotated[
+        bool | None,
+        option("--think/--no-think", help="Let the model think before it answers, where it can choose. [off]"),
+    ] = None
+    think_budget: Annotated[
+        int | None,
+        option("--think-budget", help="Longest thought, in tokens; then the answer begins. [4096]", metavar="N"),
+    ] = None
     no_repetition_guard: Annotated[
         bool, option("--no-repetition-guard", help="Let an answer run on when it is caught in a loop.")
     ] = False
@@ -202,6 +210,15 @@ class OutputOptions:
     quiet: Annotated[bool, option("-q", "--quiet", help="No progress and no warnings.")] = False
     debug: Annotated[bool, option("--debug", help="llama.cpp's messages, and tracebacks of errors.")] = False
     color: Annotated[Switch, option("--color", help="Colours and rendered Markdown. [auto]")] = Switch.AUTO
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerOptions(OutputOptions):
+    """What is shown of one answer."""
+
+    show_thinking: Annotated[
+        bool, option("--show-thinking", help="What the model thinks before it answers, on stderr.")
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
