@@ -16,8 +16,8 @@ from ggufvlm.workers.native_stderr import heard
 
 _NAME = "tempfile.tif: "  # what Pillow calls each file
 _LONGEST = 200
-WORDS = re.compile(r"(?:tempfile\.tif|\w{3,60}): .")
-"""How TIFFErrorExt and TIFFWarningExt begin a line: "module: message"."""
+WORDS = re.compile(r"(?:tempfile\.tif|\w{3,60})?: .")
+"""How TIFFErrorExt and TIFFWarningExt begin a line: "module: message"; what Pillow writes has no name."""
 
 
 @contextmanager
