@@ -421,6 +421,9 @@ def test_over_http() -> None:
         wrong = post("/v1/chat/completions", messages=[{"role": "user", "content": "a", "images": [uri()]}])
         assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "messages.0.images")
         assert "image_url" in wrong.json()["error"]["hint"]
+        for more in ({"n_predict": 0}, {"max_new_tokens": 0}, {"mirostat": 1}, {"format": {"minLenght": 1}}):
+            wrong = post("/v1/chat/completions", messages=user("Hello."), **more)
+            assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, *more)
         wrong = post("/api/generate", prompt="a", image_url=uri())
         assert wrong.status_code == 400
         assert "'image_url'" in wrong.json()["error"]

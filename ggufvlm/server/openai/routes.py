@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -47,7 +48,7 @@ def router(engines: Engines, limits: Limits, rules: RemoteRules, log_prompt: Cal
     async def chat_completions(body: ChatRequest, request: Request) -> Response:
         """Answer a dialogue with images."""
         model = engines.card_to_answer(body.model).name  # before anything is fetched for it
-        settings = _settings(body, limits)
+        settings = await asyncio.to_thread(_settings, body, limits)  # others are being answered meanwhile
         log_prompt(body.messages)
         messages = await read_dialogue(body.messages, rules, limits)
         asked = ClientQuestion(model=model, messages=messages, settings=settings)
@@ -57,7 +58,7 @@ def router(engines: Engines, limits: Limits, rules: RemoteRules, log_prompt: Cal
     async def completions(body: CompletionRequest, request: Request) -> Response:
         """Continue a text, without a chat template: for base models."""
         model = engines.card_to_answer(body.model).name
-        settings = _settings(body, limits)
+        settings = await asyncio.to_thread(_settings, body, limits)  # others are being answered meanwhile
         log_prompt(body.prompts)
         asked = [ClientQuestion(model=model, raw_prompt=prompt, settings=settings) for prompt in body.prompts]
         wanted = _wanted("text", asked, body)
