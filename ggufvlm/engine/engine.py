@@ -30,7 +30,8 @@ from ggufvlm.llama.projector import EncodeAborted
 class PromptProgress:
     """How far the work before the first word has come.
 
-    ``done`` counts per cent of a projector that is prepared once, layers of the image's encoder, or prompt cells.
+    ``done`` counts per cent of a projector that is prepared once, layers of the image's encoder, or prompt cells;
+    ``total`` is ``None`` where nobody knows how many there are.
     """
 
     stage: Literal["prepare", "encode", "prefill"]
@@ -269,7 +270,7 @@ class Engine:
 
         On a CPU a second thread would only take cores away from the encoder, and both would wait for each other.
         """
-        self._report("encode", n_layers, None)
+        self._report("encode", n_layers, self._runner.n_vision_layers)
         if self._config.priority != "latency" or self._config.n_slots == 1:
             return
         began = time.perf_counter()

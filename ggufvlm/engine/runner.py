@@ -305,6 +305,7 @@ class Runner:
         return len(embeddings[rows])
 
     def _encode(self, part: ImagePart, segment: ImageSegment, on_layer: OnLayer) -> NDArray[np.float32]:
+        on_layer(0)  # before the pixels are made ready and, perhaps, the projector is loaded
         tiles = [chunk for chunk in self._tiles(part) if chunk.tokens is None]
         if segment.ordinal >= len(tiles) or tiles[segment.ordinal].n_cells != segment.n_cells:
             raise EngineError(f"{part.source}: the image gave other tokens than its size announced")
@@ -359,6 +360,11 @@ class Runner:
         """Logits [n_vocab] of a row of the last token step, before a token is chosen."""
         logits: NDArray[np.float32] = self.context.logits(row).copy()
         return logits
+
+    @property
+    def n_vision_layers(self) -> int | None:
+        """Layers of the image's encoder; ``None`` while it is not loaded, and where it does not say."""
+        return self.projector.n_layers
 
     # -- interruption
 

@@ -47,6 +47,11 @@ class LazyProjector:
     def is_loaded(self) -> bool:
         return self._projector is not None
 
+    @property
+    def n_layers(self) -> int | None:
+        """Layers of the encoder; ``None`` while it is not loaded, and where the file does not say."""
+        return None if self._projector is None else self._projector.n_layers
+
     def _loaded(self) -> Projector:
         if self._projector is None:
             try:

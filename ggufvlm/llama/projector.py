@@ -100,6 +100,7 @@ class Projector:
             self.close()
             raise PairingError(f"{path.name}: this projector reads no images")
         self.uses_mrope = bool(mtmd.mtmd_decode_use_mrope(self._handle))
+        self.n_layers = read_header(path).integer("clip.vision.block_count")
 
     is_loaded = True
 

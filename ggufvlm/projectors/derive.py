@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 _VERSION = 1  # raise it when the same source gives another file
 _SIDE = 112  # pixels: 16 tokens of Qwen2-VL; towers with a size of their own scale it
 _MARGIN = 1 << 30  # bytes left free on the disk
+_REPAIRED = 0.2
 _CONVERTED, _LOADED, _ENCODED, _LOADED_AGAIN = 0.5, 0.65, 0.75, 0.9  # fractions of the whole work that are done then
 
 
@@ -115,12 +116,20 @@ def derive(
 
 
 def _make(request: DerivationRequest, target: Path, on_progress: Callable[[float], None], cancel: CancelToken) -> None:
+    begun = 0.0
+
+    def watch_repair(done: int, total: int) -> None:
+        nonlocal begun
+        cancel.check("preparing the projector")
+        begun = _REPAIRED * done / total
+        on_progress(begun)
+
     def watch(done: int, total: int) -> None:
         cancel.check("preparing the projector")
-        on_progress(_CONVERTED * done / total)
+        on_progress(begun + (_CONVERTED - begun) * done / total)
 
     on_progress(0.0)
-    source = derived_projector(request.source, request.repair, lambda _done, total: watch(0, total))
+    source = derived_projector(request.source, request.repair, watch_repair)
     header = read_header(source)
     needed = sum(info.n_bytes or 0 for info in converted_header(header, request.type).tensors.values())
     if shutil.disk_usage(target.parent).free < needed + _MARGIN:

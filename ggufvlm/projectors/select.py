@@ -23,6 +23,10 @@ from ggufvlm.projectors.repair import Repair
 logger = logging.getLogger(__name__)
 
 
+_TRIAL = 0.2
+"""Fraction of the progress that the trial of a CPU takes, where it is not known yet."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setup:
     """Which projector is to be loaded where, and how the work is watched and stopped.
@@ -70,12 +74,16 @@ def set_up(setup: Setup) -> Derived | None:
     if derived is None or not _has_folder():
         return None
 
-    if derived == "BF16":
-        # the trial is too short a part of the work to count
-        speedup = bf16_speedup(on_progress=lambda _fraction: setup.on_progress(0.0), cancel=setup.cancel)
-        if not wins(speedup):
-            return None
-    path = derive(setup.request(derived), setup.on_progress, setup.cancel)
+    tried = 0.0
+
+    def on_trial(fraction: float) -> None:
+        nonlocal tried
+        tried = _TRIAL * fraction
+        setup.on_progress(tried)
+
+    if derived == "BF16" and not wins(bf16_speedup(on_progress=on_trial, cancel=setup.cancel)):
+        return None
+    path = derive(setup.request(derived), lambda done: setup.on_progress(tried + (1 - tried) * done), setup.cancel)
     return Derived(path=path, text=text_of(derived)) if path else None
 
 

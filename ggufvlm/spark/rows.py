@@ -235,7 +235,7 @@ def _engine(job: SparkJob) -> VLM:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from ggufvlm.vlm.vlm import VLM
 
-    vlm = VLM.load(job.model, job.mmproj, config=job.config)
+    vlm = VLM.load(job.model, job.mmproj, config=job.config, progress=False)
     _held = key, vlm
     return vlm
 

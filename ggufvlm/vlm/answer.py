@@ -15,6 +15,8 @@ from ggufvlm.errors import GGUFVLMError
 if TYPE_CHECKING:
     from ggufvlm.engine.thread import Ticket
 
+NOT_LOADED = "not loaded, the image is known"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeenImage:

@@ -17,8 +17,9 @@ from ggufvlm.families import ChatHandler
 from ggufvlm.llama.cancellation import CancelToken
 from ggufvlm.media import Image, ImageSource
 from ggufvlm.models.files import ModelFiles
-from ggufvlm.models.resolve import find_model
-from ggufvlm.vlm.answer import Answer, AnswerStream, PendingAnswer, PromptSize, finished_answer
+from ggufvlm.models.hub.bar import fetch_with_bar
+from ggufvlm.models.resolve import fetch_quietly, find_model
+from ggufvlm.vlm.answer import NOT_LOADED, Answer, AnswerStream, PendingAnswer, PromptSize, finished_answer
 from ggufvlm.vlm.examples import Example
 from ggufvlm.vlm.lifetime import Running, forget
 from ggufvlm.vlm.request import Images, Messages, RequestBuilder, image_ids, question_about, read_dialogue
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_PROMPT = "Describe this image."
-NOT_LOADED = "not loaded, the image is known"
 
 
 class VLM:
@@ -45,8 +45,6 @@ class VLM:
     Loading goes on in a thread of its own, so that images can be read meanwhile; the first question waits for it.
 
     Attributes:
-        files: what is loaded.
-        sampling: the model's own settings.
         examples: images with their right answers, which come before each first question.
     """
 
@@ -106,6 +104,7 @@ class VLM:
         *,
         config: EngineConfig | None = None,
         raw: bool = False,
+        progress: bool = True,
     ) -> VLM:
         """Load a model and wait until it is there.
 
@@ -118,12 +117,14 @@ class VLM:
             mmproj: the projector, if it is not the one that belongs to the model.
             config: context size, threads, GPU layers, image budget.
             raw: send prompts without a chat template, for base models.
+            progress: show a download as huggingface_hub does; its own switches silence it too.
 
         Raises:
             ModelError, PairingError: not found, damaged, not a pair.
             EngineError: llama.cpp cannot run it here.
         """
-        files = find_model(str(model) if model else None, Path(mmproj) if mmproj else None)
+        fetch = fetch_with_bar if progress else fetch_quietly
+        files = find_model(str(model) if model else None, Path(mmproj) if mmproj else None, fetch=fetch)
         vlm = cls(files, config or EngineConfig(), raw=raw)
         try:
             vlm.wait_until_loaded()
@@ -287,15 +288,15 @@ class VLM:
 
         Args:
             messages, images, prefill, settings: as for :meth:`stream`.
-            continues: whether the answer goes on from a last message of the assistant; else it is a new one.
+            continues: whether the answer goes on from a last message of the assistant.
 
         Raises:
             ImageError: an image cannot be read.
             UsageError: messages or settings that make no sense.
         """
         dialogue = read_dialogue(messages, images)
-        sampling = with_settings(self.sampling, settings)
-        return self.request_builder.build(dialogue, sampling, prefill, continues=continues)
+        chosen = with_settings(self.sampling, settings)
+        return self.request_builder.build(dialogue, chosen, prefill, continues=continues)
 
     def submit(self, request: Request, outputs: Outputs | None = None) -> PendingAnswer:
         """Begin to answer a request, and return at once. May be called from several threads.

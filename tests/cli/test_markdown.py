@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
 
+from ggufvlm.cli.options.shared import OutputOptions, Switch
+from ggufvlm.cli.terminal.console import make_console
 from ggufvlm.cli.terminal.markdown import MarkdownStream
 from tests.cli.conftest import shown_lines
 
@@ -72,3 +75,13 @@ def test_empty_blocks_between_others() -> None:
     words = " ".join(screen_after("One\n\n3.\n\n- a\n-\n\n# Title", 3, live=True, columns=40, rows=24)).split()
     assert words[:2] == ["One", "3."]
     assert words[-1] == "Title"
+
+
+def test_code_stands_on_the_terminal_s_own_background(capsys: pytest.CaptureFixture[str]) -> None:
+    """A black box would be all that a light terminal shows of it."""
+    with MarkdownStream(make_console(OutputOptions(color=Switch.ON)), live=False) as stream:
+        stream.write("Call `f(1)`:\n\n```python\ndef f(x):\n    return 'a'\n```\n\n    indented\n")
+    written = capsys.readouterr().out
+    styles = [int(number) for found in re.findall(r"\x1b\[([\d;]*)m", written) for number in found.split(";") if number]
+    assert 36 in styles, "coloured"
+    assert not [style for style in styles if style in (7, *range(40, 50), *range(100, 108))], "no background"

@@ -618,3 +618,20 @@ def _long_numbers() -> Iterator[None]:
         yield
     finally:
         sys.set_int_max_str_digits(before)
+
+
+@pytest.mark.parametrize("silenced", ["", "argument", "variable"])
+def test_python_shows_a_download_as_the_client_of_the_hub_does(hub, silenced):
+    hub.add(REPO, FILES)
+    code = (
+        "import sys; from ggufvlm import VLM\n"
+        f"try: VLM.load({NAME!r}, progress={silenced != 'argument'})\n"
+        "except Exception as error: print(type(error).__name__)"
+    )
+    switch = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"} if silenced == "variable" else {}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **switch}, check=True
+    )
+    shown = f"{NAME}: 100%" in done.stderr
+    assert shown == (not silenced), done.stderr
+    assert not silenced or done.stderr == ""

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from ggufvlm.vlm.answer import Answer
 
 
+_ON_ANY_BACKGROUND = {"markdown.code": "bold cyan", "markdown.code_block": "cyan"}
+"""Rich puts code on black, which makes black boxes on a light terminal."""
+
+
 def can_draw(output: OutputOptions, *, stderr: bool = False) -> bool:
     """Whether the stream is a terminal that understands cursor movement, or the user says so."""
     if output.color is not Switch.AUTO:
@@ -32,12 +36,15 @@ def can_draw(output: OutputOptions, *, stderr: bool = False) -> bool:
 
 def make_console(output: OutputOptions, *, stderr: bool = False) -> Console:
     """A Rich console for a stream; ``NO_COLOR`` is honoured by Rich."""
+    from rich.theme import Theme
+
     from ggufvlm.cli.terminal.filtered_console import FilteredConsole
 
     forced = True if output.color is Switch.ON else None
     stream = drawing(sys.stderr if stderr else sys.stdout)
     no_color = output.color is Switch.OFF or None
-    return FilteredConsole(file=stream, force_terminal=forced, no_color=no_color, highlight=False)
+    theme = Theme(_ON_ANY_BACKGROUND)
+    return FilteredConsole(file=stream, force_terminal=forced, no_color=no_color, highlight=False, theme=theme)
 
 
 def say(text: str) -> None:
@@ -129,7 +136,7 @@ class Spinner:
         if progress.stage == "prepare":
             self.on_prepare(progress.done / 100)
         elif progress.stage == "encode":
-            self.update(f"looking at the image: layer {progress.done}")
+            self.update(_layers(progress.done, progress.total))
         else:
             self.update(f"reading the prompt: {progress.done} of {progress.total} tokens")
 
@@ -160,6 +167,14 @@ class Spinner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _layers(done: int, total: int | None) -> str:
+    """How far an image is. Before the first layer is done, and of an encoder that does not say, less is known."""
+    if not done:
+        return "looking at the image"
+    of = f" of {total}" if total is not None and done <= total else ""
+    return f"looking at the image: layer {done}{of}"
 
 
 def after_spinner(pieces: Iterable[str], spinner: Spinner) -> Iterator[str]:

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
+_CODE_THEME = "ansi_light"
+"""The terminal's own plain colours on its own background: readable on a light one and on a dark one."""
+
+
 def parse(text: str) -> Markdown:
     """Text of a model as Markdown. Its line breaks are kept, and nothing that it says disappears."""
     from markdown_it import MarkdownIt
     from rich.markdown import Markdown
 
-    markdown = Markdown("")
+    markdown = Markdown("", code_theme=_CODE_THEME)
     # HTML tags and link definitions are words here: nobody would see them otherwise
     parser = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).disable("reference")
     markdown.parsed = _with_empty_blocks_as_text(parser.parse(text), text.split("\n"))
