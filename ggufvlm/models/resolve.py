@@ -106,7 +106,7 @@ def find_model(
         return _find_default_files(mmproj, fetch)
     registry = load_registry()
     if mmproj is not None and not mmproj.is_file():
-        raise ModelError(f"{mmproj}: no such file")
+        raise _no_such_file(mmproj)
     if is_path(name):
         return _local(expanded(name), mmproj, registry)
     wanted = parse_name(name, registry)
@@ -302,7 +302,7 @@ def _local(path: Path, mmproj: Path | None, registry: Registry) -> ModelFiles:
     if path.is_dir():
         path = _only_model(path)
     if not path.is_file():
-        raise ModelError(f"{path}: no such file")
+        raise _no_such_file(path)
     projector = mmproj or find_projector(path)
     if projector is None:
         raise ModelError(
@@ -310,6 +310,16 @@ def _local(path: Path, mmproj: Path | None, registry: Registry) -> ModelFiles:
             hint="name it: --mmproj FILE",
         )
     return ModelFiles(name=path.stem, model=path, mmproj=projector, spec=registry.match_file(path.name))
+
+
+def _no_such_file(path: Path) -> ModelError:
+    """The error of a GGUF that is not there, with the name of the one that was probably meant."""
+    from difflib import get_close_matches
+
+    names = [found.name for found in path.parent.glob("*.[gG][gG][uU][fF]")]
+    close = get_close_matches(path.name, names, n=1)
+    hint = f"did you mean {path.with_name(close[0])}?" if close else "`ggufvlm list --all` shows models by name"
+    return ModelError(f"{path}: no such file", hint=hint)
 
 
 def _only_model(folder: Path) -> Path:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -75,7 +76,9 @@ def find_preset(name: str) -> Preset:
     if name in tables:
         return _PresetTable(tables[name], path, name).read()
     if name not in PRESETS:
-        raise UsageError(f"no preset {name!r}", hint=f"there are: {', '.join(preset_names())}")
+        close = get_close_matches(name, preset_names(), n=1)
+        meant = f"did you mean {close[0]}? " if close else ""
+        raise UsageError(f"no preset {name!r}", hint=f"{meant}there are: {', '.join(preset_names())}")
     return PRESETS[name]
 
 

@@ -81,6 +81,61 @@ SLIPS = {
     ],
 }
 
+"""A line that was typed, and what stands on the terminal."""
+
+WRONG_THINGS = {
+    "describe blocks.png -m deno": (4, ["error: unknown model: deno", "hint: did you mean demo?"]),
+    "describe blocks.png -m mine/tini.gguf": (
+        4,
+        ["error: mine/tini.gguf: no such file", "hint: did you mean mine/tiny.gguf?"],
+    ),
+    "describe blocks.png -m demo --mmproj nosuch.gguf": (
+        4,
+        ["error: nosuch.gguf: no such file", "hint: `ggufvlm list --all` shows models by name"],
+    ),
+    "describe blocks.png -m demo --preset captoin": (
+        2,
+        [
+            "error: no preset 'captoin'",
+            "hint: did you mean caption? there are: alt, caption, detailed, ocr, tags",
+        ],
+    ),
+    "describe -m demo notes.txt What?": (
+        3,
+        [
+            "error: notes.txt: not an image in a format that can be read",
+            "hint: a prompt in a file goes through -p @notes.txt",
+        ],
+    ),
+    "describe -m demo block.png What?": (
+        3,
+        [
+            "error: no such image: block.png",
+            "hint: did you mean blocks.png? (a prompt that looks like a file name goes through -p)",
+        ],
+    ),
+    "describe -m demo blocks.png What is it": (
+        2,
+        ['error: more than one prompt: "What" and "is"', 'hint: quote it: "What is it"'],
+    ),
+    "pull nosuch": (4, ["error: unknown model: nosuch", "hint: `ggufvlm list --all` shows the models there are"]),
+    "batch . -m demo -p x": (
+        2,
+        ["error: no output named", "hint: -o captions.jsonl; or .csv, .tsv, .parquet; - for stdout"],
+    ),
+}
+"""A line that was typed, its exit code, and what stands on stderr."""
+
+
+@pytest.mark.parametrize("line", WRONG_THINGS)
+def test_a_thing_that_is_not_there_or_not_right_is_named_with_the_way_out(run: Run, folder: Path, line: str) -> None:
+    (folder / "notes.txt").write_text("What is this?")
+    (folder / "mine").mkdir()
+    (folder / "mine" / "tiny.gguf").touch()
+    done = run(*line.split())
+    assert (done.returncode, done.stderr.decode().splitlines()) == WRONG_THINGS[line]
+    assert done.stdout == b""
+
 
 @pytest.mark.parametrize("line", SLIPS)
 def test_a_slip_is_told_in_one_line_or_two(folder: Path, line: str) -> None:

@@ -20,6 +20,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from ggufvlm.cli.commands import COMMANDS
 
 _PRELOADED = ("ggufvlm.cli.main", "ggufvlm.vlm.vlm", "ggufvlm.llama.loading", "llguidance")
@@ -71,6 +73,8 @@ def see_program(
     Returns:
         All that the terminal got, and the exit code.
     """
+    if sys.platform == "win32":
+        pytest.skip("Windows has no pseudo-terminals")
     import fcntl
     import pty
     import struct

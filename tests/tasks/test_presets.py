@@ -129,7 +129,7 @@ def test_one_wrong_preset_leaves_the_others_alone(folder: Path) -> None:
     assert find_preset("caption") == PRESETS["caption"]
     with pytest.raises(UsageError) as unknown:
         find_preset("godo")
-    assert unknown.value.hint == "there are: alt, bad, caption, detailed, good, ocr, tags"
+    assert unknown.value.hint == "did you mean good? there are: alt, bad, caption, detailed, good, ocr, tags"
 
 
 @pytest.mark.parametrize("text", ["presets = 3", "presets = [", "\x00"])

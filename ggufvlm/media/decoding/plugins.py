@@ -71,7 +71,8 @@ def open_image(data: bytes, source: str) -> PIL.Image.Image:
             if name == "AVIF":
                 image.info[SEEN_PART] = clean_aperture(data, image.width, image.height)
             return image
-    raise unread or ImageError(f"{source}: not an image in a format that can be read")
+    hint = f"a prompt in a file goes through -p @{source}" if source.lower().endswith((".txt", ".md")) else None
+    raise unread or ImageError(f"{source}: not an image in a format that can be read", hint=hint)
 
 
 def _open_as(name: str, data: bytes) -> PIL.Image.Image | None:
