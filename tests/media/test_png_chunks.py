@@ -40,7 +40,6 @@ TROUBLE = {
     "a wrong checksum of a time": chunk(b"tIME", bytes(7), wrong=True),
     "a wrong checksum of a private chunk": chunk(b"teSt", b"abc", wrong=True),
     "a short profile": chunk(b"iCCP", b""),
-    "an animation without images": chunk(b"acTL", bytes(8)),
 }
 
 

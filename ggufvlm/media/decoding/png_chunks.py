@@ -19,9 +19,8 @@ _UNPACKED = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 def without_trouble(data: bytes) -> bytes:
     """The file without chunks that are not needed for the image and cannot be read.
 
-    Dropped are ancillary chunks with a wrong checksum, the header of an animation without images, and texts and colour
-    profiles that are packed in a way that is not known, or unpack to more than a megabyte, as those that image
-    generators write.
+    Dropped are ancillary chunks with a wrong checksum, and texts and colour profiles that are packed in a way that is
+    not known, or unpack to more than a megabyte, as those that image generators write.
 
     Args:
         data: the whole file; anything that is no PNG, or is cut off, comes back as it is.
@@ -33,8 +32,7 @@ def without_trouble(data: bytes) -> bytes:
     for start, end, kind in _chunks(data):
         if not kind[0] & 0x20:  # a critical chunk
             continue
-        is_empty = kind == b"acTL" and not any(view[start + 8 : start + 12])
-        is_whole = not is_empty and zlib.crc32(view[start + 4 : end - 4]) == int.from_bytes(view[end - 4 : end], "big")
+        is_whole = zlib.crc32(view[start + 4 : end - 4]) == int.from_bytes(view[end - 4 : end], "big")
         size = _unpacked_size(kind, bytes(view[start + 8 : end - 4])) if kind in _UNPACKED else 0
         if is_whole and size is not None and size <= left:
             left -= size
