@@ -37,6 +37,7 @@ class ClientQuestion:
         earlier: an earlier prompt and its answer, behind which ``messages`` stand: tokens, and bytes of image files
             where images stood. The messages are then a question, and maybe a system message before it.
         wants_context: tell the tokens of prompt and answer with it.
+        thinks_if_it_can: let the model think before it answers, if it is one that can; ``settings`` may say so, too.
         settings: over the model's defaults; what makes no sense is refused with a UsageError.
         keep_alive: seconds for which the model is kept after this answer, :data:`INDEFINITELY`, 0 to unload it at once;
             ``None`` is the server's own rule.
@@ -48,6 +49,7 @@ class ClientQuestion:
     raw_images: tuple[bytes, ...] = ()
     earlier: tuple[tuple[int, ...] | bytes, ...] = ()
     wants_context: bool = False
+    thinks_if_it_can: bool = False
     settings: SamplingSettings = field(default_factory=lambda: SamplingSettings())
     keep_alive: float | None = None
 
@@ -64,10 +66,14 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some text of the answer. ``logprobs`` are of its tokens, if they were asked for; the borders may differ a bit."""
+    """Some text of the answer, or of what the model thinks before it.
+
+    ``logprobs`` are of the answer's tokens, if they were asked for; the borders may differ a bit.
+    """
 
     text: str
     logprobs: tuple[TokenLogprob, ...] = ()
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True)

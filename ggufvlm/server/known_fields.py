@@ -81,7 +81,7 @@ CHANGES_ANSWER: dict[str, tuple[Any, ...]] = {
     "add_generation_prompt": (True,),
     "continue_final_message": (False,),
     "add_special_tokens": (),
-    # - thinking, which no model here does
+    # - thinking, where no field of the route says it
     "think": (False,),
     "enable_thinking": (False,),
     "thinking": (False, {"type": "disabled"}),
@@ -125,7 +125,7 @@ HARMLESS = frozenset(
             "stream_interval",
         ),
         *("user_id", "cache_salt", "background", "return_token_ids", "return_tokens_as_token_ids"),
-        # - models here call no tools and do not think, whatever these say
+        # - models here call no tools, whatever this says; thoughts are always told apart
         *("parallel_tool_calls", "reasoning_effort", "reasoning", "include_reasoning", "reasoning_format"),
         *("parse_tool_calls", "separate_reasoning", "stream_reasoning", "thinking_forced_open"),
         # - caches and numbers of llama.cpp's server

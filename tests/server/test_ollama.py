@@ -267,7 +267,7 @@ def test_the_only_model_answers_under_all_names_and_says_which_it_is(url, scene_
         (lambda client: client.delete("demo"), "/api/delete is not served"),
         (lambda client: client.embed("demo", "text"), "embeddings"),
         (lambda client: client.embeddings("demo", "text"), "embeddings"),
-        (lambda client: client.chat("demo", [], think=True), "does not support thinking"),
+        (lambda client: client.chat("demo", [{"role": "user", "content": "a"}], think=True), "does not think"),
         (lambda client: client.chat("demo", [about(b"x")], tools=[_eventually]), "tools"),
         (lambda client: client.chat("demo", [{"role": "tool", "content": "4"}]), "tools"),
         (lambda client: client.generate("demo", "a", suffix="b"), '"suffix" is not served'),

@@ -69,6 +69,8 @@ class QuestionReader:
             ImageError, UsageError: the question's fault.
         """
         settings = self._within_limits(asked.settings)
+        if asked.thinks_if_it_can and "think" not in settings and self._vlm.handler.thinking.is_known:
+            settings["think"] = True
         constraint = settings.get("constraint")
         if constraint is not None:
             _compile(constraint)  # here, while the engine goes on with others
@@ -99,7 +101,8 @@ class QuestionReader:
 
     def _within_limits(self, settings: SamplingSettings) -> SamplingSettings:
         wanted, most = settings.get("max_tokens", self._vlm.sampling.max_tokens), self._limits.tokens
-        return {**settings, "max_tokens": most if wanted == -1 else min(wanted, most)}
+        # thoughts are tokens of the answer to OpenAI and Ollama
+        return {**settings, "max_tokens": most if wanted == -1 else min(wanted, most), "limits_thoughts": True}
 
     def _dialogue(self, messages: Sequence[dict[str, Any]], places: Iterator[int] | None = None) -> list[Message]:
         places = places or itertools.count(1)

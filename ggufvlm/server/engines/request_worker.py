@@ -177,7 +177,7 @@ class RequestWorker:
                 if answering is None or isinstance(output, BaseException):
                     raise EngineEnded(str(output) or type(output).__name__) from output
                 ticket = answering.begun.result().ticket  # so that what is said comes after Started
-                if output.text or len(ticket.sequence.logprobs) > answering.n_logprobs:
+                if output.text or output.thought or len(ticket.sequence.logprobs) > answering.n_logprobs:
                     pieces.append((answering.number, _piece(answering, ticket, output)))
                 if output.is_last:
                     self._flush(pieces)
@@ -251,4 +251,4 @@ def _schema_check(answer: Answer, constraint: Constraint | None) -> str | None:
 def _piece(answering: _InFlight, ticket: Ticket, output: Output) -> Piece:
     logprobs = tuple(ticket.sequence.logprobs[answering.n_logprobs :])
     answering.n_logprobs += len(logprobs)
-    return Piece(output.text, logprobs)
+    return Piece(output.text, logprobs, output.thought)

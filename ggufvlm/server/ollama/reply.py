@@ -43,19 +43,22 @@ class OllamaReply:
 
     def piece(self, piece: Piece) -> dict[str, Any]:
         """Some of the answer, as it streams."""
-        return {**self._head(piece.text), **_logprobs(piece.logprobs), "done": False}
+        return {**self._head(piece.text, piece.thought), **_logprobs(piece.logprobs), "done": False}
 
-    def end(self, done: Done, text: str = "", logprobs: Iterable[TokenLogprob] = ()) -> dict[str, Any]:
+    def end(
+        self, done: Done, text: str = "", logprobs: Iterable[TokenLogprob] = (), thought: str = ""
+    ) -> dict[str, Any]:
         """The last object of a stream, or with the whole text the only one. Durations are nanoseconds.
 
         Args:
             done: the answer.
             text: what is told with it.
             logprobs: of the tokens of that text.
+            thought: what the model thought before it.
         """
         answer, usage, times = done.answer, done.answer.usage, done.answer.times
         return {
-            **self._head(text),
+            **self._head(text, thought),
             **_logprobs(tuple(logprobs)),
             "done": True,
             "done_reason": answer.finish_reason,
@@ -74,9 +77,12 @@ class OllamaReply:
         """For a request without a prompt: ``load`` or ``unload``."""
         return {**self._head(""), "done": True, "done_reason": reason}
 
-    def _head(self, text: str) -> dict[str, Any]:
+    def _head(self, text: str, thought: str = "") -> dict[str, Any]:
+        thinking = {"thinking": thought} if thought else {}
         said: dict[str, Any] = (
-            {"message": {"role": "assistant", "content": text}} if self._is_chat else {"response": text}
+            {"message": {"role": "assistant", "content": text, **thinking}}
+            if self._is_chat
+            else {"response": text, **thinking}
         )
         return {"model": self._model, "created_at": time_text(time.time()), **said}
 

@@ -41,6 +41,7 @@ _READ_IN_CHAT = {*_READ, "messages"}
 _READ_IN_GENERATE = {*_READ, *_REFUSED_IN_GENERATE, "prompt", "system", "images", "raw", "context"}
 _READ_IN_MESSAGE = {"role", "content", "images", "tool_calls"}
 _MOST_ALTERNATIVES = 20
+_EFFORTS = ("high", "medium", "low", "max")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,8 +121,6 @@ def _request(body: Mapping[str, Any], *, only_loads: bool, **question: Any) -> O
     model = text_of(body, "model") or text_of(body, "name")
     if body.get("model") is None and body.get("name") is None:
         raise UsageError("model is required")
-    if body.get("think"):
-        raise UsageError(f'"{model}" does not support thinking')
     asked = ClientQuestion(model=model, settings=_settings(body), keep_alive=_keep_alive(body), **question)
     return OllamaRequest(model=model, stream=flag_of(body, "stream", default=True), only_loads=only_loads, asked=asked)
 
@@ -131,12 +130,23 @@ def _settings(body: Mapping[str, Any]) -> SamplingSettings:
     constraint = _constraint(body.get("format"))
     if constraint is not None:
         settings["constraint"] = constraint
+    if (thinks := _thinks(body.get("think"))) is not None:
+        settings["think"] = thinks
     n_alternatives = whole_number_of(body.get("top_logprobs") or 0, "top_logprobs")
     if not 0 <= n_alternatives <= _MOST_ALTERNATIVES:
         raise UsageError(f"top_logprobs must be between 0 and {_MOST_ALTERNATIVES}")
     if flag_of(body, "logprobs", default=False):
         settings["logprobs"] = n_alternatives
     return settings
+
+
+def _thinks(given: Any) -> bool | None:
+    """``think`` of a body: a flag, or how hard to think, which is yes."""
+    if given is None or isinstance(given, bool):
+        return given
+    if given in _EFFORTS:
+        return True
+    raise UsageError(f"invalid think value: {str(given)[:40]!r} (must be true, false, {', '.join(_EFFORTS)})")
 
 
 def _constraint(given: Any) -> Constraint | None:

@@ -157,7 +157,8 @@ async def _whole(events: AsyncGenerator[Event, None], reply: OllamaReply) -> dic
             pieces.append(event)
         elif isinstance(event, Done):
             logprobs = [token for piece in pieces for token in piece.logprobs]
-            return reply.end(event, "".join(piece.text for piece in pieces), logprobs)
+            said, thought = ("".join(getattr(piece, name) for piece in pieces) for name in ("text", "thought"))
+            return reply.end(event, said, logprobs, thought)
     raise AssertionError("an answer ends with Done")
 
 

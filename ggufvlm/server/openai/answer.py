@@ -56,11 +56,16 @@ def choice(kind: Kind, index: int, done: Done, prefix: str = "") -> dict[str, An
     answer = done.answer
     logprobs = None if answer.logprobs is None else LogprobWriter(kind, len(prefix)).write(answer.logprobs)
     text = prefix + answer.text
-    said = {"text": text} if kind == "text" else {"message": {"role": "assistant", "content": text, "refusal": None}}
-    return {"index": index, **said, "logprobs": logprobs, **ending(done)}
+    if kind == "text":
+        return {"index": index, "text": text, "logprobs": logprobs, **ending(done)}
+    thoughts = {"reasoning_content": answer.reasoning} if answer.reasoning else {}
+    message = {"role": "assistant", "content": text, "refusal": None, **thoughts}
+    return {"index": index, "message": message, "logprobs": logprobs, **ending(done)}
 
 
-def delta(kind: Kind, index: int, text: str | None, logprobs: Any = None, *, role: bool = False) -> dict[str, Any]:
+def delta(
+    kind: Kind, index: int, text: str | None, logprobs: Any = None, *, thought: str = "", role: bool = False
+) -> dict[str, Any]:
     """A piece of an answer; ``None`` is no text at all.
 
     Args:
@@ -68,11 +73,14 @@ def delta(kind: Kind, index: int, text: str | None, logprobs: Any = None, *, rol
         index: which of the answers.
         text: the new text; ``None`` at the end.
         logprobs: of its tokens, if they were asked for.
+        thought: the new text of what the model thinks before it answers.
         role: whether the role is told with it.
     """
     if kind == "text":
         return {"index": index, "text": text or "", "logprobs": logprobs, "finish_reason": None}
-    content = {} if text is None else {"content": text}
+    content = {} if text is None or (thought and not text) else {"content": text}
+    if thought:
+        content["reasoning_content"] = thought
     said = {"role": "assistant", **content} if role else content
     return {"index": index, "delta": said, "logprobs": logprobs, "finish_reason": None}
 
@@ -106,6 +114,7 @@ def usage_of(answers: Iterable[Answer], n_prompts: int = 1) -> dict[str, Any]:
         "completion_tokens": said,
         "total_tokens": prompt + said,
         "prompt_tokens_details": {"cached_tokens": sum(answer.usage.n_cached for answer in firsts)},
+        "completion_tokens_details": {"reasoning_tokens": sum(answer.usage.n_thoughts for answer in found)},
     }
 
 

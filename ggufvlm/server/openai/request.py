@@ -18,6 +18,7 @@ _ANY_SEED = -1  # as in llama.cpp and its clients
 _MAX_TOP_LOGPROBS = 20
 _MAX_STOPS = 16
 
+_SWITCHES = ("enable_thinking", "thinking")
 _LENGTHS = ("max_completion_tokens", "max_tokens", "n_predict", "max_new_tokens")
 """Names of one thing: of OpenAI, llama.cpp's server and TGI."""
 _PART_EXAMPLE = {"url": "data:image/png;base64,iVBORw0KGgo...", "detail": "auto"}
@@ -175,15 +176,44 @@ class ChatRequest(Sampling):
     top_logprobs: int | None = Field(
         default=None, ge=0, le=_MAX_TOP_LOGPROBS, description="Also the most probable tokens in its place."
     )
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = Field(
+        default=None, description="none, minimal: answer at once. All others: think first, if the model can."
+    )
+    enable_thinking: bool | None = Field(default=None, description="The same, in other words.")
+    thinking_budget: int | None = Field(default=None, ge=-1, description="Longest thought, in tokens; -1 for no limit.")
+    chat_template_kwargs: dict[str, Any] | None = Field(
+        default=None, description="enable_thinking, or thinking: whether the model thinks before it answers."
+    )
 
     def settings(self, limits: Limits) -> SamplingSettings:
         """See :meth:`Sampling.settings`."""
         settings = super().settings(limits)
+        if (thinks := self._thinks()) is not None:
+            settings["think"] = thinks
+        if self.thinking_budget is not None:
+            settings["think_budget"] = self.thinking_budget
         if self.logprobs:
             settings["logprobs"] = self.top_logprobs or 0
         elif self.top_logprobs:
             raise NotServed("top_logprobs needs logprobs to be true", param="top_logprobs")
         return settings
+
+    @property
+    def asks_for_effort(self) -> bool:
+        """Whether the model is to think, if it is one that can: clients say so to any model."""
+        return self.reasoning_effort not in (None, "none", "minimal")
+
+    def _thinks(self) -> bool | None:
+        told = {name: value for name, value in (self.chat_template_kwargs or {}).items() if value is not None}
+        for name, value in told.items():
+            if name not in _SWITCHES or not isinstance(value, bool):
+                what = f"chat_template_kwargs.{name} is not served; {' and '.join(_SWITCHES)} are, true or false"
+                raise NotServed(what, param="chat_template_kwargs")
+        given = {name: told.get(name) for name in _SWITCHES if name in told}
+        given |= {"enable_thinking": self.enable_thinking} if self.enable_thinking is not None else {}
+        if len(set(given.values())) > 1:
+            raise NotServed(f"{' and '.join(given)} say different things", param=[*given][-1])
+        return next(iter(given.values()), None)
 
 
 class CompletionRequest(Sampling):

@@ -133,7 +133,7 @@ class _ChunkWriter:
     def piece(self, index: int, piece: Piece) -> bytes:
         """Some text of one answer."""
         logprobs = self._logprobs[index].write(piece.logprobs) if piece.logprobs else None
-        return self._chunk(delta(self._wanted.kind, index, piece.text, logprobs))
+        return self._chunk(delta(self._wanted.kind, index, piece.text, logprobs, thought=piece.thought))
 
     def end(self, index: int, done: Done) -> bytes:
         """The end of one answer, which is kept for the token counts."""

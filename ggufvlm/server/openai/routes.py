@@ -51,7 +51,7 @@ def router(engines: Engines, limits: Limits, rules: RemoteRules, log_prompt: Cal
         settings = await asyncio.to_thread(_settings, body, limits)  # others are being answered meanwhile
         log_prompt(body.messages)
         messages = await read_dialogue(body.messages, rules, limits)
-        asked = ClientQuestion(model=model, messages=messages, settings=settings)
+        asked = ClientQuestion(model=model, messages=messages, settings=settings, thinks_if_it_can=body.asks_for_effort)
         return await respond(engines, _wanted("chat", [asked], body), request)
 
     @routes.post("/completions", responses=_STREAMS, response_class=Response)
