@@ -30,8 +30,7 @@ class ModelFacts:
         image_min_tokens: least tokens of an image; ``None`` leaves them to the family.
         image_max_tokens: the most that the user allows an image; ``None``: as many as it usually has.
         usual_max_tokens: the most when the user sets no limit; ``None`` leaves them to the family.
-        token_bounds: between which numbers of tokens a limit can choose; ``None`` where an image's tokens do not
-            depend on its size, or only the loaded model can tell.
+        token_bounds: between which numbers of tokens a limit can choose; ``None`` where it has no effect.
         image_size: side in pixels of the images, or tiles of images, that the tower was trained with.
         longest_edge: to which libmtmd brings the longer side of an image before it cuts it into tiles, in pixels;
             ``None`` if the file does not say.
@@ -103,7 +102,7 @@ class ChatHandler:
         if limit is None:
             return ""
         if bounds is None:
-            return f"--image-max-tokens has no effect: with {family} the tokens of an image do not depend on its size"
+            return f"--image-max-tokens has no effect on the images of {family}"
         if limit < bounds[0]:
             return f"--image-max-tokens {limit}: with {family} an image takes at least {bounds[0]} tokens"
         return ""

@@ -171,7 +171,11 @@ def _with_parts(messages: Sequence[_NumberedMessage], image_type: str) -> Shape:
     return [
         {
             "role": m.role,
-            "content": [{"type": image_type if is_image else "text", "text": word} for word, is_image in m.content],
+            # some templates look at the first part of a message without asking whether there is one
+            "content": [
+                {"type": image_type if is_image else "text", "text": word}
+                for word, is_image in m.content or (("", False),)
+            ],
         }
         for m in messages
     ]

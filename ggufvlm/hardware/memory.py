@@ -18,6 +18,7 @@ from ggufvlm.gguf.header import GGUFHeader, TensorInfo
 DEFAULT_CTX = 4096
 """Cells reckoned with when no context size is set: an image, a question and an answer."""
 DEFAULT_IMAGE_TOKENS = 1024
+_MOST_IMAGE_TOKENS = 16384  # no family has more, whatever limit is set
 
 _CELL_STEP = 256  # llama.cpp rounds a context up to this
 _BYTES_PER_ELEMENT = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
@@ -101,7 +102,7 @@ def predict(
         LayerMemory(weights=shape.weights[index], kv=n_ctx * per_cell[index] + shape.recurrent_state(index))
         for index in range(shape.n_layer)
     )
-    image_tokens = config.image_max_tokens or image_tokens or DEFAULT_IMAGE_TOKENS
+    image_tokens = min(config.image_max_tokens or image_tokens or DEFAULT_IMAGE_TOKENS, _MOST_IMAGE_TOKENS)
     return MemoryPrediction(
         n_ctx=n_ctx,
         layers=layers,

@@ -69,6 +69,7 @@ FROM_CLIENTS = {
     "a system message later": [user("Hello."), answer("Hi."), system("Be brief."), user(A, "What is this?")],
     "a system message last": [user(A, "What is this?"), system("Be brief.")],
     "an answer in two": [user(A, "One?"), answer("a cat"), answer("and a dog"), user("Where?")],
+    "a message of nothing": [user(), user(A, "What is this?"), answer()],
     "questions in a row": [user("One?"), user("Two?"), answer("Yes."), user(A), user(B), user("Which?")],
 }
 

@@ -162,3 +162,10 @@ def test_a_header_that_says_nothing_predicts_nothing() -> None:
     )
     prediction = predict(header, header)
     assert (prediction.weights, prediction.kv, prediction.projector) == (0, 0, 0)
+
+
+def test_a_limit_above_what_any_image_has_asks_for_no_more_memory() -> None:
+    high, higher = (
+        predict(read_header(MODEL), read_header(MMPROJ), EngineConfig(image_max_tokens=n)) for n in (16384, 10**9)
+    )
+    assert high.total == higher.total
