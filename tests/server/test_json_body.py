@@ -9,7 +9,7 @@ import textwrap
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ggufvlm.errors import ImageError, UsageError
@@ -26,6 +26,7 @@ _json = st.recursive(
 
 
 @given(st.dictionaries(_texts, _json, max_size=4), st.booleans())
+@settings(deadline=None)
 def test_what_was_read_can_be_written(body: dict[str, Any], escaped: bool) -> None:
     """Half a character becomes one that stands for it, and everything else stays as it was."""
     written = json.dumps(body, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
@@ -61,6 +62,7 @@ def test_what_is_no_object_of_json_says_so(body: bytes, says: str) -> None:
 
 
 @given(st.binary(max_size=40))
+@settings(deadline=None)
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     with contextlib.suppress(UsageError):  # and nothing else
         assert isinstance(read_object(body), dict)
@@ -70,6 +72,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
 
 
 @given(st.binary(min_size=1, max_size=200), st.integers(1, 80), st.sampled_from(["\n", "\r\n", " ", "\t", "\n\n"]))
+@settings(deadline=None)
 def test_base64_may_have_line_breaks(data: bytes, width: int, between: str) -> None:
     text = base64.b64encode(data).decode()
     wrapped = between.join(textwrap.wrap(text, width)) + between
@@ -78,6 +81,7 @@ def test_base64_may_have_line_breaks(data: bytes, width: int, between: str) -> N
 
 
 @given(st.text(max_size=40))
+@settings(deadline=None)
 def test_any_text_is_an_image_or_refused_by_its_place(text: str) -> None:
     with contextlib.suppress(ImageError):
         assert images_of({"images": [text]})[0]

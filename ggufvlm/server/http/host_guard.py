@@ -75,7 +75,9 @@ class HostGuard:
         scheme, address = split_origin(origin)
         if scheme not in WEB:
             return False
-        return address == headers.get("host", "").lower() or self._is_own_page_behind_proxy(address, headers)
+        host = headers.get("host", "").lower()
+        without_port, _, _ = address.rpartition(":")  # as many proxies hand on the Host
+        return (host != "" and host in (address, without_port)) or self._is_own_page_behind_proxy(address, headers)
 
     def _is_own_page_behind_proxy(self, address: str, headers: Headers) -> bool:
         """Whether it is this server's page, which a proxy shows elsewhere and asks for under another Host."""
