@@ -50,7 +50,8 @@ def test_examples_are_computed_once_for_all_rows(run: Run, folder: Path, shown: 
         vlm.examples = (Example(load("a=b.png"), OTHER.caption), Example(load("c.png"), SCENE.caption))
         assert [row["answer"] for row in rows] == [vlm.describe(row["path"]).text for row in rows]
         n_before = vlm.measure([{"role": "user", "content": [{"type": "image", "path": "c.png"}]}])
-    assert all(row["n_cached"] > 70 for row in rows[1:]), "both images, and their answers"
+    n_cached = sorted(row["n_cached"] for row in rows)
+    assert n_cached[1] > 70, f"both images and their answers, for all but the row that was asked first: {n_cached}"
     assert n_before.n_images == (25,), "of the question alone"
     assert b"3 there before" in run("batch", *arguments, "-o", "out.jsonl", *shown).stderr
     alone = run("batch", *arguments, "-o", "out.jsonl", "--isolate", *shown[:2], "--restart")
