@@ -21,11 +21,16 @@ _COMBINED = {"$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "oneOf", 
 _STAYS_OUTSIDE = {
     *("$schema", "$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$vocabulary", "$defs", "definitions"),
 }
-_NOTES = {"title", "description", "default", "examples", "$comment", "deprecated", "readOnly", "writeOnly"}
+_NOTES: dict[str, type] = {
+    **dict.fromkeys(("title", "description", "$comment"), str),
+    **dict.fromkeys(("deprecated", "readOnly", "writeOnly"), bool),
+    **{"examples": list, "default": object},
+}
+"""Notes of JSON Schema itself, and what they have to be."""
 
 
 def as_json_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with types that null belongs to in place of ``nullable``, and without notes that are null.
+    """The schema with types that null belongs to in place of ``nullable``, and without notes that are none.
 
     Where there is an ``enum``, null is put into it: OpenAPI leaves that to the author, who means it by writing both.
 
@@ -34,8 +39,8 @@ def as_json_schema(schema: dict[str, Any]) -> dict[str, Any]:
     """
     made = copy.deepcopy(schema)
     for path, part in list(parts(made)):
-        for note in _NOTES - {"default"}:
-            if part.get(note, "") is None:
+        for note, kind in _NOTES.items():
+            if note in part and not isinstance(part[note], kind):
                 del part[note]
         if "nullable" not in part:
             continue
@@ -78,7 +83,7 @@ def _takes_all_texts(schema: Any) -> bool:
     """Whether it allows any text, as names of properties are."""
     if schema is True:
         return True
-    if not isinstance(schema, dict) or schema.keys() - _NOTES - {"type"}:
+    if not isinstance(schema, dict) or schema.keys() - _NOTES.keys() - {"type"}:
         return False
     kinds = schema.get("type", "string")
     return "string" in (kinds if isinstance(kinds, list) else [kinds])

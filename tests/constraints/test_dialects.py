@@ -61,7 +61,20 @@ def test_what_no_grammar_can_hold_is_found_in_the_finished_answer() -> None:
 
 
 _NOTES = st.dictionaries(
-    st.sampled_from(["title", "default", "propertyOrdering", "example", "unit", "order", "x-order", "enumNames"]),
+    st.sampled_from(
+        [
+            "title",
+            "readOnly",
+            "examples",
+            "default",
+            "propertyOrdering",
+            "example",
+            "unit",
+            "order",
+            "x-order",
+            "enumNames",
+        ]
+    ),
     st.none() | st.integers() | st.text(max_size=4) | st.lists(st.text(max_size=4), max_size=2),
     max_size=3,
 )
