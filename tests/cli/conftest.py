@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import ggufvlm
+from ggufvlm.cli.main import main
 from ggufvlm.gguf.header import read_header
 from tests.support.program import run_program
 from tests.support.scenes import Block, Scene
@@ -51,6 +53,24 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return run_program(*arguments, folder=folder, given=input)
 
     return run
+
+
+Said = tuple[int, str, str]
+RunHere = Callable[..., Said]
+
+
+@pytest.fixture
+def run_here(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunHere:
+    """Runs ``ggufvlm ARGUMENTS`` in this process, for what needs no model: (exit code, stdout, stderr)."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run_here(*arguments: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["ggufvlm", *arguments])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return (int(left.value.code or 0), *capsys.readouterr())
+
+    return run_here
 
 
 def shown_lines(written: str, columns: int, rows: int = 24) -> list[str]:

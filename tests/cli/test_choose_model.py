@@ -11,7 +11,7 @@ from ggufvlm.errors import UsageError
 from ggufvlm.hardware import system
 from ggufvlm.models.registry import load_registry
 from ggufvlm.models.user_config import configure_model, read_config
-from tests.cli.conftest import SCENE, Run, shown_lines
+from tests.cli.conftest import SCENE, Run, RunHere, shown_lines
 from tests.support.hub_server import COMMIT, MODEL, PROJECTOR, HubServer
 from tests.support.program import see_program
 
@@ -44,11 +44,11 @@ def test_use_shows_and_sets_the_model_that_is_asked(run: Run, config: Path, monk
     assert run("use", "--reset", "-q").stdout == b"qwen2-vl-2b\n"
 
 
-def test_use_takes_no_model_that_does_not_exist(run: Run, config: Path) -> None:
-    done = run("use", "qwen2-vl-2")
-    assert done.returncode == 4
-    assert done.stderr.decode().splitlines()[0] == "error: unknown model: qwen2-vl-2"
-    assert run("use", "nosuch.gguf").returncode == 4
+def test_use_takes_no_model_that_does_not_exist(run_here: RunHere, config: Path) -> None:
+    code, _, err = run_here("use", "qwen2-vl-2")
+    assert code == 4
+    assert err.splitlines()[0] == "error: unknown model: qwen2-vl-2"
+    assert run_here("use", "nosuch.gguf")[0] == 4
     assert not (config / "config.toml").exists()
 
 
@@ -82,21 +82,21 @@ def test_settings_that_cannot_be_changed_line_by_line_are_left_alone(config: Pat
     ],
 )
 def test_settings_are_checked_and_named_in_the_error(
-    run: Run, config: Path, text: str, error: str, hint: str | None
+    run_here: RunHere, config: Path, text: str, error: str, hint: str | None
 ) -> None:
     (config / "config.toml").write_text(text)
-    done = run("describe", "blocks.png", "What?")
-    first, *more = done.stderr.decode().splitlines()
-    assert done.returncode in (2, 4)
+    code, _, err = run_here("describe", "blocks.png", "What?")
+    first, *more = err.splitlines()
+    assert code in (2, 4)
     assert error in first
     assert str(config / "config.toml") in first
     assert not hint or hint in more[0]
     assert len(more) <= 1
 
 
-def test_an_unknown_model_of_the_environment_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_model_of_the_environment_says_so(run_here: RunHere, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GGUFVLM_MODEL", "xyzzy")
-    assert run("describe", "blocks.png").stderr.decode().splitlines() == [
+    assert run_here("describe", "blocks.png", "What?")[2].splitlines() == [
         "error: unknown model: xyzzy (GGUFVLM_MODEL names this model)",
         "hint: `ggufvlm list --all` shows the models there are",
     ]
@@ -119,15 +119,14 @@ def test_all_models_fit_80_columns_recommended_ones_first(folder: Path) -> None:
     assert "* recommended" in lines
 
 
-def test_a_word_chooses_among_the_models(run: Run) -> None:
-    names = [line.split()[0] for line in run("list", "--all", "qwen", "boxes").stdout.decode().splitlines()[1:-1]]
+def test_a_word_chooses_among_the_models(run_here: RunHere) -> None:
+    names = [line.split()[0] for line in run_here("list", "--all", "qwen", "boxes")[1].splitlines()[1:-1]]
     assert {"qwen2-vl-2b", "qwen3-vl-4b"} <= set(names)
     assert not {"gemma-3-4b", "lfm2-vl-450m"} & set(names)
-    assert b"ggufvlm list --all qwen" in run("describe", "blocks.png", "-m", "qwen").stderr
-    here = run("list", "qwen")
-    assert (here.returncode, here.stdout) == (4, b"")
-    assert here.stderr.decode().splitlines()[1] == "hint: ggufvlm list --all qwen"
-    assert run("list", "--json", "qwen").stdout == b"[]\n"
+    assert "ggufvlm list --all qwen" in run_here("describe", "blocks.png", "What?", "-m", "qwen")[2]
+    code, out, err = run_here("list", "qwen")
+    assert (code, out, err.splitlines()[1]) == (4, "", "hint: ggufvlm list --all qwen")
+    assert run_here("list", "--json", "qwen")[1] == "[]\n"
 
 
 def test_what_is_too_large_for_the_memory_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:

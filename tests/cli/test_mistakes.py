@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run, shown_lines
+import ggufvlm
+from tests.cli.conftest import Run, RunHere, shown_lines
 from tests.support.program import see_program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
@@ -128,29 +129,38 @@ WRONG_THINGS = {
 
 
 @pytest.mark.parametrize("line", WRONG_THINGS)
-def test_a_thing_that_is_not_there_or_not_right_is_named_with_the_way_out(run: Run, folder: Path, line: str) -> None:
+def test_a_thing_that_is_not_there_or_not_right_is_named_with_the_way_out(
+    run_here: RunHere, folder: Path, line: str
+) -> None:
     (folder / "notes.txt").write_text("What is this?")
     (folder / "mine").mkdir()
     (folder / "mine" / "tiny.gguf").touch()
-    done = run(*line.split())
-    assert (done.returncode, done.stderr.decode().splitlines()) == WRONG_THINGS[line]
-    assert done.stdout == b""
+    code, out, err = run_here(*line.split())
+    assert (code, err.splitlines(), out) == (*WRONG_THINGS[line], "")
 
 
 @pytest.mark.parametrize("line", SLIPS)
-def test_a_slip_is_told_in_one_line_or_two(folder: Path, line: str) -> None:
+def test_a_slip_is_told_in_one_line_or_two(run_here: RunHere, line: str) -> None:
+    code, out, err = run_here(*line.split())
+    assert err.splitlines() == SLIPS[line]
+    assert max(map(len, SLIPS[line])) <= 80, "a terminal would break it"
+    assert (code, out) == (USAGE, "")
+
+
+@pytest.mark.parametrize("line", ["descibe blocks.png", "describe blocks.png --modle demo"])
+def test_a_slip_on_a_terminal(folder: Path, line: str) -> None:
     shown, code = see_program(*line.split(), folder=folder)
-    assert [text for text in shown_lines(shown, 81) if text] == SLIPS[line]
+    assert [text for text in shown_lines(shown, 80) if text] == SLIPS[line]
     assert code == USAGE
 
 
 def test_a_value_of_the_environment_is_told_by_the_name_of_its_variable(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run_here: RunHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GGUFVLM_ASSUME_YES", "perhaps")
-    done = run("describe", "blocks.png")
-    assert done.returncode == USAGE
-    assert done.stderr.decode().startswith("error: GGUFVLM_ASSUME_YES perhaps: ")
+    code, _, err = run_here("describe", "blocks.png")
+    assert code == USAGE
+    assert err.startswith("error: GGUFVLM_ASSUME_YES perhaps: ")
 
 
 def test_an_image_in_place_of_a_command_is_described(run: Run) -> None:
@@ -160,10 +170,10 @@ def test_an_image_in_place_of_a_command_is_described(run: Run) -> None:
     assert run("blocks.png", "-n", "1", "--json").stdout.startswith(b"{")
 
 
-def test_a_url_in_place_of_a_command_is_described(run: Run) -> None:
-    done = run("http://127.0.0.1:9/cat.png")
-    assert done.returncode == 3
-    assert done.stderr.startswith(b"error: http://127.0.0.1:9/cat.png: ")
+def test_a_url_in_place_of_a_command_is_described(run_here: RunHere) -> None:
+    code, _, err = run_here("http://127.0.0.1:9/cat.png", "-m", "demo")
+    assert code == 3
+    assert err.startswith("error: http://127.0.0.1:9/cat.png: ")
 
 
 def test_a_file_called_like_a_command_is_no_image(run: Run, folder: Path) -> None:
@@ -172,18 +182,16 @@ def test_a_file_called_like_a_command_is_no_image(run: Run, folder: Path) -> Non
     assert run("./version", "-n", "2").returncode == 0
 
 
-def test_a_folder_in_place_of_a_command_leads_to_batch(run: Run, folder: Path) -> None:
+def test_a_folder_in_place_of_a_command_leads_to_batch(run_here: RunHere, folder: Path) -> None:
     (folder / "photos").mkdir()
-    done = run("photos", "What?")
-    assert done.returncode == USAGE
-    assert done.stderr.decode().splitlines() == [
+    code, _, err = run_here("photos", "What?")
+    assert code == USAGE
+    assert err.splitlines() == [
         "error: unknown command: photos, which is a folder",
         'hint: ggufvlm batch photos -p "..." -o answers.jsonl asks about each image in it',
     ]
 
 
-def test_the_version_has_three_spellings(run: Run) -> None:
-    shown = [run(word) for word in ("version", "-V", "--version")]
-    assert {done.stdout for done in shown} == {shown[0].stdout}
-    assert shown[0].stdout.startswith(b"ggufvlm ")
-    assert {done.returncode for done in shown} == {0}
+def test_the_version_has_three_spellings(run_here: RunHere) -> None:
+    shown = {run_here(word) for word in ("version", "-V", "--version")}
+    assert shown == {(0, f"ggufvlm {ggufvlm.__version__}\n", "")}
