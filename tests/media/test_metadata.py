@@ -328,6 +328,35 @@ def test_utf16_and_padding() -> None:
     assert description(described(packet("") + b"\0" * 100, "new")) == "new"
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_packet_in_any_encoding_of_xmp_is_read(encoding: str, mark: str) -> None:
+    """ExifTool's own test images hold UTF-16 whose only byte order mark stands within the packet."""
+    text = packet(alt(GERMAN, DEFAULT)).decode()
+    for before in ("", f'<?xml version="1.0" encoding="{encoding[:6]}"?>\n'):
+        data = (mark + before + text + "\n" * 9).encode(encoding)
+        assert description(data) == "o<ld"
+        after = described(data, "new")
+        assert description(after) == "new"
+        assert GERMAN in after.decode("utf-8")
+
+
+def test_xmp_with_half_a_letter_is_not_written_over() -> None:
+    before = packet(alt(GERMAN, DEFAULT)).decode().replace("old", "o").encode("utf-16-be")
+    with pytest.raises(Damaged, match="XMP"):
+        described(before.replace("alt".encode("utf-16-be"), b"\xd8\x00\0a\0b"), "new")
+
+
+def test_a_jpeg_whose_xmp_is_utf16_takes_a_description_and_keywords() -> None:
+    bag = "<dc:subject><rdf:Bag><rdf:li>Äpfel</rdf:li></rdf:Bag></dc:subject>"
+    before = encoded("JPEG", xmp=packet(bag + alt(GERMAN, DEFAULT)).decode().encode("utf-16-be"))
+    assert keywords_of(before, Field.XMP, "a") == ("Äpfel",)
+    after = describe_file(describe_file(before, CAPTION, [Field.XMP], "a"), ("pears",), [Field.XMP], "a")
+    assert description_of(after, Field.XMP, "a") == CAPTION
+    assert keywords_of(after, Field.XMP, "a") == ("Äpfel", "pears")
+    assert is_same_image(before, after)
+
+
 @pytest.mark.parametrize(
     "bad",
     [

@@ -18,6 +18,18 @@ _LANG = "http://www.w3.org/XML/1998/namespace lang"
 _BEGIN, _END = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>', '<?xpacket end="w"?>'
 _ROOT = f'<x:xmpmeta xmlns:x="adobe:ns:meta/">\n<rdf:RDF xmlns:rdf="{_RDF}">\n{{}}\n</rdf:RDF>\n</x:xmpmeta>'
 _IMPOSSIBLE = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML 1.0
+_DECLARATION = re.compile(r"<\?xml\s[^>]*>\s*")
+_ENCODINGS = {
+    codecs.BOM_UTF32_LE: "utf-32-le",  # before UTF-16's, which is its beginning
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    b"<\0\0\0": "utf-32-le",
+    b"\0\0\0<": "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+    b"<\0": "utf-16-le",
+    b"\0<": "utf-16-be",
+}
+"""Those that are not UTF-8, by how a packet begins."""
 _TAG = re.compile(rb"""<(?:[^>"']|"[^"]*"|'[^']*')*>""")
 
 
@@ -122,11 +134,22 @@ def _replaced(packet: bytes, part: slice, new: str) -> bytes:
 
 
 def _utf8(packet: bytes) -> bytes:
-    """The packet in the one encoding that all readers know, without what fills it up in its container."""
-    for mark, name in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
-        if packet.startswith(mark):
-            return packet.decode(name, "replace").rstrip("\0").encode()
-    return packet.removeprefix(codecs.BOM_UTF8).strip(b"\0 \r\n\t")
+    """The packet in the one encoding that all readers know, without what fills it up in its container.
+
+    Its first characters tell the encoding: a byte order mark, which may be left out, and ``<`` (XMP part 1, 7.3).
+
+    Raises:
+        Damaged: some of it is no text in its encoding.
+    """
+    packet = packet.lstrip(b" \r\n\t")
+    name = next((name for start, name in _ENCODINGS.items() if packet.startswith(start)), None)
+    if name is None:
+        return packet.removeprefix(codecs.BOM_UTF8).strip(b"\0 \r\n\t")
+    try:
+        text = packet[: len(packet) - len(packet) % (4 if "32" in name else 2)].decode(name)
+    except UnicodeDecodeError as error:
+        raise Damaged("its XMP is damaged") from error
+    return _DECLARATION.sub("", text.strip("\ufeff\0 \r\n\t"), count=1).encode()
 
 
 def _find(packet: bytes) -> _PacketPlaces:
