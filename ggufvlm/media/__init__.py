@@ -4,7 +4,7 @@ from ggufvlm.media.decoding.decode import MAX_PIXELS
 from ggufvlm.media.documents.pdf import pages
 from ggufvlm.media.documents.video import frames
 from ggufvlm.media.image import Image
-from ggufvlm.media.loading import ImageSource, load
+from ggufvlm.media.loading import ImageSource, load, load_single
 from ggufvlm.media.pixels.prepare import ImagePlan, prepare
 from ggufvlm.media.pixels.resize import Resample, crop, pad_to_square, resize, save, to_pillow, to_png
 from ggufvlm.media.pixels.sixel import to_sixel
@@ -23,6 +23,7 @@ __all__ = [
     "expand",
     "frames",
     "load",
+    "load_single",
     "local_path",
     "name_of",
     "pad_to_square",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeGuard, Union
 
-from ggufvlm.errors import ImageError
+from ggufvlm.errors import ImageError, ImageWarning
 from ggufvlm.media.arrays import SupportsArray, from_array, is_array
 from ggufvlm.media.decoding.decode import MAX_PIXELS, decode, finish
+from ggufvlm.media.decoding.decode_errors import several_pages
 from ggufvlm.media.decoding.headers import decoded_bytes
+from ggufvlm.media.decoding.tiff_directories import n_pages
 from ggufvlm.media.image import Image
 from ggufvlm.media.sources.labels import label
 from ggufvlm.media.sources.read import read_source
@@ -35,11 +38,23 @@ def load(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image:
             it stands.
         max_pixels: largest width times height that is decoded.
 
+    Warns:
+        ImageWarning: it is a TIFF of several pages, of which this is the first.
+
     Raises:
         ImageError: missing, unreadable, damaged, too large, or not an image, or nothing of the above. The message
             names the source.
     """
     return read(source, max_pixels=max_pixels).decode()
+
+
+def load_single(source: ImageSource) -> Image:
+    """As :func:`load`, where a result about the first page would pass for one about the file.
+
+    Raises:
+        ImageError: as :func:`load`, or a TIFF of several pages.
+    """
+    return _read(source, MAX_PIXELS, takes_first=False).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +76,10 @@ def read(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> ReadImage:
     Raises:
         ImageError: missing or unreadable, or nothing that :func:`load` takes.
     """
+    return _read(source, max_pixels, takes_first=True)
+
+
+def _read(source: ImageSource, max_pixels: int, *, takes_first: bool) -> ReadImage:
     if isinstance(source, (str, os.PathLike)):
         data, name = read_source(source)
     elif isinstance(source, (bytes, bytearray, memoryview)):
@@ -70,6 +89,12 @@ def read(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> ReadImage:
     else:
         image = _of_memory(source, max_pixels)
         return ReadImage(len(image.rgb), lambda: image)
+    if (n := n_pages(data)) > 1:
+        if not takes_first:
+            raise several_pages(name, n)
+        # of this place, not of the caller's, so that Python's filter tells it once for each file
+        text = f"{name}: a TIFF of {n} pages, and this is the first: ggufvlm.pages reads them all"
+        warnings.warn(text, ImageWarning, stacklevel=1)
     return ReadImage(decoded_bytes(data, name), lambda: decode(data, name, max_pixels=max_pixels))
 
 

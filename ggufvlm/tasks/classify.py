@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ggufvlm.errors import UsageError
-from ggufvlm.media import Image, ImageSource, load
+from ggufvlm.media import Image, ImageSource, load_single
 
 if TYPE_CHECKING:
     from ggufvlm.vlm.examples import Example
@@ -151,7 +151,7 @@ def classify(vlm: VLM, image: ImageSource, params: ClassifyParams | Sequence[str
         UsageError: too few labels, or an empty one.
         ContextOverflow, EngineError: as :meth:`VLM.describe <ggufvlm.VLM.describe>`.
     """
-    image = load(image)
+    image = load_single(image)
     if not isinstance(params, ClassifyParams):
         params = ClassifyParams(labels=tuple(params))
     blank = _blank(image) if params.calibrate else None

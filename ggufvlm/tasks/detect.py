@@ -18,7 +18,7 @@ from ggufvlm.grounding.labels import best_label, clean_labels
 from ggufvlm.grounding.letterbox import canvas_size, grid_of, letterbox
 from ggufvlm.grounding.places import Box, Point, place
 from ggufvlm.grounding.view import View, of_plan
-from ggufvlm.media import Image, ImageSource, load
+from ggufvlm.media import Image, ImageSource, load_single
 from ggufvlm.vlm.map import Question
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Detector:
     def _questions(self, images: Iterable[ImageSource], gathered: _Gathered) -> Iterator[Question]:
         for index, source in enumerate(images):
             try:
-                gathered.images[index] = image = load(source)
+                gathered.images[index] = image = load_single(source)
             except GGUFVLMError as error:
                 gathered.failed[index] = error
                 continue

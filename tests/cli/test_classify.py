@@ -12,6 +12,7 @@ import pytest
 from ggufvlm.cli.ask.classify_output import bar
 from tests.cli.conftest import Run
 from tests.support.scenes import COLORS, Block, Scene
+from tests.support.tiffs import grey_page, tiff
 
 LABELS = ",".join(COLORS)
 RED = Scene("white", (Block("red", "square", (0.3, 0.2, 0.6, 0.6)),))
@@ -80,6 +81,17 @@ def test_colours_on_a_terminal_and_a_doubt_about_the_question(run: Run, images: 
     done = run("classify", "red.png", "-m", "demo", "-l", "cat,dog", "--color", "on")
     assert "█" in done.stdout.decode()
     assert b"would have answered with one of the labels in only" in done.stderr
+
+
+def test_a_tiff_of_several_pages_is_refused_like_a_pdf(run: Run, folder: Path, images: tuple[str, str]) -> None:
+    """Classes of the first page would pass for those of the file."""
+    (folder / "scan.tif").write_bytes(tiff([grey_page(60, 90, level) for level in (10, 20, 30)]))
+    alone = run("classify", "scan.tif", *ASK)
+    assert (alone.returncode, alone.stdout) == (3, b"")
+    lines = alone.stderr.decode().splitlines()
+    assert lines[0] == "error: scan.tif: a TIFF of 3 pages, not an image"
+    assert lines[1].startswith("hint: its pages can be asked about: ggufvlm describe")
+    assert run("classify", "red.png", "scan.tif", *ASK).returncode == 5
 
 
 def test_images_that_cannot_be_read_are_told_and_counted(run: Run, folder: Path, images: tuple[str, str]) -> None:

@@ -18,6 +18,7 @@ from ggufvlm.cli.main import main
 from tests.cli.conftest import SCENE, Run
 from tests.support.scenes import COLORS
 from tests.support.terminal import Terminal
+from tests.support.tiffs import grey_page, tiff
 from tests.vlm.test_scenes import overlap
 
 NAMES = ["blue column", "red square"]
@@ -223,6 +224,17 @@ def test_a_bad_image_among_good_ones(run: Run, folder: Path) -> None:
     assert [line[0] for line in lines_of(done)] == NAMES
     assert b"error: bad.png" in done.stderr
     assert run("detect", "bad.png", "bad.png").returncode == 3
+
+
+def test_a_tiff_of_several_pages_is_refused_like_a_pdf(run: Run, folder: Path) -> None:
+    """Boxes of the first page would pass for those of the file."""
+    (folder / "scan.tif").write_bytes(tiff([grey_page(60, 90, level) for level in (10, 20, 30)]))
+    alone = run("detect", "scan.tif")
+    assert (alone.returncode, alone.stdout) == (3, b"")
+    lines = alone.stderr.decode().splitlines()
+    assert lines[0] == "error: scan.tif: a TIFF of 3 pages, not an image"
+    assert lines[1].startswith("hint: its pages can be asked about: ggufvlm describe")
+    assert run("detect", "blocks.png", "scan.tif").returncode == 5
 
 
 def test_what_failed_is_in_the_json_too_and_a_hint_is_given_once(run: Run, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL.TiffImagePlugin import AppendingTiffWriter
 
-from ggufvlm.errors import ImageError, UsageError
-from ggufvlm.media import load, pages
+from ggufvlm.errors import ImageError, ImageWarning, UsageError
+from ggufvlm.media import load, load_single, pages
 from ggufvlm.media.decoding.kinds import FileKind, MediaFile, identify, kind_of
 from ggufvlm.media.documents.document import Selection, open_document
 from ggufvlm.media.documents.tiff_pages import Scan
@@ -58,7 +59,8 @@ def test_pages_as_others_write_them(tmp_path: Path, compression: str | None) -> 
     assert kind_of(tmp_path / "fax.tif") is FileKind.SCAN
     found = list(pages(tmp_path / "fax.tif"))
     assert [(page.width, page.height) for page in found] == [(60 + n, round(80 * 204 / 98)) for n in range(3)]
-    assert load(tmp_path / "fax.tif").id == found[0].id
+    with pytest.warns(ImageWarning, match="a TIFF of 3 pages"):
+        assert load(tmp_path / "fax.tif").id == found[0].id
 
 
 @pytest.mark.parametrize(
@@ -216,3 +218,32 @@ def test_no_damage_is_a_traceback(order: str, is_big: bool, at: int, put: bytes,
             with contextlib.suppress(ImageError):
                 for _, image in open_document(file, Selection()).images():
                     assert image.width
+
+
+def test_who_loads_the_first_page_is_told_of_the_others(tmp_path: Path) -> None:
+    path, data = tmp_path / "scan.tif", tiff([a4(level) for level in (10, 20, 30)])
+    path.write_bytes(data)
+    for source in (path, data):
+        with pytest.warns(ImageWarning, match="a TIFF of 3 pages, and this is the first: ggufvlm.pages") as told:
+            assert load(source).rgb[0] == 10
+        assert len(told) == 1
+        with pytest.raises(ImageError, match="a TIFF of 3 pages, not an image"):
+            load_single(source)
+
+
+def test_he_is_told_once_a_file(tmp_path: Path) -> None:
+    data = tiff([a4(level) for level in (10, 20)])
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / name).write_bytes(data)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        for name in ("a.tif", "b.tif", "a.tif"):
+            load(tmp_path / name)
+    assert [Path(str(one.message).partition(":")[0]).name for one in told] == ["a.tif", "b.tif"]
+
+
+def test_one_image_with_its_thumbnail_is_loaded_without_a_word() -> None:
+    data = tiff([a4(10), grey_page(21, 30, 20, **REDUCED)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load(data).rgb[0] == load_single(data).rgb[0] == 10

@@ -19,6 +19,7 @@ from ggufvlm.server.engines.memory_budget import MemoryBudget
 from ggufvlm.server.http.faults import fault_of
 from ggufvlm.server.metrics import Metrics
 from tests.support.running import SCENE, encoded
+from tests.support.tiffs import grey_page, tiff
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,8 @@ def test_images_are_counted_by_their_headers() -> None:
         decoder.count_bytes([good] * 9)
     with pytest.raises(ImageError, match="image 3"):
         decoder.count_bytes([good, good, b"GIF"])
+    with pytest.raises(ImageError, match="image 2: a TIFF of 2 pages"):
+        decoder.count_bytes([good, tiff([grey_page(60, 90, 10), grey_page(60, 90, 20)])])
     assert decoder.decode(good, 1).source == "image 1"
 
 

@@ -18,7 +18,7 @@ from ggufvlm.cli.options.examples import ExampleOptions
 from ggufvlm.cli.options.shared import HardwareOptions, ModelOptions, OutputOptions, Switch, grouped, text_or_file
 from ggufvlm.cli.terminal import console
 from ggufvlm.errors import GGUFVLMError, ImageError, UsageError
-from ggufvlm.media import expand, load, name_of, rejoined
+from ggufvlm.media import expand, load_single, name_of, rejoined
 from ggufvlm.tasks.classify import Classification, ClassifyParams
 from ggufvlm.tasks.classify import classify as classify_image
 
@@ -182,9 +182,9 @@ def _results(
 ) -> Iterator[tuple[str, Classification | GGUFVLMError]]:
     """Each image with its classes or with what went wrong; the next one is read meanwhile."""
     with ThreadPoolExecutor(1, "ggufvlm-images") as reader:
-        ahead = deque([reader.submit(load, source) for source in sources[:1]])
+        ahead = deque([reader.submit(load_single, source) for source in sources[:1]])
         for index, source in enumerate(sources):
-            ahead.extend(reader.submit(load, coming) for coming in sources[index + 1 : index + 2])
+            ahead.extend(reader.submit(load_single, coming) for coming in sources[index + 1 : index + 2])
             try:
                 yield source, classify_image(vlm, ahead.popleft().result(), params)
             except GGUFVLMError as error:

@@ -13,7 +13,7 @@ from ggufvlm.cli.options.shared import ModelOptions, OutputOptions
 from ggufvlm.cli.terminal import console
 from ggufvlm.families.registry import find_convention
 from ggufvlm.grounding.families import convention_of, convention_of_entry, with_enough_tokens
-from ggufvlm.media import load, name_of
+from ggufvlm.media import load_single, name_of
 from ggufvlm.models.registry import load_registry
 from ggufvlm.models.resolve import default_model, is_path, parse_name
 
@@ -98,7 +98,7 @@ class DetectRun:
             self.say = spinner.say
             sources = self.search.sources
             # a single image is read while the model loads: if it is known, no projector is needed
-            single = [load(source) for source in sources] if len(sources) == 1 else []
+            single = [load_single(source) for source in sources] if len(sources) == 1 else []
             vlm = opening.ready(single)
             images: Sequence[str | Image] = single or sources
             for found in self._detector(vlm, convention).map(images):

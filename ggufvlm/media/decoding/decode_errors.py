@@ -43,6 +43,7 @@ _UNREAD = re.compile(
 _LIMIT = re.compile(r"limit|exceed|too (large|big|many|high|wide)|maximum", re.IGNORECASE)
 
 TOO_LARGE = "scale it down first"
+ASK_ABOUT_PAGES = "its pages can be asked about: ggufvlm describe FILE.tif; in Python ggufvlm.pages reads them"
 INCOMPLETE = "copy or download it again"
 ANOTHER_FORM = "convert it to PNG or JPEG first"
 
@@ -94,6 +95,11 @@ def refusal(error: BaseException, source: str, name: str) -> ImageError:
     if _LIMIT.search(text) and not isinstance(error, OverflowError):  # a field of the file that makes no sense
         return ImageError(f"{source}: beyond a limit of what reads {name}{reason}", hint=TOO_LARGE)
     return ImageError(f"{source}: damaged {name}{reason}", hint=INCOMPLETE)
+
+
+def several_pages(source: str, n_pages: int) -> ImageError:
+    """The ImageError for a TIFF of several pages where one image is wanted."""
+    return ImageError(f"{source}: a TIFF of {n_pages} pages, not an image", hint=ASK_ABOUT_PAGES)
 
 
 def is_unread(error: BaseException) -> bool:

@@ -104,6 +104,14 @@ def has_pages(place: Path | bytes) -> bool:
         return False
 
 
+def n_pages(data: bytes) -> int:
+    """How many pages a whole TIFF has; 0 of anything else."""
+    try:
+        return len(page_directories(data)) if data.startswith(SIGNATURES) else 0
+    except (EOFError, ValueError):
+        return 0
+
+
 def _directories(file: BinaryIO) -> Iterator[_Directory | None]:
     """Each directory; ``None`` in place of one that lies behind the end of the file."""
     head = file.read(16)

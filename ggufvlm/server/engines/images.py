@@ -11,7 +11,9 @@ from ggufvlm.errors import ImageError
 from ggufvlm.families import ChatHandler
 from ggufvlm.media import Image, resize
 from ggufvlm.media.decoding.decode import decode
+from ggufvlm.media.decoding.decode_errors import several_pages
 from ggufvlm.media.decoding.headers import decoded_size
+from ggufvlm.media.decoding.tiff_directories import n_pages
 from ggufvlm.workers.prefetch import Budget
 
 T = TypeVar("T")
@@ -40,12 +42,14 @@ class Decoder:
         """The memory that the images will take once they are decoded, by their headers.
 
         Raises:
-            ImageError: one of them is no image, or they are too large; it is named by its place.
+            ImageError: one of them is no image or holds several pages, or they are too large; it is named by its place.
         """
         total = 0
         for place, data in enumerate(files, start=1):
             if not data:
                 raise ImageError(f"{_name(place)}: the file is empty")
+            if (n := n_pages(data)) > 1:
+                raise several_pages(_name(place), n)
             width, height = decoded_size(data, _name(place), self._max_pixels)
             if width * height > self._max_pixels:
                 raise ImageError(
