@@ -267,6 +267,45 @@ def test_a_page_that_may_not_be_what_others_show_is_doubted(data, says, tmp_path
     assert str(told[0].message).startswith(f"{tmp_path / 'form.pdf'} page 1: ")
 
 
+GREY, RGB = b"/ColorSpace/DeviceGray/BitsPerComponent 8", b"/ColorSpace/DeviceRGB/BitsPerComponent 8"
+BITS, STENCIL = b"/ColorSpace/DeviceGray/BitsPerComponent 1", b"/ImageMask true/BitsPerComponent 1"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pdfs.scanned(GREY, b"\xff" * 256),
+        pdfs.scanned(RGB, b"\xff" * 768),
+        pdfs.scanned(BITS, b"\xff" * 32),
+        pdfs.scanned(BITS + b"/Decode[1 0]", bytes(32)),
+        pdfs.scanned(STENCIL, b"\xff" * 32),
+        pdfs.scanned(GREY, b"\xff" * 256, content=b"q 50 0 0 50 0 0 cm /I Do Q"),
+    ],
+)
+def test_an_empty_sheet_in_a_scanner_is_not_doubted(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "scan.pdf").write_bytes(data)
+    (image,) = pages(tmp_path / "scan.pdf")
+    assert (image.doubt, set(image.rgb)) == (None, {255})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pdfs.scanned(GREY, bytes(256), place=b"1 0 0 1 500 500"),
+        pdfs.scanned(GREY, b"\xff" * 256, content=b"1 1 1 rg 10 10 50 50 re f"),
+        pdfs.scanned(STENCIL, bytes(32), content=b"1 g"),
+        pdfs.scanned(GREY + b"/Filter/DCTDecode", b"\xff\xd8 and no more"),
+        pdfs.scanned(b"/Filter/JPXDecode", b"no image"),
+        pdfs.scanned(BITS + b"/Filter/JBIG2Decode", b"no image"),
+    ],
+)
+def test_an_image_that_is_lost_on_a_white_page_is_doubted(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "scan.pdf").write_bytes(data)
+    with pytest.warns(ImageWarning, match="draws all of it white"):
+        (image,) = pages(tmp_path / "scan.pdf")
+    assert set(image.rgb) == {255}
+
+
 @pytest.mark.parametrize("data", [pdfs.EMPTY, pdfs.BLACK])
 def test_a_page_that_is_meant_so_is_not_doubted(data, tmp_path):
     (tmp_path / "page.pdf").write_bytes(data)

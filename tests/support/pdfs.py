@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 
-def pdf(content: bytes, *, page: bytes = b"", catalog: bytes = b"") -> bytes:
+
+def pdf(
+    content: bytes, *, page: bytes = b"", catalog: bytes = b"", resources: bytes = b"", more: Sequence[bytes] = ()
+) -> bytes:
     """One page of 100x100 points.
 
     Args:
         content: operators that paint it.
-        page, catalog: further entries of these dictionaries.
+        page, catalog, resources: further entries of these dictionaries.
+        more: further objects, numbered from 5.
     """
     objects = [
         b"<</Type/Catalog/Pages 2 0 R" + catalog + b">>",
         b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 100 100]/Contents 4 0 R/Resources<<>>" + page + b">>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 100 100]/Contents 4 0 R/Resources<<%s>>%s>>" % (resources, page),
         b"<</Length %d>>stream\n%s\nendstream" % (len(content), content),
+        *more,
     ]
     body, places = b"%PDF-1.7\n", []
     for number, text in enumerate(objects, 1):
@@ -24,6 +30,23 @@ def pdf(content: bytes, *, page: bytes = b"", catalog: bytes = b"") -> bytes:
     head = b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
     return (
         body + head + table + b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % (len(objects) + 1, len(body))
+    )
+
+
+def scanned(entries: bytes, data: bytes, *, content: bytes = b"", place: bytes = b"100 0 0 100 0 0") -> bytes:
+    """A page with an image of 16x16 pixels.
+
+    Args:
+        entries: of the image's dictionary, without its size.
+        data: its stream.
+        content: operators before it is painted.
+        place: its matrix.
+    """
+    image = b"<</Type/XObject/Subtype/Image/Width 16/Height 16%s/Length %d>>stream\n%s\nendstream"
+    return pdf(
+        content + b" q " + place + b" cm /I Do Q",
+        resources=b"/XObject<</I 5 0 R>>",
+        more=[image % (entries, len(data), data)],
     )
 
 

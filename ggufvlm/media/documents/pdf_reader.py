@@ -26,6 +26,7 @@ _UNKNOWN_SECURITY = 5  # FPDF_ERR_SECURITY
 _NO_TEXT = ("Cc", "Co", "Cn", "Cs")  # controls, private use, not assigned, surrogates
 _MOST_LOST = 0.3
 _WHITE = b"\xff"
+_JBIG2 = "JBIG2Decode"  # where it is damaged PDFium gives white, and says nothing
 _XFA = 2  # FORMTYPE_XFA_FULL
 _COPY_AGAIN = "copy or download it again"
 
@@ -93,8 +94,8 @@ class PdfReader:
             return None
         import pypdfium2.raw as pdfium
 
-        n_objects = pdfium.FPDFPage_CountObjects(page.raw) + pdfium.FPDFPage_GetAnnotCount(page.raw)
-        return "there is something on the page, and PDFium draws all of it white" if n_objects > 0 else None
+        is_blank = pdfium.FPDFPage_GetAnnotCount(page.raw) <= 0 and all(map(_is_white, page.get_objects(max_depth=1)))
+        return None if is_blank else "there is something on the page, and PDFium draws all of it white"
 
     def text(self, number: int) -> str | None:
         """The text that a page carries besides its image, line by line; ``None`` if there is none that can be read.
@@ -122,6 +123,22 @@ class PdfReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _is_white(thing: Any) -> bool:
+    """Whether something on a page is an image of nothing but white, as that of an empty sheet in a scanner is."""
+    import pypdfium2
+    import pypdfium2.raw as pdfium
+
+    try:
+        if not isinstance(thing, pypdfium2.PdfImage) or _JBIG2 in thing.get_filters():
+            return False
+        facts, bitmap = thing.get_metadata(), thing.get_bitmap()
+    except pypdfium2.PdfiumError:  # it cannot be decoded
+        return False
+    pixels = bitmap.to_numpy()
+    is_stencil = facts.bits_per_pixel == 1 and facts.colorspace == pdfium.FPDF_COLORSPACE_UNKNOWN
+    return bool(pixels.max() == 0 if is_stencil else pixels.min() == _WHITE[0])
 
 
 def readable_text(layer: str) -> str | None:
