@@ -34,6 +34,7 @@ LIMITS = (1, 15, 16, 40, 63, 64, 100, 140, 192, 256, 300, 512, 777, 1024, 1790, 
 SHAPES = ((100, 100), (1200, 800), (800, 1201), (3000, 2000), (640, 128), (90, 450))
 EXTREME = ((1, 1), (1, 1000), (1000, 1), (1, 40), (20000, 10), (10, 20000), (3, 9000))
 pytestmark = pytest.mark.filterwarnings("ignore:--image-max-tokens:UserWarning")  # many limits here have no effect
+SLOW = pytest.mark.slow
 sides = st.floats(0, 4.4).map(lambda power: round(10**power))
 
 
@@ -76,7 +77,7 @@ def really(vlm: VLM, size: tuple[int, int]) -> int:
     return sum(piece.n_cells for piece in layout.layout(plan.width, plan.height).pieces if hasattr(piece, "n_cells"))
 
 
-@pytest.mark.parametrize("limit", [None, 1, 63, 100, 300, 1024, 10**9])
+@pytest.mark.parametrize("limit", [None, 100, 300, *(pytest.param(n, marks=SLOW) for n in (1, 63, 1024, 10**9))])
 @pytest.mark.parametrize("family", FILES)
 def test_libmtmd_makes_as_many_tokens_as_the_handler_says(family: str, limit: int | None) -> None:
     files = FILES[family]
@@ -91,7 +92,9 @@ def test_libmtmd_makes_as_many_tokens_as_the_handler_says(family: str, limit: in
             assert really(vlm, size) == n, size
 
 
-@pytest.mark.parametrize("tiles", range(1, 18))
+@pytest.mark.parametrize(
+    "tiles", [1, 5, 6, 12, *(pytest.param(n, marks=SLOW) for n in (2, 3, 4, *range(7, 18)) if n != 12)]
+)
 def test_grids_of_smolvlm_as_large_as_the_published_ones(tmp_path: Path, tiles: int) -> None:
     source = FILES["smolvlm"]
     header = read_header(source.mmproj)
@@ -106,7 +109,7 @@ def test_grids_of_smolvlm_as_large_as_the_published_ones(tmp_path: Path, tiles: 
             assert really(vlm, size) == n <= 16 * max(tiles, 2), size
 
 
-@pytest.mark.parametrize("least", [1, 300, 10**6])
+@pytest.mark.parametrize("least", [pytest.param(1, marks=SLOW), pytest.param(300, marks=SLOW), 10**6])
 @pytest.mark.parametrize("family", FILES)
 def test_a_least_number_of_tokens_beyond_the_family_s_bounds_loads(family: str, least: int) -> None:
     files = FILES[family]
@@ -115,7 +118,7 @@ def test_a_least_number_of_tokens_beyond_the_family_s_bounds_loads(family: str, 
         assert really(vlm, (300, 200)) == vlm.handler.n_tokens(300, 200)
 
 
-@pytest.mark.parametrize("limit", [None, 100])
+@pytest.mark.parametrize("limit", [None, pytest.param(100, marks=SLOW)])
 @pytest.mark.parametrize("family", FILES)
 def test_an_image_of_any_shape_is_seen_or_refused_by_name(family: str, limit: int | None) -> None:
     files = FILES[family]

@@ -86,7 +86,7 @@ def test_python_warns_and_asks_in_the_family_s_turns(bare: list[str], tmp_path: 
         ("describe blocks.png", 1),
         ("describe blocks.png --raw", 0),
         ("batch blocks.png again.png -o rows.jsonl", 1),
-        ("batch blocks.png again.png -o rows.jsonl --isolate", 1),
+        pytest.param("batch blocks.png again.png -o rows.jsonl --isolate", 1, marks=pytest.mark.slow),
         ("chat blocks.png", 1),
     ],
 )
