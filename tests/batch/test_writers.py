@@ -21,7 +21,7 @@ from ggufvlm.batch.journal.journal import Journal
 from ggufvlm.batch.journal.rows import COLUMNS, Row
 from ggufvlm.batch.outputs.gallery import write_gallery
 from ggufvlm.batch.outputs.sidecar import Sidecars, SidecarStyle
-from ggufvlm.batch.outputs.writers import find_writer, journal_path, parse_columns
+from ggufvlm.batch.outputs.writers import find_writer, journal_path, parse_columns, with_reasoning
 from ggufvlm.errors import OutputError, UsageError
 from ggufvlm.media.metadata.xmp import described, description, keywords
 from tests.batch.conftest import draw_scenes
@@ -81,6 +81,25 @@ def test_answers_come_first_and_columns_can_be_chosen(folder: Path, name: str) -
     assert everything[:3] == ["id", "answer", "path"]
     assert {*everything} == {*COLUMNS, "error_class", "error_text"} - {"error"}
     assert columns("error_text", "answer", "id") == ["error_text", "answer", "id"]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_thoughts_stand_behind_answers_on_request(folder: Path, name: str) -> None:
+    """Rows of an earlier run may have none."""
+    import pandas
+
+    rows = [ROWS[0] | {"reasoning": "It may be."}, *ROWS[1:]]
+    for wanted, expected in (
+        (with_reasoning(()), ["id", "answer", "reasoning", "path"]),
+        ((), ["id", "answer", "path"]),
+    ):
+        writer = find_writer(Path(name), columns=wanted)
+        assert writer is not None
+        writer(Path(name), iter(rows))
+        frame = pandas.read_parquet(name) if name.endswith("t") else pandas.read_csv(name)
+        assert list(frame.columns)[: len(expected)] == expected
+        assert list(frame.get("reasoning", default=[]))[:1] == ["It may be."][: "reasoning" in expected]
+    assert with_reasoning(("id", "answer")) == ("id", "answer", "reasoning")
 
 
 def test_columns_that_do_not_exist() -> None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import PIL.Image
+import pyarrow as pa
 import pytest
 
+from ggufvlm import VLM, Chat, EngineConfig, Question, detect, ocr
+from ggufvlm.spark.rows import SparkJob, answer_batches
+from tests.support.clips import write_clip
 from tests.support.program import run_program
 from tests.support.scripted_models import PROJECTOR, write_script
 
@@ -109,3 +115,105 @@ def test_a_chat_goes_on_without_thoughts(tmp_path: Path) -> None:
     saved = json.loads((tmp_path / "chat.json").read_text())
     assert [turn["answer"] for turn in saved["turns"]][1:] == [ANSWER, ANSWER] if "turns" in saved else thoughtful
     assert result.stderr.count(THOUGHT) == 1
+
+
+def test_rows_have_thoughts_on_request_only(tmp_path: Path) -> None:
+    for name in ("a.png", "same.png"):
+        (tmp_path / name).write_bytes(IMAGE.read_bytes())
+    batch = ("batch", "a.png", "same.png", *scripted(tmp_path, "nemotron_nano_v2"), "-q", "-o", "-")
+    plain = list(map(json.loads, run(tmp_path, *batch).stdout.splitlines()))
+    assert [row["answer"] for row in plain] == [ANSWER] * 2
+    assert not any("reasoning" in row or "It may" in str(row) for row in plain)
+    asked = list(map(json.loads, run(tmp_path, *batch, "--reasoning").stdout.splitlines()))
+    assert [(row["answer"], row["reasoning"]) for row in asked] == [(ANSWER, THOUGHT)] * 2
+
+
+def test_a_column_is_a_request_and_the_next_run_drops_it(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(IMAGE.read_bytes())
+    batch = ("batch", "a.png", *scripted(tmp_path, "nemotron_nano_v2"), "-q", "-o", "out.csv")
+    assert run(tmp_path, *batch, "--columns", "reasoning,id").returncode == 0
+    assert (tmp_path / "out.csv").read_text() == f'reasoning,id\n"{THOUGHT}",a.png\n'
+    assert run(tmp_path, *batch).returncode == 0
+    assert "It may" not in (tmp_path / "out.csv").read_text()
+
+
+# -- what other commands and functions give of a model that always thinks
+
+BOX = '[{"bbox_2d": [%d, 20, 110, 130], "label": "%s"}]'
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("alt", "page.html"),
+        ("ocr", "a.png", "--json"),
+        ("describe", "clip.mp4", "--window", "2s", "--frames", "1"),
+    ],
+)
+def test_no_command_prints_thoughts(command: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(IMAGE.read_bytes())
+    (tmp_path / "page.html").write_text('<img src="a.png">')
+    if "clip.mp4" in command:
+        sheet = PIL.Image.open(IMAGE).convert("RGB")
+        write_clip(tmp_path / "clip.mp4", [(0, sheet)], 4)
+    result = run(tmp_path, *command, *scripted(tmp_path, "nemotron_nano_v2"))
+    assert result.returncode == 0, result.stderr
+    assert ANSWER in result.stdout
+    found = result.stdout + result.stderr
+    assert not any(word in found for word in ("It may", "think>", "I see red"))
+
+
+def test_compare_prints_no_thoughts(tmp_path: Path) -> None:
+    models = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        _, model, _, projector = scripted(tmp_path / name, "nemotron_nano_v2")
+        shutil.copy(projector, tmp_path / name / "mmproj-F16.gguf")
+        models += ["-m", str(Path(model).parent)]
+    result = run(tmp_path, "compare", str(IMAGE), "What is it?", *models)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count(ANSWER) == 2
+    assert "It may" not in result.stdout + result.stderr
+
+
+def test_boxes_are_those_of_the_answer(tmp_path: Path) -> None:
+    template = (TEMPLATES / "nemotron_nano_v2.jinja").read_text(encoding="utf-8")
+    script = f"Maybe {BOX % (60, 'no')}?</think>\n\n{BOX % (10, 'a red square')}"
+    path = write_script(tmp_path / "a.gguf", script, template=template, added=("<think>", "</think>"))
+    with VLM.load(str(path), str(PROJECTOR)) as vlm:
+        found = detect(vlm, IMAGE)
+    assert [box.label for box in found.boxes] == ["a red square"]
+
+
+def test_python_and_spark_have_answers_without_thoughts(tmp_path: Path) -> None:
+    _, model, _, projector = scripted(tmp_path, "nemotron_nano_v2")
+    with VLM.load(model, projector) as vlm:
+        answer = vlm.describe(IMAGE, "What is it?")
+        assert (str(answer), answer.text, answer.reasoning) == (ANSWER, ANSWER, THOUGHT)
+        messages = [{"role": "user", "content": [{"type": "image", "path": IMAGE}, {"type": "text", "text": "Hm?"}]}]
+        thoughts: list[str] = []
+        stream = vlm.stream(messages)
+        stream.on_thought = thoughts.append
+        assert ("".join(stream), "".join(thoughts)) == (ANSWER, THOUGHT)
+        assert [result.answer.text for result in vlm.map([Question(images=IMAGE, prompt="Hm?")]) if result.answer] == [
+            ANSWER
+        ]
+        assert Chat(vlm).send("What is it?", [IMAGE]).text == ANSWER
+        assert [page.text for page in ocr(vlm, IMAGE)] == [ANSWER]
+    job = SparkJob(
+        image_col="image",
+        prompt_col=None,
+        output_col="answer",
+        error_col="error",
+        model=model,
+        mmproj=projector,
+        config=EngineConfig(),
+        sampling={},
+        prompt="Hm?",
+        system=None,
+        n_ahead=None,
+        as_annotations=False,
+    )
+    batch = pa.RecordBatch.from_pydict({"image": [IMAGE.read_bytes()]})
+    (found,) = answer_batches(iter([batch]), job)
+    assert found.column("answer").to_pylist() == [ANSWER]

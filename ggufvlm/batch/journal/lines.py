@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from ggufvlm.batch.journal.rows import COLUMNS, NEWER, Row
+from ggufvlm.batch.journal.rows import COLUMNS, NEWER, ON_REQUEST, Row
 
 _OLDER = COLUMNS.keys() - NEWER
 _HASH = re.compile("[0-9a-f]{64}")
@@ -44,7 +44,7 @@ def is_json(line: bytes) -> bool:
 def _is_row(row: Any) -> bool:
     if not isinstance(row, dict) or not row.keys() >= _OLDER or len(row.keys() & NEWER) not in (0, len(NEWER)):
         return False
-    for name, kind in COLUMNS.items():
+    for name, kind in (COLUMNS | ON_REQUEST).items():
         value = row.get(name)
         if value is not None and type(value) is not kind and not _fits(value, kind):
             return False

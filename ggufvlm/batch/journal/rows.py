@@ -50,6 +50,9 @@ COLUMNS: dict[str, type] = {
 document saw.
 """
 
+ON_REQUEST: dict[str, type] = {"reasoning": str}
+"""Columns of rows that are asked for: what the model thought."""
+
 NEWER = frozenset({"page", "time", "parts"})
 """Columns that rows of earlier versions do not have."""
 

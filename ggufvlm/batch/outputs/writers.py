@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ggufvlm.batch.item import shown
 from ggufvlm.batch.journal.durable_write import as_output_error
-from ggufvlm.batch.journal.rows import COLUMNS, Row
+from ggufvlm.batch.journal.rows import COLUMNS, ON_REQUEST, Row
 from ggufvlm.errors import MissingExtra, UsageError
 from ggufvlm.files import replacing_durably
 
@@ -28,6 +28,8 @@ _FLAT_COLUMNS: dict[str, type] = {
 }
 """The columns of formats without values inside values, answers first: the error of a row takes two."""
 
+_KNOWN_COLUMNS = _FLAT_COLUMNS | ON_REQUEST
+
 _ROWS_AT_A_TIME = 5_000
 _FORMULA = frozenset("=+-@\t\r")
 """Spreadsheets take a cell that begins so for a formula (OWASP, CSV Injection)."""
@@ -40,13 +42,21 @@ def parse_columns(given: str) -> tuple[str, ...]:
         UsageError: none, or one that does not exist.
     """
     names = tuple(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
-    unknown = next((name for name in names if name not in _FLAT_COLUMNS), None)
+    unknown = next((name for name in names if name not in _KNOWN_COLUMNS), None)
     if unknown is None and names:
         return names
-    close = get_close_matches(unknown or "", _FLAT_COLUMNS, n=1)
-    there = ", ".join(_FLAT_COLUMNS)
+    close = get_close_matches(unknown or "", _KNOWN_COLUMNS, n=1)
+    there = ", ".join(_KNOWN_COLUMNS)
     hint = f"did you mean {close[0]}?" if close else f"there are: {there}"
     raise UsageError(f"--columns {given}: no column {unknown!r}" if unknown else "--columns: none is named", hint=hint)
+
+
+def with_reasoning(columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a run that is to keep thoughts: those that were chosen, or all, with thoughts behind answers."""
+    if columns:
+        return tuple(dict.fromkeys((*columns, *ON_REQUEST)))
+    first, second, *others = _FLAT_COLUMNS
+    return first, second, *ON_REQUEST, *others
 
 
 def write_csv(path: Path, rows: Iterable[Row], *, safe: bool = False, columns: Sequence[str] = ()) -> None:
@@ -98,7 +108,7 @@ def write_parquet(path: Path, rows: Iterable[Row], *, columns: Sequence[str] = (
     import pyarrow.parquet as pq
 
     types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-    schema = pa.schema([(name, types[_FLAT_COLUMNS[name]]) for name in columns or _FLAT_COLUMNS])
+    schema = pa.schema([(name, types[_KNOWN_COLUMNS[name]]) for name in columns or _FLAT_COLUMNS])
     remaining = map(_flat, rows)
     with (
         as_output_error(shown(path)),
@@ -158,5 +168,5 @@ def _require_pyarrow() -> None:
 def _flat(row: Row) -> Row:
     """The row with its error in two columns."""
     error = row["error"] or {"class": None, "text": None}
-    values = {name: row[name] for name in _FLAT_COLUMNS if name in row}
+    values = {name: row[name] for name in _KNOWN_COLUMNS if name in row}
     return values | {"error_class": error["class"], "error_text": error["text"]}

@@ -41,6 +41,7 @@ class RowTask:
         n_retries: how far up the ladder an answer goes that is a repetition loop.
         max_errors: end the run after so many rows with errors.
         window: inputs that are read ahead of the engine.
+        keeps_reasoning: rows have what the model thought, too.
     """
 
     template: Template
@@ -49,6 +50,7 @@ class RowTask:
     n_retries: int = len(LADDER)
     max_errors: int | None = None
     window: int = 6
+    keeps_reasoning: bool = False
 
 
 @dataclass(slots=True)
@@ -270,7 +272,8 @@ class BatchRun:
                 answer = answer.fitted(constraint)
             except EngineError as error:
                 return failed(opened.looked.item, error, self._identity, opened.asked)
-        return answered(opened.looked.item, opened.asked, answer, self._identity, opened.retries)
+        row = answered(opened.looked.item, opened.asked, answer, self._identity, opened.retries)
+        return row | {"reasoning": answer.reasoning}
 
     def _close(self, key: str, row: Row) -> None:
         opened = self._open.pop(key)
@@ -283,6 +286,10 @@ class BatchRun:
         self._write(looked.item, same_answer(looked.item, row, looked.asked.file_ids), copied=True)
 
     def _write(self, item: Item, row: Row, *, copied: bool = False) -> None:
+        if self._task.keeps_reasoning:
+            row.setdefault("reasoning", None)
+        else:
+            row.pop("reasoning", None)
         self._journal.append(row)
         if row["error"] is not None:
             self.progress.errors += 1

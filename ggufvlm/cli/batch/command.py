@@ -155,6 +155,7 @@ def _task(asked: PromptOptions, preset: Preset | None, rows: RowOptions, running
         n_retries=running.retries,
         max_errors=rows.max_errors,
         window=running.slots + 2,
+        keeps_reasoning=rows.reasoning or "reasoning" in _named_columns(rows),
     )
 
 
@@ -229,7 +230,6 @@ def _session(
     sidecar: SidecarStyle | None,
     embed: EmbedStyle | None,
 ) -> Session:
-    from ggufvlm.batch.outputs.writers import parse_columns
     from ggufvlm.batch.run.session import OutputSettings, Session
 
     if rows.out is None:
@@ -243,9 +243,23 @@ def _session(
         embed=embed,
         html=rows.html,
         csv_safe=rows.csv_safe,
-        columns=parse_columns(rows.columns) if rows.columns is not None else (),
+        columns=_columns(rows, rows.out),
     )
     return Session(given, task, engine, output)
+
+
+def _columns(rows: RowOptions, out: Path) -> tuple[str, ...]:
+    """Of CSV, TSV and Parquet; nothing stands for all that rows usually have."""
+    from ggufvlm.batch.outputs.writers import find_writer, with_reasoning
+
+    columns = _named_columns(rows)
+    return with_reasoning(columns) if rows.reasoning and find_writer(out) is not None else columns
+
+
+def _named_columns(rows: RowOptions) -> tuple[str, ...]:
+    from ggufvlm.batch.outputs.writers import parse_columns
+
+    return parse_columns(rows.columns) if rows.columns is not None else ()
 
 
 def _run(session: Session, engine: EngineSettings, given: Inputs, rows: RowOptions, output: OutputOptions) -> bool:

@@ -140,6 +140,9 @@ class RowOptions:
         str | None,
         option("--columns", help="Columns of CSV, TSV and Parquet. [all, answers first]", metavar="id,answer,..."),
     ] = None
+    reasoning: Annotated[
+        bool, option("--reasoning", help="A column of what the model thought before it answered (--think).")
+    ] = False
     html: Annotated[Path | None, option("--html", help="Make a gallery page, too.", metavar="FILE")] = None
     json_progress: Annotated[bool, option("--json-progress", help="Progress as JSON lines on stderr.")] = False
     max_errors: Annotated[int | None, option("--max-errors", help="Stop after so many errors.", min=1)] = None
