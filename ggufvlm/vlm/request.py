@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, cast
 
 from ggufvlm.config import SamplingParams
 from ggufvlm.engine.request import ImagePart, OriginalImage, Part, Request, TextPart, TokensPart
+from ggufvlm.engine.thoughts import ThoughtMarks
 from ggufvlm.errors import UsageError
 from ggufvlm.families import ChatHandler, Message, PlainHandler, read_messages
 from ggufvlm.families.behind_answer import rendered_behind_answer
@@ -101,6 +102,13 @@ def question(images: Sequence[Image], prompt: str, system: str | None = None) ->
     return [Message("system", (system,)), *messages] if system else messages
 
 
+def closed(thoughts: ThoughtMarks | None) -> list[TextPart]:
+    """What stands between a prompt and the text of an answer: the end of a thought that the prompt leaves open."""
+    if thoughts is None or not thoughts.is_open:
+        return []
+    return [TextPart(f"\n{thoughts.closing}\n\n", trusted=True)]
+
+
 def require_text(name: str, text: object) -> None:
     """Refuse what is no text, by its name.
 
@@ -163,8 +171,7 @@ class RequestBuilder:
             for item in rendered
         ]
         if said + prefill:
-            if thoughts is not None and thoughts.is_open:  # what is given is the answer
-                parts.append(TextPart(f"\n{thoughts.closing}\n\n", trusted=True))
+            parts += closed(thoughts)  # what is given is the answer
             parts.append(TextPart(said + prefill))
             thoughts = None
         add_special = self._adds_special(parts)  # may put the begin token in front of them

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ggufvlm.engine.task import Output
 from ggufvlm.errors import UsageError
+from ggufvlm.vlm.request import closed
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -68,6 +69,7 @@ def score(
     if not all(continuations):
         raise UsageError("an answer to be scored must not be empty")
     request = vlm.build_request(messages, images=images, max_tokens=-1, stop=(), constraint=None, logprobs=None)
+    request = replace(request, parts=(*request.parts, *closed(request.thoughts)), thoughts=None)
     outputs: Outputs = queue.SimpleQueue()
     pending = [vlm.submit(replace(request, continuation=continuation), outputs) for continuation in continuations]
     try:

@@ -11,7 +11,8 @@ import PIL.Image
 import pyarrow as pa
 import pytest
 
-from ggufvlm import VLM, Chat, EngineConfig, Question, detect, ocr
+from ggufvlm import VLM, Chat, EngineConfig, Question, classify, detect, ocr
+from ggufvlm.engine.request import TextPart
 from ggufvlm.spark.rows import SparkJob, answer_batches
 from tests.support.clips import write_clip
 from tests.support.program import run_program
@@ -183,6 +184,18 @@ def test_boxes_are_those_of_the_answer(tmp_path: Path) -> None:
     with VLM.load(str(path), str(PROJECTOR)) as vlm:
         found = detect(vlm, IMAGE)
     assert [box.label for box in found.boxes] == ["a red square"]
+
+
+def test_labels_are_scored_as_answers_and_not_as_thoughts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The template of this model leaves a thought open behind the prompt."""
+    _, model, _, projector = scripted(tmp_path, "nemotron_nano_v2")
+    with VLM.load(model, projector) as vlm:
+        submit, asked = vlm.submit, []
+        monkeypatch.setattr(vlm, "submit", lambda request, *more: asked.append(request) or submit(request, *more))
+        assert {one.label for one in classify(vlm, IMAGE, ["red", "blue"]).classes} == {"red", "blue"}
+    prompts = ["".join(part.text for part in request.parts if isinstance(part, TextPart)) for request in asked]
+    assert prompts
+    assert all(prompt.rstrip().endswith("</think>") and prompt.count("<think>") == 1 for prompt in prompts)
 
 
 def test_python_and_spark_have_answers_without_thoughts(tmp_path: Path) -> None:
