@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 from ggufvlm.engine.request import TextPart
 from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.families.messages import Message
+from ggufvlm.families.shown import ImageStyle
 from ggufvlm.families.sizes import shrunk
-from ggufvlm.families.template import ImageStyle, SpecialTokens, render
+from ggufvlm.families.template import SpecialTokens, render
 from ggufvlm.families.templates import BUILTIN_TEMPLATES
-from ggufvlm.families.thinking import Thinking, ThinkingStyle, find_thinking
+from ggufvlm.families.thinking import Thinking, find_thinking
+from ggufvlm.families.thinking_styles import ThinkingStyle
 from ggufvlm.media import Image, ImagePlan, Resample
 
 
@@ -23,6 +25,7 @@ class ModelFacts:
     Attributes:
         name, family: what the model and its family are called.
         template: the GGUF's Jinja source, ``None`` if it has none.
+        tool_template: the GGUF's template for dialogues with tools, if it has one of its own for them.
         builtin_template: name of the built-in template to use in place of the GGUF's.
         turns: Jinja source of the family's own template, where it is known.
         tokens: begin and end of a sequence.
@@ -44,6 +47,7 @@ class ModelFacts:
     name: str = "model"
     family: str = "a family that is not known"
     template: str | None = None
+    tool_template: str | None = None
     builtin_template: str | None = None
     turns: str | None = None
     tokens: SpecialTokens = field(default_factory=SpecialTokens)
@@ -117,12 +121,20 @@ class ChatHandler:
         own = self.facts.template if self.facts.builtin_template is None else None
         return find_thinking(own, self.facts.thinks)
 
-    def render(self, messages: Sequence[Message], told: Mapping[str, Any] | None = None) -> list[TextPart | Image]:
+    def render(
+        self,
+        messages: Sequence[Message],
+        told: Mapping[str, Any] | None = None,
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> list[TextPart | Image]:
         """The prompt of a dialogue, up to where the answer begins. Images stay where the user put them.
 
         Args:
             messages: the dialogue.
             told: variables of the template, such as those of :meth:`Thinking.variables`.
+            tools: what the assistant may call, as Transformers has them; where the file has a template for them, that
+                is taken.
 
         Raises: UsageError, ModelError: see :func:`~ggufvlm.families.template.render`.
         """
@@ -131,10 +143,12 @@ class ChatHandler:
             if name not in BUILTIN_TEMPLATES:
                 known = ", ".join(BUILTIN_TEMPLATES)
                 raise UsageError(f"there is no built-in chat template {name!r}", hint=f"known: {known}")
-            return render(BUILTIN_TEMPLATES[name], messages, facts.tokens, image_type="image", told=told)
-        if facts.template is not None:
-            return render(facts.template, messages, facts.tokens, images=self.images, told=told)
-        return render(facts.turns or BUILTIN_TEMPLATES["chatml"], messages, facts.tokens, image_type="image", told=told)
+            return render(BUILTIN_TEMPLATES[name], messages, facts.tokens, image_type="image", told=told, tools=tools)
+        own = facts.tool_template if tools and facts.tool_template is not None else facts.template
+        if own is not None:
+            return render(own, messages, facts.tokens, images=self.images, told=told, tools=tools)
+        source = facts.turns or BUILTIN_TEMPLATES["chatml"]
+        return render(source, messages, facts.tokens, image_type="image", told=told, tools=tools)
 
     @property
     def token_bounds(self) -> tuple[int, int] | None:

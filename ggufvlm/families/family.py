@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ggufvlm.families.base import ChatHandler
 from ggufvlm.families.convention import Convention
 from ggufvlm.families.pages import GENERAL, PagePrompts
-from ggufvlm.families.thinking import ThinkingStyle
+from ggufvlm.families.thinking_styles import ThinkingStyle
 
 SCALE_FACTOR, MERGE_SIZE = "clip.vision.projector.scale_factor", "clip.vision.spatial_merge_size"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ggufvlm.families.base import ChatHandler
 from ggufvlm.families.convention import Convention
 from ggufvlm.families.family import SCALE_FACTOR, CanvasRule, Family
-from ggufvlm.families.template import ImageStyle
+from ggufvlm.families.shown import ImageStyle
 from ggufvlm.families.templates import SHOW
 
 _SQUARE = 896
@@ -28,6 +28,12 @@ class Gemma3Handler(ChatHandler):
 
     def n_tokens(self, width: int, height: int) -> int | None:
         return ((self.facts.image_size or _SQUARE) // self.factor) ** 2
+
+
+class Gemma4Handler(ChatHandler):
+    """Takes images as they are."""
+
+    images = ImageStyle(word="<|image|>")
 
 
 # ai.google.dev, Gemma's vision page, and Gemini's on images; for Gemma 3 a reply of Google's ("likely")
@@ -75,6 +81,7 @@ FAMILIES = (
     Family(
         name="Gemma 4",
         projectors=("gemma4v", "gemma4uv"),
+        handler=Gemma4Handler,
         word="gemma",
         turns=_TURNS_4,
         canvas=CanvasRule(3, SCALE_FACTOR, (70, 1120)),

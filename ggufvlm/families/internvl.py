@@ -5,7 +5,7 @@ from __future__ import annotations
 from ggufvlm.families.base import ChatHandler
 from ggufvlm.families.convention import REFERENCE_CONTROL, REFERENCE_EVERYTHING, REFERENCE_LABELLED, Convention
 from ggufvlm.families.family import Family
-from ggufvlm.families.template import ImageStyle
+from ggufvlm.families.shown import ImageStyle
 from ggufvlm.families.templates import IMAGE_LINE, chatml
 from ggufvlm.families.tiles import nearest_grid, with_overview
 

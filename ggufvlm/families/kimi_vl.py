@@ -7,7 +7,7 @@ from dataclasses import replace
 from ggufvlm.families.convention import Convention
 from ggufvlm.families.family import SCALE_FACTOR, CanvasRule, Family
 from ggufvlm.families.templates import SHOW
-from ggufvlm.families.thinking import ThinkingStyle
+from ggufvlm.families.thinking_styles import ThinkingStyle
 
 # MoonshotAI/Kimi-VL#56; the questions are those of LFM2.5-VL's model card, from memory
 _BOXES = Convention(

@@ -6,6 +6,7 @@ import math
 
 from ggufvlm.families.base import ChatHandler
 from ggufvlm.families.family import Family
+from ggufvlm.families.shown import ImageStyle
 from ggufvlm.families.sizes import kept_within
 from ggufvlm.families.templates import chatml
 from ggufvlm.families.tiles import nearest_grid
@@ -22,6 +23,7 @@ class Lfm2VLHandler(ChatHandler):
     thumbnail, above which it cuts an image the sooner.
     """
 
+    images = ImageStyle(word="<image>")
     resample = "bilinear"
 
     def target_size(self, width: int, height: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import Any
 from ggufvlm.errors import UsageError
 from ggufvlm.media import Image
 
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "user", "assistant", "tool")
 Load = Callable[[Any], Image]
 MAX_MESSAGES, MAX_ITEMS = 4096, 16384
 """Of a dialogue, and texts and images of all its messages. Templates and tokenizers take time for empty ones too."""
@@ -17,15 +17,28 @@ MAX_MESSAGES, MAX_ITEMS = 4096, 16384
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. ``content`` keeps texts and images in the order in which they were given."""
+    """One turn.
+
+    Attributes:
+        role: whose it is.
+        content: texts and images in the order in which they were given.
+        reasoning: what the assistant thought before its answer; the template decides whether it is shown.
+        tool_calls: of the assistant, as Transformers has them:
+            ``{"type": "function", "id": ..., "function": {"name": ..., "arguments": {...}}}``.
+        tool_call_id, name: of a tool's result: the call that it answers, and the tool.
+    """
 
     role: str
     content: tuple[str | Image, ...]
+    reasoning: str = ""
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    tool_call_id: str = ""
+    name: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.role, str) or self.role not in ROLES:
             raise UsageError(f"a message has the role {self.role!r}; it must be one of {', '.join(ROLES)}")
-        if self.role != "user" and any(isinstance(item, Image) for item in self.content):
+        if self.role not in ("user", "tool") and any(isinstance(item, Image) for item in self.content):
             raise UsageError(f"a {self.role} message cannot hold an image")
 
     @property
@@ -72,12 +85,14 @@ def read_messages(messages: Iterable[Mapping[str, Any]], load: Load, images: Seq
 def _read_message(message: Mapping[str, Any], load: Load, spare: Iterator[Any]) -> Message:
     if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
         raise UsageError("a message needs a role and a content")
-    role, content = message["role"], message["content"]
+    role, content, reasoning = message["role"], message["content"], message.get("reasoning_content")
+    if not isinstance(reasoning or "", str):
+        raise UsageError("a message's reasoning_content must be a text")
     if isinstance(content, str):
-        return Message(role, (content,))
+        return Message(role, (content,), reasoning or "")
     if not isinstance(content, (list, tuple)):
         raise UsageError("a message's content must be a text or a list")
-    return Message(role, tuple(_read_item(item, load, spare) for item in content))
+    return Message(role, tuple(_read_item(item, load, spare) for item in content), reasoning or "")
 
 
 def _read_item(item: Any, load: Load, spare: Iterator[Any]) -> str | Image:

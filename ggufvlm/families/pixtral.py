@@ -6,6 +6,7 @@ import math
 
 from ggufvlm.families.base import DEFAULT_MAX_TOKENS, ChatHandler
 from ggufvlm.families.family import Family
+from ggufvlm.families.shown import ImageStyle
 from ggufvlm.families.sizes import kept_within
 from ggufvlm.families.templates import SHOW
 
@@ -31,6 +32,8 @@ def round_up(width: int, height: int, *, factor: int, longest_edge: int) -> tupl
 
 class PixtralHandler(ChatHandler):
     """Resizes as the reference does, before libmtmd, which would round to the nearest and put black bars beside."""
+
+    images = ImageStyle(word="[IMG]")
 
     def target_size(self, width: int, height: int) -> tuple[int, int]:
         factor = self.factor

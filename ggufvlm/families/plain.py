@@ -24,7 +24,13 @@ class PlainHandler(ChatHandler):
     def thinking(self) -> Thinking:
         return Thinking(style=None)
 
-    def render(self, messages: Sequence[Message], told: Mapping[str, Any] | None = None) -> list[TextPart | Image]:
+    def render(
+        self,
+        messages: Sequence[Message],
+        told: Mapping[str, Any] | None = None,
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> list[TextPart | Image]:
         items = [item for message in messages for item in message.content if item]
         parts: list[TextPart | Image] = []
         for item in items:

@@ -9,6 +9,7 @@ from ggufvlm.errors import ImageError
 from ggufvlm.families.base import DEFAULT_MAX_TOKENS, ChatHandler
 from ggufvlm.families.convention import Convention
 from ggufvlm.families.family import Family
+from ggufvlm.families.shown import ImageStyle
 from ggufvlm.families.sizes import kept_within
 from ggufvlm.families.templates import chatml
 
@@ -51,6 +52,7 @@ def smart_resize(width: int, height: int, *, factor: int, min_pixels: int, max_p
 class QwenVLHandler(ChatHandler):
     """Resizes as the reference does, before libmtmd, which would letterbox with black bars."""
 
+    images = ImageStyle(word="<|vision_start|><|image_pad|><|vision_end|>")
     default_min_tokens: ClassVar[int] = 4
 
     def target_size(self, width: int, height: int) -> tuple[int, int]:

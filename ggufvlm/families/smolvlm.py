@@ -6,7 +6,7 @@ import math
 
 from ggufvlm.families.base import ChatHandler
 from ggufvlm.families.family import Family
-from ggufvlm.families.template import ImageStyle
+from ggufvlm.families.shown import ImageStyle
 from ggufvlm.families.templates import SHOW
 from ggufvlm.media import ImagePlan
 

@@ -15,16 +15,20 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from jinja2 import Template, nodes, pass_context, pass_eval_context
+from jinja2 import Environment, Template, nodes, pass_context, pass_eval_context
 from jinja2.exceptions import SecurityError
-from jinja2.ext import loopcontrols
-from jinja2.filters import do_join
+from jinja2.ext import Extension, loopcontrols
+from jinja2.filters import do_join, do_mark_safe
 from jinja2.nodes import EvalContext
+from jinja2.parser import Parser
 from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
+from jinja2.visitor import NodeTransformer
 
+from ggufvlm.families.hidden_text import Alphabet, HiddenText, holds_hidden, require_printable
 from ggufvlm.families.template_costs import (
+    CHARACTERS_PER_UNIT,
     ENDLESS,
     TooMuch,
     cost_of_call,
@@ -44,14 +48,17 @@ MAX_SOURCE = 200_000
 
 _UNITS, _UNITS_PER_MESSAGE = 3_000_000, 1500
 """Of one render; a million takes some tenths of a second. Templates of real models take 100 to 400 for a message."""
+_LOOKS = 30  # at each text of a dialogue
 _CALL, _ITEM = 20, 4
-_TICK, _WEIGH, _COPY = "tick!", "weigh!", "copy!"  # filters that no template can name
+_TICK, _WEIGH, _COPY, _JOIN = "tick!", "weigh!", "copy!", "join!"  # filters that no template can name
 
 _MISSING_FILTERS = (
     *("batch", "center", "filesizeformat", "pprint", "random", "slice", "striptags", "urlize", "wordwrap", "xmlattr"),
 )
 """No chat template uses them, and each would need a bound of its own."""
 _CHEAP_FILTERS = ("abs", "attr", "count", "d", "default", "first", "items", "last", "length", "safe")
+_FILTERS_OF_PLAIN_TEXT = ("e", "escape", "float", "forceescape", "int", "title", "truncate", "urlencode", "wordcount")
+"""They would take the characters that stand for others for the text."""
 _SHALLOW_FILTERS = ("list", "map", "reject", "rejectattr", "reverse", "select", "selectattr")
 _COMPARISONS = (
     *("!=", "<", "<=", "==", ">", ">=", "eq", "equalto", "ge", "greaterthan", "gt", "in", "le", "lessthan", "lt", "ne"),
@@ -75,7 +82,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         super().__init__(
             trim_blocks=True,
             lstrip_blocks=True,
-            extensions=[loopcontrols],
+            extensions=[loopcontrols, _Generation],
             optimized=False,  # constants would be computed while nobody counts
             finalize=_weigh_printed,
         )
@@ -91,10 +98,12 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             "format": self._before(cost_of_format, filters["format"]),
             "round": self._before(cost_of_round, filters["round"]),
             "join": self._join,
+            "safe": self._safe,
         }
+        own |= {name: self._of_plain_text(filters[name]) for name in _FILTERS_OF_PLAIN_TEXT}
         known = {**filters, **own}
         self.filters = {name: self._bounded(name, known[name]) for name in known if name not in _MISSING_FILTERS}
-        self.filters |= {_TICK: self._tick, _WEIGH: self._weigh, _COPY: self._paid}
+        self.filters |= {_TICK: self._tick, _WEIGH: self._weigh, _COPY: self._paid, _JOIN: self._joined}
         for name in _COMPARISONS:
             self.tests[name] = self._bounded(name, tests[name])
 
@@ -119,17 +128,30 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def _require_short(self, source: str) -> None:
         if len(source) > MAX_SOURCE:
             raise TooMuch(f"it is longer than {MAX_SOURCE} characters")
-        self._budget.left = _UNITS
+        self._budget.left, self._budget.alphabet = _UNITS, Alphabet()
 
-    def rendered(self, template: Template, names: dict[str, Any]) -> str:
+    def rendered(self, template: Template, names: dict[str, Any], alphabet: Alphabet, n_characters: int = 0) -> str:
         """What a template makes of what it is given, ``messages`` among it.
+
+        Args:
+            template: a compiled one.
+            names: what it is given.
+            alphabet: of the texts that are hidden in it.
+            n_characters: how long these are.
 
         Raises:
             TooMuch: more than any real template.
             Exception: whatever the template does wrong.
         """
-        self._budget.left = min(_UNITS + _UNITS_PER_MESSAGE * len(names["messages"]), ENDLESS)
+        units = min(_UNITS + _UNITS_PER_MESSAGE * len(names["messages"]), ENDLESS)
+        self._budget.left = units + _LOOKS * n_characters // CHARACTERS_PER_UNIT
+        self._budget.alphabet = alphabet
         return template.render(names)
+
+    @property
+    def _alphabet(self) -> Alphabet:
+        found: Alphabet = self._budget.alphabet
+        return found
 
     # -- paying
 
@@ -151,7 +173,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         if isinstance(made, Iterator):
             return self._each_paid(made)
         self.spend(size_of_made(made))
-        return made
+        return self._alphabet.kept(made) if type(made) is str else made
 
     def _each_paid(self, items: Iterator[Any]) -> Iterator[Any]:
         for item in items:
@@ -190,7 +212,10 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         for piece in pieces:
             self.spend(size(piece))
             kept.append(piece)
-        return "".join(kept)
+        return self._alphabet.kept("".join(kept))
+
+    def _joined(self, values: list[Any]) -> str:
+        return self.concat(map(str, values))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """An operator between two values."""
@@ -221,9 +246,30 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     # -- filters of our own
 
     def _replace(self, text: Any, old: Any, new: Any, count: int | None = None) -> str:
-        whole, before, after = str(text), str(old), str(new)
+        whole, before, after = (item if isinstance(item, str) else str(item) for item in (text, old, new))
         self.spend(cost_of_replace(whole, before, after))
         return whole.replace(before, after, -1 if count is None else count)
+
+    def _safe(self, value: Any) -> Any:
+        return value if isinstance(value, HiddenText) else do_mark_safe(value)
+
+    def _of_plain_text(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def hiding(*args: Any, **kwargs: Any) -> Any:
+            if not any(isinstance(value, HiddenText) for value in args):
+                return function(*args, **kwargs)
+            made = function(*map(self._read_all, args), **kwargs)
+            return self._alphabet.hide(str(made)) if isinstance(made, str) else made
+
+        return hiding
+
+    def _read_all(self, value: Any) -> Any:
+        """A value with its texts as they are. It is for what hides them again."""
+        if isinstance(value, str):
+            return self._alphabet.read(value)
+        if isinstance(value, dict):
+            return {self._read_all(key): self._read_all(item) for key, item in require_printable(value).items()}
+        return [self._read_all(item) for item in value] if isinstance(value, (list, tuple)) else value
 
     @pass_eval_context
     def _join(self, eval_context: EvalContext, value: Any, d: Any = "", attribute: Any = None) -> str:
@@ -242,7 +288,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         if indent is not None and not 0 <= indent <= 16:
             raise SecurityError("tojson is indented too far")
         encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-        return self.concat(encoder.iterencode(value))
+        text = self.concat(encoder.iterencode(self._read_all(value)))
+        return self._alphabet.hide(text) if holds_hidden(value) else text
 
 
 @pass_context  # also keeps Jinja from computing constants while it compiles
@@ -274,13 +321,33 @@ def _add_bounds(template: nodes.Template) -> None:
             node.expr = _filtered(_WEIGH, node.expr)
             for operand in node.ops:
                 operand.expr = _filtered(_WEIGH, operand.expr)
-        elif isinstance(node, nodes.Concat):
-            node.nodes = [_filtered(_WEIGH, part) for part in node.nodes]
         elif isinstance(node, nodes.Pair):
             node.key = _filtered(_WEIGH, node.key)
         elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
             node.node = _filtered(_COPY, node.node)
+    _Joining().visit(template)
     template.set_lineno(1)
+
+
+class _Joining(NodeTransformer):
+    """Lets the environment join what ``~`` joins."""
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:  # noqa: N802 - as Jinja calls it
+        self.generic_visit(node)
+        return _filtered(_JOIN, nodes.List(node.nodes))
+
+
+class _Generation(Extension):
+    """``{% generation %}``, by which training finds the answers: its body renders, in a scope of its own."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.tags = {"generation"}
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        """The body of a tag."""
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True)).set_lineno(line)
 
 
 def _filtered(name: str, value: nodes.Expr, *args: nodes.Expr) -> nodes.Expr:

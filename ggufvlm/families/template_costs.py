@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import ItemsView, KeysView, ValuesView
-from types import BuiltinMethodType
+from types import BuiltinMethodType, MethodType
 from typing import Any
 
 from jinja2.exceptions import SecurityError
 
 ENDLESS = 6_000_000
-"""No render has so many units."""
+"""No render has so many units, but for its texts."""
 CHARACTERS_PER_UNIT = 4
 
 _UNITS_PER_ITEM = 8
@@ -42,10 +42,10 @@ def size_of_items(value: Any) -> int:
 
 
 def size(value: Any) -> int:
-    """Units for looking at all of a value, as printing, comparing and hashing do; at most about :data:`ENDLESS`.
+    """Units for looking at all of a value, as printing, comparing and hashing do.
 
     Raises:
-        TooMuch: it is nested deeper than anything a template needs.
+        TooMuch: it is nested deeper than anything a template needs, or holds more than :data:`ENDLESS`.
     """
     total = 0
     waiting = [(value, 0)]
@@ -64,6 +64,8 @@ def size(value: Any) -> int:
             waiting += [(inner, depth + 1) for inner in item]
             if isinstance(item, dict):
                 waiting += [(inner, depth + 1) for inner in item.values()]
+    if waiting:
+        raise TooMuch("it looks at more than any chat template needs to")
     return total
 
 
@@ -100,7 +102,8 @@ def cost_of_call(function: Any, given: tuple[Any, ...]) -> int:
     layout = getattr(getattr(function, "__wrapped__", None), "__self__", None)  # Jinja wraps the method, but says so
     if isinstance(layout, str):
         return cost_of_format(layout, *given)
-    if not isinstance(function, BuiltinMethodType) or not isinstance(owner, (str, bytes, list, tuple)):
+    is_method = isinstance(function, (BuiltinMethodType, MethodType))
+    if not is_method or not isinstance(owner, (str, bytes, list, tuple)):
         return 0
     cost = size(owner)
     if name in _PADDING:

@@ -11,32 +11,10 @@ from ggufvlm.engine.request import TextPart
 from ggufvlm.engine.thoughts import ThoughtMarks
 from ggufvlm.errors import UsageError
 from ggufvlm.families.template import variables
+from ggufvlm.families.thinking_styles import STYLES, THINK_TAGS, ThinkingStyle
 from ggufvlm.media import Image
 
 _SWITCHES = ("enable_thinking", "thinking")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ThinkingStyle:
-    """The marks around thoughts.
-
-    Attributes:
-        opening, closing: as the models write them.
-        is_certain: models of this family think whatever their template says of it.
-    """
-
-    opening: str
-    closing: str
-    is_certain: bool = False
-
-
-THINK_TAGS = ThinkingStyle(opening="<think>", closing="</think>")
-KIMI = ThinkingStyle(opening="◁think▷", closing="◁/think▷")
-GEMMA_4 = ThinkingStyle(opening="<|channel>thought", closing="<channel|>")
-MISTRAL = ThinkingStyle(opening="[THINK]", closing="[/THINK]")
-SEED = ThinkingStyle(opening="<seed:think>", closing="</seed:think>")
-STYLES = (THINK_TAGS, KIMI, GEMMA_4, MISTRAL, SEED)
-"""All that templates are known to have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -110,6 +110,12 @@ class Model:
         text = llama.llama_model_chat_template(self.handle, None)
         return text.decode("utf-8", "replace") if text and text.strip() else None
 
+    @property
+    def tool_template(self) -> str | None:
+        """The template inside the GGUF for dialogues with tools, where it has one of its own for them."""
+        text = llama.llama_model_chat_template(self.handle, b"tool_use")
+        return text.decode("utf-8", "replace") if text and b"{" in text else None
+
     def metadata(self, key: str) -> str | None:
         """A value from the GGUF's header as text, ``None`` if it is not there."""
         buffer = ctypes.create_string_buffer(1024)

@@ -142,7 +142,13 @@ def load_engine(loading: Loading) -> Loaded:
     runner = Runner(model, lazy, config, n_threads=n_threads, embeddings=known.embeddings(model.n_embd_inp))
     return Loaded(
         engine=Engine(runner, config, loading.on_progress, open_snapshots(replace(origin, config=config))),
-        handler=_make_handler(loading, repair, model.chat_template, SpecialTokens(vocab.bos, vocab.eos)),
+        handler=_make_handler(
+            loading,
+            repair,
+            SpecialTokens(vocab.bos, vocab.eos),
+            template=model.chat_template,
+            tool_template=model.tool_template,
+        ),
         adds_bos=vocab.adds_bos,
         adds_eos=vocab.adds_eos,
         seconds=time.perf_counter() - began,
@@ -193,7 +199,7 @@ def _all_known(loading: Loading, repair: Repair, known: KnownImages) -> bool:
     images = loading.images()
     if not images:
         return False
-    handler = _make_handler(loading, repair, None, SpecialTokens())
+    handler = _make_handler(loading, repair, SpecialTokens())
     plans = [(image, handler.plan_of(image)) for image in images]
     return all(known.has(planned_id(image, plan), plan.width, plan.height) for image, plan in plans)
 
@@ -253,11 +259,18 @@ def _repaired_projector(loading: Loading, repair: Repair) -> Path:
 def _budget(loading: Loading, repair: Repair) -> TokenBudget:
     from ggufvlm.llama.projector import TokenBudget
 
-    minimum, maximum = _make_handler(loading, repair, None, SpecialTokens()).library_budget
+    minimum, maximum = _make_handler(loading, repair, SpecialTokens()).library_budget
     return TokenBudget(minimum=minimum, maximum=maximum)
 
 
-def _make_handler(loading: Loading, repair: Repair, template: str | None, tokens: SpecialTokens) -> ChatHandler:
+def _make_handler(
+    loading: Loading,
+    repair: Repair,
+    tokens: SpecialTokens,
+    *,
+    template: str | None = None,
+    tool_template: str | None = None,
+) -> ChatHandler:
     family = make_handler(loading.files, loading.report, loading.config, repair)
-    family.facts = replace(family.facts, template=template, tokens=tokens)
+    family.facts = replace(family.facts, template=template, tool_template=tool_template, tokens=tokens)
     return PlainHandler(family) if loading.raw else family

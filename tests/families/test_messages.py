@@ -48,7 +48,7 @@ def test_content_may_be_a_string() -> None:
     [
         ([], "no message"),
         ([{"content": "a"}], "role and a content"),
-        ([{"role": "tool", "content": "a"}], "'tool'"),
+        ([{"role": "critic", "content": "a"}], "'critic'"),
         ([{"role": "user", "content": [{"type": "video", "video": "a"}]}], "'video'"),
         ([{"role": "user", "content": [{"type": "image"}]}], "names no image"),
         ([{"role": "user", "content": 5}], "text or a list"),

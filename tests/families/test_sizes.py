@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ggufvlm.families import ChatHandler, ModelFacts
-from ggufvlm.families.gemma import Gemma3Handler
+from ggufvlm.families.gemma import Gemma3Handler, Gemma4Handler
 from ggufvlm.families.internvl import InternVLHandler
 from ggufvlm.families.lfm2 import Lfm2VLHandler
 from ggufvlm.families.llava import LlavaHandler
@@ -176,7 +176,7 @@ def test_a_grid_has_no_more_tiles_than_allowed(width: int, height: int, least: i
         ("moondream", "mlp", "phi2", MoondreamHandler),
         ("llava", "mlp", "phi2", LlavaHandler),
         ("gemma", "gemma3", "gemma3", Gemma3Handler),
-        ("gemma", "gemma4v", "gemma4", ChatHandler),
+        ("gemma", "gemma4v", "gemma4", Gemma4Handler),
         ("smolvlm", "idefics3", "llama", SmolVLMHandler),
         ("internvl", "internvl", "qwen2", InternVLHandler),
         ("pixtral", "pixtral", "llama", PixtralHandler),

@@ -5,7 +5,8 @@ import pytest
 from ggufvlm.engine.request import TextPart
 from ggufvlm.errors import ModelError, UsageError
 from ggufvlm.families.messages import Message
-from ggufvlm.families.template import ImageStyle, SpecialTokens, render
+from ggufvlm.families.shown import ImageStyle
+from ggufvlm.families.template import SpecialTokens, render
 from ggufvlm.media import Image
 
 RED = Image.from_rgb(1, 1, b"\xff\0\0", "red.png")
@@ -154,7 +155,7 @@ def test_blanks_around_a_text_are_the_template_s_to_keep_or_to_trim() -> None:
     style = ImageStyle(word="<start_of_image>")
     assert shown(render(TRIMMED, [user(RED, " hi\n there \n")], TOKENS, images=style)) == "[(red)«hi\n there»]"
     assert shown(render(STRINGS_ONLY, [user(RED, " hi ")], TOKENS)) == "[user] (red) «hi» \n[assistant]"
-    assert shown(render(STRINGS_ONLY, [user(RED, "  ")], TOKENS)) == "[user] (red)«  »\n[assistant]"
+    assert shown(render(STRINGS_ONLY, [user(RED, "  ")], TOKENS)) == "[user] (red)  \n[assistant]"
 
 
 def test_a_template_that_moves_images_is_shown_texts_instead() -> None:
