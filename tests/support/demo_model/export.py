@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from gguf import GGMLQuantizationType as Type
 
-import ggufvlm
 from tests.support.demo_model.rows import MEAN, MERGE, PATCH, STD
 from tests.support.demo_model.weights import (
     DEPTH,
@@ -29,7 +28,7 @@ from tests.support.demo_model.weights import (
 )
 
 _TEMPLATE = (Path(__file__).parent / "chat_template.jinja").read_text(encoding="utf-8")
-_BUILT_IN = Path(ggufvlm.__file__).parent / "demo"
+_START = Path(__file__).parent / "start"
 
 
 def write_model(path: Path, state: State, tokens: list[str], merges: list[str]) -> None:
@@ -109,7 +108,7 @@ def main() -> None:
     args = parser.parse_args()
     state = torch.load(args.run / "model.pt", map_location="cpu")
     args.out.mkdir(parents=True, exist_ok=True)
-    tokens, merges = vocabulary(_BUILT_IN)
+    tokens, merges = vocabulary(_START)
     write_model(args.out / MODEL, state, tokens, merges)
     write_projector(args.out / PROJECTOR, state)
 

@@ -1,11 +1,11 @@
 """Questions about fresh images and clips, with the true answers and those of Transformers.
 
-    python -m tests.support.demo_model.reference run tests/data/qwen2vl --rows 100
+    python -m tests.support.demo_model.reference ggufvlm/demo tests/data/qwen2vl --rows 100
 
 writes images/NNN.png and reference.jsonl: ``id``, ``image``, ``width``, ``height``, ``question``, ``truth``,
 ``reference``. Sizes fit the projector's grid, so that nothing is resized on the way.
 
-    python -m tests.support.demo_model.reference run --score 100
+    python -m tests.support.demo_model.reference ggufvlm/demo --score 100
 
 tells how many answers are true, by kind of question.
 """
@@ -24,14 +24,12 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer
 
-import ggufvlm
 from tests.support.demo_model.clips import random_clip
 from tests.support.demo_model.questions import CAPTIONS, about_clip, about_scene, about_scenes
 from tests.support.demo_model.rows import IMAGE_PAD, VIDEO_PAD, Grid, Writer, fitted, to_patches
 from tests.support.demo_model.weights import STOP, load
 from tests.support.scenes import random_scene
 
-_BUILT_IN = Path(ggufvlm.__file__).parent / "demo"
 _SIDES = (112, 140, 168, 196)
 _LONGEST = 160  # tokens
 Part = str | Image.Image | tuple[Image.Image, ...]
@@ -188,15 +186,13 @@ def write(reference: Reference, out: Path, n_rows: int, seed: int) -> None:
 def main() -> None:
     """Write a reference, or print a score."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="folder with model.pt")
+    parser.add_argument("model", type=Path, help="folder with the two GGUF files")
     parser.add_argument("out", type=Path, nargs="?")
     parser.add_argument("--rows", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--score", type=int, help="rows of each kind")
     args = parser.parse_args()
-    model, tokenizer = load(_BUILT_IN)
-    model.load_state_dict(torch.load(args.run / "model.pt", map_location="cpu"))
-    reference = Reference(model, tokenizer)
+    reference = Reference(*load(args.model))
     if args.score:
         score(reference, args.score)
     if args.out:

@@ -21,13 +21,12 @@ import torch
 from tokenizers import Tokenizer
 from torch.nn import functional
 
-import ggufvlm
 from tests.support.demo_model.rows import THINGS, Row, rows
 from tests.support.demo_model.weights import END, WIDTH, load
 from tests.support.scenes import COLORS
 
 Batch = dict[str, Any]
-_BUILT_IN = Path(ggufvlm.__file__).parent / "demo"
+_START = Path(__file__).parent / "start"
 _HEAD_STEPS = 200  # in which only the layer for cells learns, which begins anew
 _CELL_SHARE = 0.3
 
@@ -96,7 +95,7 @@ def main() -> None:
     """Train for some minutes, and save now and then."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True, type=Path, help="folder for model.pt")
-    parser.add_argument("--start", type=Path, default=_BUILT_IN, help="folder with the two GGUF files to begin with")
+    parser.add_argument("--start", type=Path, default=_START, help="folder with the two GGUF files to begin with")
     parser.add_argument("--weights", type=Path, help="a model.pt to begin with, in place of those files")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--rows", type=int, default=32, help="in a batch")
