@@ -127,6 +127,7 @@ class ChatHandler:
         told: Mapping[str, Any] | None = None,
         *,
         tools: Sequence[Mapping[str, Any]] = (),
+        continues: bool = False,
     ) -> list[TextPart | Image]:
         """The prompt of a dialogue, up to where the answer begins. Images stay where the user put them.
 
@@ -135,20 +136,22 @@ class ChatHandler:
             told: variables of the template, such as those of :meth:`Thinking.variables`.
             tools: what the assistant may call, as Transformers has them; where the file has a template for them, that
                 is taken.
+            continues: the last message is the beginning of the answer.
 
         Raises: UsageError, ModelError: see :func:`~ggufvlm.families.template.render`.
         """
         facts, name = self.facts, self.facts.builtin_template
+        more: dict[str, Any] = {"told": told, "tools": tools, "continues": continues}
         if name is not None:  # the registry names one only where the GGUF's does not work
             if name not in BUILTIN_TEMPLATES:
                 known = ", ".join(BUILTIN_TEMPLATES)
                 raise UsageError(f"there is no built-in chat template {name!r}", hint=f"known: {known}")
-            return render(BUILTIN_TEMPLATES[name], messages, facts.tokens, image_type="image", told=told, tools=tools)
+            return render(BUILTIN_TEMPLATES[name], messages, facts.tokens, image_type="image", **more)
         own = facts.tool_template if tools and facts.tool_template is not None else facts.template
         if own is not None:
-            return render(own, messages, facts.tokens, images=self.images, told=told, tools=tools)
+            return render(own, messages, facts.tokens, images=self.images, **more)
         source = facts.turns or BUILTIN_TEMPLATES["chatml"]
-        return render(source, messages, facts.tokens, image_type="image", told=told, tools=tools)
+        return render(source, messages, facts.tokens, image_type="image", **more)
 
     @property
     def token_bounds(self) -> tuple[int, int] | None:

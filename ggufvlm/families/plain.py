@@ -30,6 +30,7 @@ class PlainHandler(ChatHandler):
         told: Mapping[str, Any] | None = None,
         *,
         tools: Sequence[Mapping[str, Any]] = (),
+        continues: bool = False,
     ) -> list[TextPart | Image]:
         items = [item for message in messages for item in message.content if item]
         parts: list[TextPart | Image] = []

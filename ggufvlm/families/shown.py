@@ -10,7 +10,7 @@ from typing import Any
 from ggufvlm.engine.request import TextPart
 from ggufvlm.families.completeness import Said, is_complete
 from ggufvlm.families.control import ControlText, MarkedText
-from ggufvlm.families.hidden_text import Alphabet, MessagePart, joined
+from ggufvlm.families.hidden_text import HIDDEN, Alphabet, MessagePart, joined
 from ggufvlm.families.messages import Message
 from ggufvlm.media import Image
 
@@ -91,6 +91,16 @@ class ShownDialogue:
     def is_complete(self, text: str) -> bool:
         """Whether a template printed all of it, in order."""
         return is_complete(text, self._said, self.alphabet, self._n_others)
+
+    def ends_with_last(self, text: str) -> bool:
+        """Whether the last message is the last that a template printed of all it was given."""
+        return "".join(HIDDEN.findall(text)).endswith("".join(HIDDEN.findall(self._said[-1].text)))
+
+    def up_to_last(self, text: str) -> str:
+        """What a template printed up to the end of the last message, with the blanks there."""
+        end = max((match.end() for match in HIDDEN.finditer(text)), default=0)
+        said = self._said[-1].text
+        return text[:end] + said[len(said.rstrip()) :]
 
     def split(self, text: str) -> list[TextPart | Image]:
         """What a template printed, as parts of a prompt: its own words are trusted, and nobody else's."""

@@ -37,6 +37,7 @@ def render(
     images: ImageStyle | None = None,
     told: Mapping[str, Any] | None = None,
     tools: Sequence[Mapping[str, Any]] = (),
+    continues: bool = False,
 ) -> list[TextPart | Image]:
     """Render a dialogue and the beginning of the answer.
 
@@ -55,6 +56,8 @@ def render(
             since it may print something else beside them than beside texts.
         told: further variables of the template, as JSON has them.
         tools: what the assistant may call, as Transformers has them.
+        continues: the last message is the beginning of the answer, and nothing comes behind it
+            (``continue_final_message`` of Transformers).
 
     Raises:
         ModelError: the template is broken, computes indefinitely, or leaves out even a single question.
@@ -64,6 +67,7 @@ def render(
     style = images or ImageStyle()
     shown = ShownDialogue(messages, style)
     given = shown.told({**(told or {}), **({"tools": list(tools)} if tools else {})})
+    given["add_generation_prompt"] = not continues
     knows_images = style.word is not None and style.word in source
     refusal = ""
     kinds = ("image", image_type) if knows_images else (image_type,)
@@ -76,8 +80,8 @@ def render(
             continue
         if prints_word:
             text = shown.put_for_images(text)
-        if shown.is_complete(text):
-            return shown.split(text)
+        if shown.is_complete(text) and (not continues or shown.ends_with_last(text)):
+            return shown.split(shown.up_to_last(text) if continues else text)
     if refusal:
         raise UsageError(f"the model's chat template refuses these messages: {refusal}")
     what, hint = "the model's chat template leaves out a part of these messages", "--raw sends them as they are"

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, cast
 from ggufvlm.config import SamplingParams
 from ggufvlm.engine.request import ImagePart, OriginalImage, Part, Request, TextPart, TokensPart
 from ggufvlm.engine.thoughts import ThoughtMarks
-from ggufvlm.errors import UsageError
+from ggufvlm.errors import ModelError, UsageError
 from ggufvlm.families import ChatHandler, Message, PlainHandler, read_messages
 from ggufvlm.families.behind_answer import rendered_behind_answer
 from ggufvlm.media import Image, ImageSource, load, prepare
@@ -166,13 +166,16 @@ class RequestBuilder:
             rendered, sampling.think, budget=sampling.think_budget, are_counted=sampling.limits_thoughts
         )
         of_examples = {id(example.image) for example in self.examples}
+        given = said + prefill
+        continued = self._continued(shown, given, told) if given else None
         parts: list[Part] = [
             self._image(item, is_asked_about=id(item) not in of_examples) if isinstance(item, Image) else item
-            for item in rendered
+            for item in continued or rendered
         ]
-        if said + prefill:
-            parts += closed(thoughts)  # what is given is the answer
-            parts.append(TextPart(said + prefill))
+        if given:
+            if continued is None:
+                parts += closed(thoughts)  # what is given is the answer
+                parts.append(TextPart(given))
             thoughts = None
         add_special = self._adds_special(parts)  # may put the begin token in front of them
         return Request(
@@ -183,6 +186,17 @@ class RequestBuilder:
             strip_start=not (self.is_raw or said or prefill or sampling.constraint),
             thoughts=thoughts,
         )
+
+    def _continued(
+        self, dialogue: Sequence[Message], given: str, told: Mapping[str, Any]
+    ) -> list[TextPart | Image] | None:
+        """The prompt up to the end of a begun answer, as the template has answers; ``None`` if it shows none so."""
+        if self.is_raw or given != given.lstrip():
+            return None
+        try:
+            return self.handler.render([*dialogue, Message("assistant", (given,))], told, continues=True)
+        except (ModelError, UsageError):
+            return None
 
     def build_behind(
         self, earlier: Sequence[tuple[int, ...] | Image], system: str, question: Message, sampling: SamplingParams

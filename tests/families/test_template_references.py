@@ -19,25 +19,25 @@ FOUND: dict[str, Any] = json.loads(REFERENCES.read_text(encoding="utf-8"))
 IMAGE = Image.from_rgb(1, 1, b"\0\0\0", "i.png")
 OTHERWISE = {
     # (template, dialogue): why; the guide's page on parity has the same table
-    ("pixtral", "tool with an image"): "knows no tools; Transformers leaves the image out",
+    ("pixtral", "tool with an image"): "knows no tools and leaves that image out; here it stays",
     ("cohere_2", "tool with an image"): "leaves the image out; refused",
 }
 ODD_IMAGES = {
     "granite_4_1": "prints a line end for each part, and leaves images out",
-    "reka_edge": "prints sixty-four tokens for each image, which its projector replaces",
+    "reka_edge": "prints 64 tokens for each image, which libmtmd makes itself",
 }
 
 
 def rendered(name: str, case: Case, word: str) -> str:
     """Our prompt, with this in place of each image."""
-    messages = case.messages[:-1] if case.is_prefilled else case.messages
     parts = render(
         SOURCES[name],
-        [as_message(message) for message in messages],
+        [as_message(message) for message in case.messages],
         SpecialTokens(BOS, EOS),
         images=ImageStyle(word=WORDS.get(name)),
         told=case.told,
         tools=case.tools or (),
+        continues=case.is_prefilled,
     )
     text = "".join(part.text if isinstance(part, TextPart) else word for part in parts)
     today = date.today()
@@ -61,9 +61,7 @@ PAIRS = [
     (name, title)
     for name in SOURCES
     for title, case in CASES.items()
-    if (name, title) not in OTHERWISE
-    and not case.is_prefilled
-    and not (name in ODD_IMAGES and title not in ("only texts", "tool"))
+    if (name, title) not in OTHERWISE and not (name in ODD_IMAGES and title not in ("only texts", "tool"))
 ]
 
 
