@@ -146,6 +146,7 @@ class SamplingParams:
         ignore_eos: the token that ends an answer ends nothing, so that each run of a measurement does the same work.
         think: whether the model thinks before it answers; ``None``: only where it always does.
         think_budget: longest thought in tokens, besides ``max_tokens``; then the answer begins. -1 sets no limit.
+        template_variables: what the model's chat template is told besides (``chat_template_kwargs`` of other programs).
         limits_thoughts: ``max_tokens`` is the limit of thoughts and answer together.
     """
 
@@ -168,6 +169,7 @@ class SamplingParams:
     think: bool | None = None
     think_budget: int = 4096
     limits_thoughts: bool = False
+    template_variables: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         _settle_whole(self, "max_tokens", "top_k", "penalty_last_n", "think_budget", or_none=("seed", "logprobs"))
@@ -175,6 +177,9 @@ class SamplingParams:
         _require_switches(self, "repetition_guard", "show_special", "ignore_eos", "limits_thoughts")
         _require(self.think in (True, False, None), f"think must be True, False or None, not {self.think!r:.80}")
         _require(self.think_budget >= -1, f"the budget of thoughts must be -1 or a count: {self.think_budget}")
+        variables = self.template_variables
+        are_named = isinstance(variables, Mapping) and all(isinstance(name, str) for name in variables)
+        _require(variables is None or are_named, f"template_variables must be a mapping of names: {variables!r:.80}")
         object.__setattr__(self, "stop", _texts(self.stop))
         if self.constraint is not None:
             from ggufvlm.constraints.constraint import Constraint
@@ -251,6 +256,7 @@ class SamplingSettings(TypedDict, total=False):
     think: bool | None
     think_budget: int
     limits_thoughts: bool
+    template_variables: Mapping[str, Any] | None
 
 
 def with_settings(sampling: SamplingParams, settings: Mapping[str, Any]) -> SamplingParams:
@@ -267,7 +273,7 @@ def with_settings(sampling: SamplingParams, settings: Mapping[str, Any]) -> Samp
     return replace(sampling, **settings)
 
 
-_NEVER_TEXT = ("constraint", "ignore_eos", "limits_thoughts")
+_NEVER_TEXT = ("constraint", "ignore_eos", "limits_thoughts", "template_variables")
 PLAIN_SETTINGS = tuple(item.name for item in fields(SamplingParams) if item.name not in _NEVER_TEXT)
 """Names of the settings that can be written as text: in a file, or as a command of a chat."""
 

@@ -11,7 +11,7 @@ from ggufvlm.errors import ImageError, UsageError
 from ggufvlm.families.messages import Message
 from ggufvlm.families.shown import ImageStyle
 from ggufvlm.families.sizes import shrunk
-from ggufvlm.families.template import SpecialTokens, render
+from ggufvlm.families.template import SpecialTokens, render, variables
 from ggufvlm.families.templates import BUILTIN_TEMPLATES
 from ggufvlm.families.thinking import Thinking, find_thinking
 from ggufvlm.families.thinking_styles import ThinkingStyle
@@ -66,6 +66,10 @@ class ModelFacts:
     rolls_patches: bool = False
 
 
+_NOT_FREE = (
+    *("messages", "tools", "add_generation_prompt", "bos_token", "eos_token", "continue_final_message"),
+    *("raise_exception", "strftime_now", "namespace", "range", "dict", "cycler", "joiner", "loop", "self", "caller"),
+)
 DEFAULT_MAX_TOKENS = 1024
 """Of an image when nobody sets a limit: as many as a CPU can look at without taking minutes."""
 _NARROWEST = 200  # times one side may be the other where libmtmd resizes: of some images it would leave no pixel
@@ -120,6 +124,24 @@ class ChatHandler:
         """
         own = self.facts.template if self.facts.builtin_template is None else None
         return find_thinking(own, self.facts.thinks)
+
+    def known_variables(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Variables of the template that a user has chosen.
+
+        Args:
+            given: their values by name.
+
+        Raises:
+            UsageError: the template has none of such a name, or another setting is for it.
+            ModelError: the template is broken.
+        """
+        free = set() if self.facts.template is None else variables(self.facts.template) - set(_NOT_FREE)
+        free -= set(self.thinking.switches)
+        for name in given:
+            if name not in free:
+                hint = f"it has {', '.join(sorted(free))}" if free else "it has none that can be chosen"
+                raise UsageError(f"the model's chat template has no variable {name[:80]!r} to choose", hint=hint)
+        return dict(given)
 
     def render(
         self,

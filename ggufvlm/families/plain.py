@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ggufvlm.engine.request import TextPart
+from ggufvlm.errors import UsageError
 from ggufvlm.families.base import ChatHandler
 from ggufvlm.families.control import text_parts
 from ggufvlm.families.messages import Message
@@ -23,6 +24,11 @@ class PlainHandler(ChatHandler):
     @property
     def thinking(self) -> Thinking:
         return Thinking(style=None)
+
+    def known_variables(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        if given:
+            raise UsageError("without a chat template there are no variables of it to choose")
+        return {}
 
     def render(
         self,

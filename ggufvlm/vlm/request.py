@@ -159,7 +159,7 @@ class RequestBuilder:
         begun = dialogue[-1].role == "assistant" and continues
         said = dialogue[-1].text if begun else ""
         thinking = self.handler.thinking
-        told = thinking.variables(sampling.think)
+        told = thinking.variables(sampling.think) | self.handler.known_variables(sampling.template_variables or {})
         shown = with_examples(dialogue[:-1] if begun else dialogue, self.examples)
         rendered = self.handler.render(shown, told)
         thoughts = thinking.marks(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ggufvlm.engine.request import TextPart
+from ggufvlm.families.base import ChatHandler, ModelFacts
 from ggufvlm.families.messages import Message
 from ggufvlm.families.shown import ImageStyle
 from ggufvlm.families.template import SpecialTokens, render
@@ -74,3 +75,11 @@ def test_a_prompt_is_that_of_transformers(name: str, title: str) -> None:
             rendered(name, case, IN_A_TEXT)
         return
     assert parts == rendered(name, case, WORDS.get(name, IN_A_TEXT)) or texts == rendered(name, case, IN_A_TEXT)
+
+
+def test_a_file_s_own_template_for_tools_is_taken_with_tools() -> None:
+    plain = "{% for m in messages %}[{{ m.content if m.content is string else m.content[0].text }}]{% endfor %}"
+    handler = ChatHandler(ModelFacts(template=plain, tool_template="{{ tools[0].function.name }}" + plain))
+    question = [Message("user", ("Hi.",))]
+    assert handler.render(question)[0] == TextPart("[", trusted=True)
+    assert handler.render(question, tools=CASES["tool"].tools or ())[0] == TextPart("zoom")

@@ -86,3 +86,20 @@ def test_switches_that_contradict_each_other_are_refused(client: openai.OpenAI) 
     more = {"enable_thinking": False, "chat_template_kwargs": {"thinking": True}}
     with pytest.raises(openai.BadRequestError, match="say different things"):
         client.chat.completions.create(model="thinker", messages=question()["messages"], extra_body=more)
+
+
+def test_variables_of_the_template_are_handed_to_it(client: openai.OpenAI) -> None:
+    def prompt_tokens(**told: object) -> int:
+        more = {"chat_template_kwargs": {"enable_thinking": True, **told}}
+        made = client.chat.completions.create(model="thinker", messages=question()["messages"], extra_body=more)
+        assert made.choices[0].message.content == ANSWER
+        return made.usage.prompt_tokens
+
+    assert prompt_tokens(add_vision_id=True) > prompt_tokens(add_vision_id=False) == prompt_tokens()
+
+
+@pytest.mark.parametrize("name", ["add_vison_id", "messages", "bos_token"])
+def test_a_variable_that_the_template_has_not_is_refused_by_name(client: openai.OpenAI, name: str) -> None:
+    more = {"chat_template_kwargs": {name: "<|im_end|>"}}
+    with pytest.raises(openai.BadRequestError, match=f"'{name}'"):
+        client.chat.completions.create(model="thinker", messages=question()["messages"], extra_body=more)

@@ -66,7 +66,7 @@ def refused(route: str, body: dict[str, Any]) -> str | None:
 
 SOMETHING = {
     **{"min_tokens": 20, "bad_words": ["red"], "typical_p": 0.5, "mirostat": 2, "stop_token_ids": [5]},
-    **{"chat_template_kwargs": {"mood": "sad"}, "ignore_eos": True, "logit_bias": {"5": 3}, "tools": [{}]},
+    **{"chat_template_kwargs": {"thinking": "sad"}, "ignore_eos": True, "logit_bias": {"5": 3}, "tools": [{}]},
     **{
         "xtc_probability": 0.5,
         "dry_multiplier": 0.8,

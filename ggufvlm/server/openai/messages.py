@@ -52,15 +52,16 @@ async def _read_message(message: ChatMessage, where: str, rules: RemoteRules) ->
         raise NotServed(f"no messages of the role {message.role[:40]!r} here", param=f"{where}.role")
     if message.content is None:
         raise NotServed("a message needs content", param=f"{where}.content")
+    thought = {"reasoning_content": message.reasoning_content} if message.reasoning_content else {}
     if isinstance(message.content, str):
-        return {"role": role, "content": message.content}
+        return {"role": role, "content": message.content, **thought}
     parts = []
     for place, part in enumerate(message.content):
         inside = f"{where}.content.{place}"
         if _is_image(part) and role != "user":
             raise NotServed("only messages of the user can hold images", param=inside)
         parts.append(await _read_part(part, inside, rules))
-    return {"role": role, "content": parts}
+    return {"role": role, "content": parts, **thought}
 
 
 async def _read_part(part: dict[str, Any], where: str, rules: RemoteRules) -> dict[str, Any]:

@@ -38,6 +38,9 @@ class ChatMessage(BaseModel):
             [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": _PART_EXAMPLE}],
         ],
     )
+    reasoning_content: str | None = Field(
+        default=None, description="What the assistant thought before an earlier answer, for templates that show it."
+    )
 
 
 class StreamOptions(BaseModel):
@@ -182,7 +185,7 @@ class ChatRequest(Sampling):
     enable_thinking: bool | None = Field(default=None, description="The same, in other words.")
     thinking_budget: int | None = Field(default=None, ge=-1, description="Longest thought, in tokens; -1 for no limit.")
     chat_template_kwargs: dict[str, Any] | None = Field(
-        default=None, description="enable_thinking, or thinking: whether the model thinks before it answers."
+        default=None, description="Variables of the model's chat template, such as enable_thinking."
     )
 
     def settings(self, limits: Limits) -> SamplingSettings:
@@ -192,6 +195,9 @@ class ChatRequest(Sampling):
             settings["think"] = thinks
         if self.thinking_budget is not None:
             settings["think_budget"] = self.thinking_budget
+        variables = {name: value for name, value in self._told().items() if name not in _SWITCHES}
+        if variables:
+            settings["template_variables"] = variables
         if self.logprobs:
             settings["logprobs"] = self.top_logprobs or 0
         elif self.top_logprobs:
@@ -203,12 +209,14 @@ class ChatRequest(Sampling):
         """Whether the model is to think, if it is one that can: clients say so to any model."""
         return self.reasoning_effort not in (None, "none", "minimal")
 
+    def _told(self) -> dict[str, Any]:
+        return {name: value for name, value in (self.chat_template_kwargs or {}).items() if value is not None}
+
     def _thinks(self) -> bool | None:
-        told = {name: value for name, value in (self.chat_template_kwargs or {}).items() if value is not None}
+        told = self._told()
         for name, value in told.items():
-            if name not in _SWITCHES or not isinstance(value, bool):
-                what = f"chat_template_kwargs.{name} is not served; {' and '.join(_SWITCHES)} are, true or false"
-                raise NotServed(what, param="chat_template_kwargs")
+            if name in _SWITCHES and not isinstance(value, bool):
+                raise NotServed(f"chat_template_kwargs.{name} is true or false", param="chat_template_kwargs")
         given = {name: told.get(name) for name in _SWITCHES if name in told}
         given |= {"enable_thinking": self.enable_thinking} if self.enable_thinking is not None else {}
         if len(set(given.values())) > 1:
