@@ -29,7 +29,6 @@ from jinja2.visitor import NodeTransformer
 from ggufvlm.families.hidden_text import Alphabet, HiddenText, holds_hidden, require_printable
 from ggufvlm.families.template_costs import (
     CHARACTERS_PER_UNIT,
-    ENDLESS,
     TooMuch,
     cost_of_call,
     cost_of_format,
@@ -48,6 +47,8 @@ MAX_SOURCE = 200_000
 
 _UNITS, _UNITS_PER_MESSAGE = 3_000_000, 1500
 """Of one render; a million takes some tenths of a second. Templates of real models take 100 to 400 for a message."""
+_UNITS_PER_PAIR, _MOST_UNITS = 24, 30_000_000
+"""Gemma 4's template looks back from each answer over all messages before it: a thousand take two seconds."""
 _LOOKS = 30  # at each text of a dialogue
 _CALL, _ITEM = 20, 4
 _TICK, _WEIGH, _COPY, _JOIN = "tick!", "weigh!", "copy!", "join!"  # filters that no template can name
@@ -143,8 +144,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             TooMuch: more than any real template.
             Exception: whatever the template does wrong.
         """
-        units = min(_UNITS + _UNITS_PER_MESSAGE * len(names["messages"]), ENDLESS)
-        self._budget.left = units + _LOOKS * n_characters // CHARACTERS_PER_UNIT
+        n_messages = len(names["messages"])
+        units = _UNITS + _UNITS_PER_MESSAGE * n_messages + _UNITS_PER_PAIR * n_messages**2
+        self._budget.left = min(units, _MOST_UNITS) + _LOOKS * n_characters // CHARACTERS_PER_UNIT
         self._budget.alphabet = alphabet
         return template.render(names)
 

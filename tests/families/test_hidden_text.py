@@ -159,6 +159,12 @@ def test_long_dialogues_are_within_the_bounds() -> None:
     assert sum(not part.trusted for part in parts if isinstance(part, TextPart)) == 4095
 
 
+def test_a_template_that_looks_back_from_each_answer_takes_hundreds_of_turns() -> None:
+    turns = [Message("user" if n % 2 == 0 else "assistant", (f"number {n}",)) for n in range(501)]
+    parts = render(SOURCES["gemma_4"], turns, SpecialTokens())
+    assert sum(not part.trusted for part in parts if isinstance(part, TextPart)) == 501
+
+
 def test_a_text_of_all_characters_is_refused() -> None:
     everything = "".join(map(chr, range(0x110000)))
     with pytest.raises(UsageError, match="different characters"):
