@@ -8,6 +8,8 @@ import pytest
 import ggufvlm
 from ggufvlm.config import EngineConfig
 from ggufvlm.errors import EngineError, ModelError, PairingError
+from ggufvlm.gguf.header import read_header
+from ggufvlm.gguf.writer import copied, encode_value, read_pairs, write_gguf
 from ggufvlm.llama.cancellation import CancelToken, LoadAborted
 from ggufvlm.llama.context import AbortFlag, Context, ContextShape
 from ggufvlm.llama.model import Model
@@ -75,6 +77,19 @@ def test_facts_of_the_built_in_model() -> None:
         assert "<|im_start|>" in (model.chat_template or "")
         assert model.metadata("general.architecture") == "qwen2vl"
         assert model.metadata("no.such.key") is None
+
+
+def test_a_template_for_tools_is_told_from_the_other(tmp_path: Path) -> None:
+    header = read_header(MODEL)
+    pairs = read_pairs(MODEL, header)
+    pairs |= {"tokenizer.chat_template.tool_use": encode_value("string", "{{ tools }}")}
+    with (tmp_path / "tools.gguf").open("wb") as file:
+        write_gguf(file, pairs, copied(MODEL, header))
+    with Model.load(tmp_path / "tools.gguf") as model:
+        assert model.tool_template == "{{ tools }}"
+        assert "<|im_start|>" in (model.chat_template or "")
+    with Model.load(MODEL) as model:
+        assert model.tool_template is None
 
 
 def test_native_messages_go_to_logging_and_nowhere_else(
