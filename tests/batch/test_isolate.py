@@ -71,6 +71,7 @@ def test_a_process_that_is_killed_is_replaced_and_nothing_is_lost(folder: Path, 
         assert (len(told(results)), engine.n_restarts) == (16, 1)
 
 
+@pytest.mark.slow
 def test_an_image_that_kills_twice_is_marked_and_the_others_are_answered(folder: Path) -> None:
     asked = questions(folder, 10)
     asked[5] = replace(asked[5], prompt=Killer("boom"))
@@ -104,6 +105,7 @@ def test_an_image_that_kills_the_engine_becomes_a_row_with_an_error(eight: Path)
     assert [(Path(row["id"]).name, row["error"]["class"]) for row in failed] == [("s003.png", "EngineCrash")]
 
 
+@pytest.mark.slow
 def test_an_engine_that_always_dies_ends_the_run(folder: Path) -> None:
     with IsolatedEngine(find_model("demo"), EngineConfig(n_slots=1)) as engine:
         engine.start()

@@ -133,6 +133,7 @@ def _run(folder: Path, *arguments: str) -> CompletedProcess[bytes]:
     return run_program(*arguments, folder=folder)
 
 
+@pytest.mark.slow
 def test_a_folder_of_them_is_a_row_each(album: Path) -> None:
     done = _run(album.parent, "batch", "album", "-m", "demo", "-n", "2", "-o", "out.jsonl")
     assert done.returncode == 5, done.stderr

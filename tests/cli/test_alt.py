@@ -105,6 +105,7 @@ def test_diffs_can_be_applied_whatever_the_folder_is_called(run: Run, site: Path
     assert b"a b.html\t\n" in done.stdout, "for GNU patch"
 
 
+@pytest.mark.slow
 def test_addresses_from_the_top_lead_to_where_site_makers_keep_images(run: Run, site: Path) -> None:
     (site / "content").mkdir()
     for number, folder in enumerate(("static", "content/public", "other/x")):

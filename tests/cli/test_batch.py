@@ -70,6 +70,7 @@ def test_ten_kills_lose_nothing_and_answer_nothing_twice(shots: Path, folder: Pa
     assert answers(out) == serial
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(shots: Path, folder: Path) -> None:
     draw_scenes(shots, 120)
     command = [*COMMAND, "shots", "-p", PROMPT, "-o", "out.csv", "--json-progress"]
@@ -165,6 +166,7 @@ def test_broken_files_are_rows_and_stop_nothing(run: Run, shots: Path, folder: P
     assert "shots/caf\\xe9.png" in {row["id"] for row in found if row["answer"]}
 
 
+@pytest.mark.slow
 def test_an_answer_that_runs_in_circles_is_tried_again_then_marked(run: Run, stuck: list[str], folder: Path) -> None:
     asked = ["batch", *stuck, "-p", "Hi", "-n", "500", "-o", "out.jsonl"]
     done = run(*asked, "--top-k", "1")  # the same token at any temperature

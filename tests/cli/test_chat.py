@@ -51,6 +51,7 @@ def test_a_whole_session(folder: Path, columns: int) -> None:
     assert chat.leave() == 0
 
 
+@pytest.mark.slow
 def test_save_and_load_in_a_new_process_give_the_same_next_answer(folder: Path) -> None:
     one = Terminal(folder, "chat", "blocks.png")
     one.enter(WHERE)
@@ -144,6 +145,7 @@ def test_a_pasted_path_is_staged(folder: Path) -> None:
     assert chat.leave() == 0
 
 
+@pytest.mark.slow
 def test_messages_of_several_lines(folder: Path) -> None:
     chat = Terminal(folder, "chat", "blocks.png")
     chat.wait_for_prompt()
@@ -169,6 +171,7 @@ def test_messages_of_several_lines(folder: Path) -> None:
     assert chat.leave() == 0
 
 
+@pytest.mark.slow
 def test_history_is_private_and_can_be_turned_off(folder: Path) -> None:
     one = Terminal(folder, "chat", "blocks.png")
     one.enter(WHERE)
@@ -202,6 +205,7 @@ def test_tab_completes_commands_and_images(folder: Path) -> None:
     assert chat.leave() == 0
 
 
+@pytest.mark.slow
 def test_the_terminal_changes_its_size(folder: Path, stuck: list[str]) -> None:
     chat = Terminal(folder, "chat", *stuck, "-n", "-1", "--no-repetition-guard")
     chat.wait_for_prompt()
@@ -273,6 +277,7 @@ def test_show_draws_the_image(folder: Path, graphics: str, sign: str) -> None:
     assert chat.end() == 0
 
 
+@pytest.mark.slow
 def test_before_the_context_overflows_somebody_is_asked(folder: Path) -> None:
     SCENE.draw(196, 140).save(folder / "other.png")
     chat = Terminal(folder, "chat", "blocks.png", "-c", "230", "-n", "64", columns=120, rows=50)
@@ -307,6 +312,7 @@ def test_a_message_that_cannot_fit_stays_in_the_line(folder: Path) -> None:
     assert chat.leave() == 0
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_leaves_the_old_one(folder: Path) -> None:
     demo = Path(ggufvlm.__file__).parent / "demo"
     whole = (demo / "tiny-qwen2vl-Q8_0.gguf").read_bytes()

@@ -215,6 +215,7 @@ def test_ctrl_c_leaves_json_that_is_complete(folder: Path, stuck: list[str]) -> 
     assert len(answer["logprobs"]) == answer["usage"]["n_generated"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to a child")
 def test_ctrl_c_at_any_moment_is_130_or_too_late(folder: Path) -> None:
     """Also while the model loads and while all is being closed; before that the interpreter itself goes (-SIGINT)."""

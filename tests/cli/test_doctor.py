@@ -18,6 +18,7 @@ def test_findings_as_lines(run: Run) -> None:
     assert done.stderr == b""
 
 
+@pytest.mark.slow
 def test_findings_as_json(run: Run) -> None:
     done = run("doctor", "--offline", "--json")
     findings = json.loads(done.stdout)
@@ -25,6 +26,7 @@ def test_findings_as_json(run: Run) -> None:
     assert all(finding["status"] in ("ok", "warn") for finding in findings)
 
 
+@pytest.mark.slow
 def test_findings_in_colour(run: Run) -> None:
     done = run("doctor", "--offline", "--color", "on")
     assert b"\x1b[" in done.stdout

@@ -165,6 +165,7 @@ def test_answers_to_another_question_are_not_replaced_without_a_word(
     assert len((folder / "rows.jsonl").read_bytes().splitlines()) == 4
 
 
+@pytest.mark.slow
 def test_a_terminal_is_asked_before_answers_are_replaced(run: Run, folder: Path) -> None:
     draw_scenes(folder / "shots", 3)
     assert run(*BATCH, *PROMPT).returncode == 0

@@ -54,6 +54,7 @@ def test_the_shape_of_the_whole_answer(run: Run) -> None:
     assert [window["text"] in ("yes", "no") for window in told["windows"]] == [False, False], "notes have no shape"
 
 
+@pytest.mark.slow
 def test_a_frame_of_each_scene(run: Run) -> None:
     done = run("describe", "clip.mp4", "--scenes", "--frames", "4", "--json")
     sources = [image["source"] for image in json.loads(done.stdout)["images"]]

@@ -129,6 +129,7 @@ def test_a_refusal_names_the_keyword_and_its_place(file: str) -> None:
             assert "leave it out" in (refused.value.hint or "")
 
 
+@pytest.mark.slow
 def test_the_built_in_model_answers_every_schema(demo: VLM, scene: Scene, tmp_path: Path) -> None:
     image = tmp_path / "scene.png"
     scene.draw(196, 140).save(image)

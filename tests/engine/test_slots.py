@@ -140,6 +140,7 @@ def test_a_sequence_that_has_to_give_way_says_the_same(engines: MakeEngine) -> N
     assert gave_way
 
 
+@pytest.mark.slow
 def test_the_context_grows_under_several_answers(engines: MakeEngine) -> None:
     single, engine = engines(), engines(n_slots=3)
     for each in (single, engine):

@@ -50,7 +50,7 @@ def test_what_breaks_while_a_token_is_chosen_spares_the_other_answers(
     worker: EngineThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = ask(worker)
-    healthy, broken = (worker.submit(Request(parts=QUESTION, sampling=GREEDY)) for _ in range(2))
+    healthy, broken = (worker.submit(Request(parts=QUESTION, sampling=sampling)) for sampling in (GREEDY, ENDLESS))
     task = worker.engine._tasks[broken.sequence.id]
     monkeypatch.setattr(type(task), "reason_to_end", _breaking(type(task).reason_to_end, broken.sequence))
     with pytest.raises(EngineError, match=r"ZeroDivisionError"):

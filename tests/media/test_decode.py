@@ -514,6 +514,7 @@ def test_flipped_bytes_raise_nothing_but_image_errors(name, changes):
     assert_only_image_errors(bytes(data))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["GIF", "PNG"])
 def test_a_file_that_cannot_hold_its_pixels_takes_no_memory(format):
     """62 bytes of GIF took 1.5 GB. What compression can reach is left alone."""

@@ -120,6 +120,7 @@ def test_threads_read_at_the_same_time(good: Path) -> None:
     assert found == [expected] * 4
 
 
+@pytest.mark.slow
 def test_a_batch_gives_the_bad_file_a_row_and_goes_on(tmp_path: Path, good: Path) -> None:
     (tmp_path / "album").mkdir()
     (tmp_path / "album" / "a.pdf").write_bytes(self_painting())
@@ -135,6 +136,7 @@ def test_a_batch_gives_the_bad_file_a_row_and_goes_on(tmp_path: Path, good: Path
     assert len([row for row in rows if not row.get("error")]) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 def test_ctrl_c_ends_what_pdfium_would_not(tmp_path: Path) -> None:
     """Also where a thread waits for it: Python waits for threads before it ends."""

@@ -133,6 +133,7 @@ def test_threads_may_read_at_the_same_time(report):
     assert all(ids == found[0] for ids in found)
 
 
+@pytest.mark.slow
 def test_one_page_at_a_time_is_in_memory(tmp_path: Path):
     path = write_pdf(tmp_path / "long.pdf", [plain((i, 0, 0), (850, 1100)) for i in range(60)], dpi=100)
     program = (

@@ -123,6 +123,7 @@ def test_a_long_vocabulary_hides_no_tensor(tmp_path: Path) -> None:
             check_once(told)
 
 
+@pytest.mark.slow
 @needs_fork
 def test_some_files_that_lie_end_no_process(tmp_path: Path) -> None:
     for number, kind in enumerate(("model", "mmproj")):

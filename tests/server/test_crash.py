@@ -74,6 +74,7 @@ def test_a_request_that_ends_the_process_is_not_tried_indefinitely(tmp_path: Pat
         assert server.number("ggufvlm_engine_crashes_total") == 2
 
 
+@pytest.mark.slow
 def test_who_was_there_when_it_crashed_is_not_blamed(tmp_path: Path) -> None:
     with started(tmp_path, "--preload") as server, ThreadPoolExecutor(4) as pool:
         caption(server)

@@ -132,6 +132,7 @@ def test_a_full_queue(tmp_path: Path) -> None:
         assert server.post(question()).json()["choices"][0]["message"]["content"] == SCENE.caption
 
 
+@pytest.mark.slow
 def test_an_answer_that_takes_too_long(tmp_path: Path) -> None:
     with started(tmp_path, "--timeout", "700ms", "--preload") as server:
         late = server.post(endless())

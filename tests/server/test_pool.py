@@ -62,6 +62,7 @@ def test_models_are_loaded_when_they_are_asked(tmp_path: Path, copies: list[Path
         assert server.number("ggufvlm_model_loads_total") == 2
 
 
+@pytest.mark.slow
 def test_a_model_that_nobody_asks_is_unloaded(tmp_path: Path, copies: list[Path]) -> None:
     with started(tmp_path, *options(copies[:1]), "--keep-alive", "400ms") as server:
         assert caption(server, "alpha") == SCENE.caption
@@ -88,6 +89,7 @@ def test_the_one_not_used_longest_makes_room(tmp_path: Path, copies: list[Path])
         assert loaded(server) == ["alpha", "gamma"]
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_ever_where_only_one_model_fits(tmp_path: Path, copies: list[Path]) -> None:
     """All are asked all the time: none can be idle by itself."""
     with started(tmp_path, *options(copies), "--max-loaded", "1", "--slots", "2") as server:

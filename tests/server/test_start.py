@@ -89,6 +89,7 @@ def test_on_ipv6(tmp_path: Path) -> None:
         assert server.get("/health").json() == {"status": "ok"}
 
 
+@pytest.mark.slow
 def test_quiet(tmp_path: Path) -> None:
     with started(tmp_path, "--host", "localhost") as loud:
         assert loud.url.startswith("http://127.0.0.1:")

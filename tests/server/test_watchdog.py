@@ -23,6 +23,7 @@ from tests.support.running import SCENE, encoded, endless, question, wait_until
 from tests.support.small_server import SmallServer
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="stops a process as POSIX does")
 def test_a_process_that_hangs_is_ended_and_replaced() -> None:
     limits = Limits(silence=3)  # a busy machine is silent for a while, too

@@ -35,6 +35,7 @@ def single_block(rng: random.Random) -> tuple[Scene, tuple[int, int]]:
             return scene, size
 
 
+@pytest.mark.slow
 def test_the_right_colour_on_100_scenes(lanes: VLM) -> None:
     rng, right = random.Random(1), 0
     for _ in range(100):
@@ -62,6 +63,7 @@ def test_a_file_and_labels_are_enough(lanes: VLM, tmp_path: Path) -> None:
         classify(lanes, tmp_path / "a.png", ["one"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{"per_token": True}, {"calibrate": True}])
 def test_other_scales_find_the_same_colours(lanes: VLM, how: dict[str, bool]) -> None:
     rng, right = random.Random(2), 0
@@ -72,6 +74,7 @@ def test_other_scales_find_the_same_colours(lanes: VLM, how: dict[str, bool]) ->
     assert right >= 19
 
 
+@pytest.mark.slow
 def test_several_classes_at_once(lanes: VLM) -> None:
     rng, right = random.Random(3), 0
     params = ClassifyParams(labels=NAMES, multi=True, prompt="Is there a {label} block?")

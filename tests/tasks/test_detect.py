@@ -61,6 +61,7 @@ def stored(image: Pillow.Image, orientation: int) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 def test_boxes_of_a_hundred_scenes_of_many_sizes(demo: VLM) -> None:
     assert mean_overlap(demo, lambda image, _: image) >= NEEDED
 

@@ -105,6 +105,7 @@ def test_groups_are_named_with_commas() -> None:
         parse_groups("enc")
 
 
+@pytest.mark.slow
 def test_everything_is_measured(job: BenchJob) -> None:
     report = run_suite(job, GROUPS, say)
     units = {result.name: result.unit for result in report.results}
@@ -181,6 +182,7 @@ def test_how_long_an_answer_was() -> None:
     assert n_said(done) == 16
 
 
+@pytest.mark.slow
 @posix
 def test_side_by_side(job: BenchJob, tmp_path: Path) -> None:
     ratios, left_out = compare_all(job, write_programs(tmp_path / "bin"), say)

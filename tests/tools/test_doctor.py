@@ -80,6 +80,7 @@ def test_a_gpu_that_this_build_does_not_use(monkeypatch: pytest.MonkeyPatch, loo
     assert look("GPU").remedy == "ggufvlm doctor --build cuda --run"
 
 
+@pytest.mark.slow
 def test_gpus_are_shown_with_their_memory(monkeypatch: pytest.MonkeyPatch, look: Look) -> None:
     gpu = Device(name="CUDA0", description="H200", kind="gpu", backend="CUDA", free=10**11, total=15 * 10**10)
     monkeypatch.setattr(devices, "list_devices", lambda: (gpu,))
@@ -88,6 +89,7 @@ def test_gpus_are_shown_with_their_memory(monkeypatch: pytest.MonkeyPatch, look:
     assert look("backends").text == "CUDA"
 
 
+@pytest.mark.slow
 def test_limits_of_a_container(monkeypatch: pytest.MonkeyPatch, look: Look) -> None:
     limits = system.MemoryLimits(
         total=16 * 10**9, available=8 * 10**9, swap_free=0, cgroup_limit=2 * 10**9, cgroup_available=10**9
@@ -112,6 +114,7 @@ def _cached(cache: Path, repo: str, revision: str, name: str, size: int) -> None
     (folder / "snapshots" / revision / name).symlink_to(blob.with_name(f"blob-{name}"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
 def test_the_cache_is_measured_and_the_default_model_found_in_it(empty_cache: Path, look: Look) -> None:
     spec = load_registry().default
@@ -143,6 +146,7 @@ def test_a_default_model_that_nobody_knows(monkeypatch: pytest.MonkeyPatch, look
     assert "qwen2-vl-2b" in finding.remedy
 
 
+@pytest.mark.slow
 def test_settings_that_cannot_be_read_are_a_finding_too(tmp_path: Path, look: Look) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "config.toml").write_text("model = ")
@@ -178,12 +182,14 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_a_hub_that_answers(hub: HTTPServer, look: Look) -> None:
     assert look("Hub", offline=False).status == "ok"
     hub.status = 503  # type: ignore[attr-defined]
     assert look("Hub", offline=False).text.endswith("answers 503")
 
 
+@pytest.mark.slow
 def test_no_request_is_made_offline(hub: HTTPServer, look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     assert look("Hub").text == "not asked"
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -32,6 +32,7 @@ def describe(image: Path, prompt: str, *options: str) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.slow
 def test_a_later_process_starts_at_the_question(image: Path, tmp_path: Path) -> None:
     first = describe(image, "Describe this image.")
     assert first["usage"]["n_images_encoded"] == 1

@@ -179,6 +179,7 @@ def test_a_watchdog_ends_what_takes_too_long(start: Callable[..., Heard]) -> Non
         assert heard.end() == "it took longer than 0.2 s and was ended"
 
 
+@pytest.mark.slow
 def test_one_that_neither_speaks_nor_ends_is_ended(start: Callable[..., Heard]) -> None:
     heard = start()
     heard.worker.send(("close stdout", None))
