@@ -175,7 +175,8 @@ class SamplingParams:
         _settle_whole(self, "max_tokens", "top_k", "penalty_last_n", "think_budget", or_none=("seed", "logprobs"))
         _settle_real(self, "temperature", "top_p", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty")
         _require_switches(self, "repetition_guard", "show_special", "ignore_eos", "limits_thoughts")
-        _require(self.think in (True, False, None), f"think must be True, False or None, not {self.think!r:.80}")
+        is_switch = self.think is None or isinstance(self.think, bool)
+        _require(is_switch, f"think must be True, False or None, not {self.think!r:.80}")
         _require(self.think_budget >= -1, f"the budget of thoughts must be -1 or a count: {self.think_budget}")
         variables = self.template_variables
         are_named = isinstance(variables, Mapping) and all(isinstance(name, str) for name in variables)
